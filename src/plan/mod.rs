@@ -1,0 +1,1 @@
+//! Propose, conclude: what an apply will do, as data.
