@@ -1,1 +1,7 @@
-//! cluster
+//! Everything that speaks to an API server.
+
+mod owner;
+
+pub mod index;
+
+pub use owner::OwnerKey;
