@@ -3,5 +3,6 @@
 mod owner;
 
 pub mod index;
+pub mod watch;
 
 pub use owner::OwnerKey;

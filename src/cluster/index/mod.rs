@@ -14,12 +14,14 @@
 //! A kind is Syncing, InSync or Broken. Absence is judged only while it is
 //! InSync; a broken kind makes its own objects Unknown and no others.
 
+mod live;
 mod sighting;
 mod state;
 mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use live::{LiveIndex, WatchReport};
 pub use sighting::{Assess, Assessed, FingerprintPolicy, Sighting};
 pub use state::{BrokenReason, Changed, KindKey, KindStatus, Outdated, Reading, Scope, State, Unread};
 pub use summary::{BrokenKind, LiveObject, LiveSummary};

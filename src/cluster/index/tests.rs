@@ -512,7 +512,6 @@ proptest! {
             {
                 let to = position + 1 + to.index(steps - position - 1);
                 index.list(told(to), &snapshot(&history, to));
-                reading_again = None;
                 position = to;
                 continue;
             }
