@@ -39,12 +39,12 @@ pub(crate) struct RunDirectory {
 
 impl RunDirectory {
     /// A new directory with a name of its own. Those of killed instances are removed.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(prefix: &str) -> Result<Self> {
         let parent = cache_dir().join("run");
         create_private(&parent)?;
         sweep(&parent);
         let kept = tempfile::Builder::new()
-            .prefix("cluster-")
+            .prefix(prefix)
             .tempdir_in(&parent)
             .at("create a directory in", &parent)?
             .keep();

@@ -26,4 +26,5 @@ pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
 pub use directory::cache_dir;
 pub use error::Error;
 
+pub use git_server::{Auth, GitRepo, GitServer};
 pub use pki::Authority;

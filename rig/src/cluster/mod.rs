@@ -100,7 +100,7 @@ impl Cluster {
     pub fn start(options: Options) -> Result<Self> {
         let directory = match &options.directory {
             Some(path) => RunDirectory::at(path)?,
-            None => RunDirectory::new()?,
+            None => RunDirectory::new("cluster-")?,
         };
         let authority = Authority::new(AUTHORITY)?;
         let plan = Plan::new(directory.path(), &authority, &options)?;
