@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
+mod test;
 mod tools;
 
 use std::process::ExitCode;
@@ -22,6 +23,10 @@ struct Arguments {
 enum Command {
     /// Build the pinned Kubernetes components that are missing
     Tools,
+    /// Check format and lints, and run all tests against a real control plane
+    Test(test::Arguments),
+    /// Write the CRDs, the policies and the reference that come from the code
+    Generate,
     /// Start, stop or look at a local cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -30,6 +35,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Tools => tools::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Generate => test::generate(),
         Command::Cluster(command) => cluster::run(command),
     };
     match outcome {
@@ -39,6 +46,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The checkout.
+fn workspace() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// A command's error; each has its own words, and all end here.

@@ -163,6 +163,7 @@ impl Detached {
     pub fn down(&self) -> Result<bool> {
         let ran = is_held(&self.directory);
         if ran {
+            let mut components = Vec::new();
             let deadline = Instant::now() + READY_LIMIT;
             while is_held(&self.directory) {
                 // The process id is trusted only while the lock is held.
@@ -170,6 +171,7 @@ impl Detached {
                     && let Some(pid) = i32::try_from(ready.supervisor).ok().and_then(Pid::from_raw)
                     && is_held(&self.directory)
                 {
+                    components = ready.components;
                     let _ = kill_process(pid, Signal::TERM);
                 }
                 if Instant::now() > deadline {
@@ -182,14 +184,31 @@ impl Detached {
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
-            // The kernel ends the components a moment after the supervisor.
-            std::thread::sleep(Duration::from_millis(200));
+            // The kernel ends the components a moment after the supervisor, and
+            // they write until then.
+            while Instant::now() < deadline
+                && components
+                    .iter()
+                    .any(|(_, process)| self.is_component(*process))
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         if self.directory.exists() {
             fs::remove_dir_all(&self.directory).at("remove", &self.directory)?;
         }
         let _ = fs::remove_file(self.log());
         Ok(ran)
+    }
+
+    /// Whether the process names our directory in its arguments, as all components do.
+    fn is_component(&self, process: u32) -> bool {
+        let directory = self.directory.as_os_str().as_encoded_bytes();
+        fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|command| {
+            command
+                .windows(directory.len())
+                .any(|part| part == directory)
+        })
     }
 
     fn ready(&self) -> Option<Ready> {

@@ -77,9 +77,10 @@ mod tests {
 
     #[test]
     fn the_status_line_and_the_headers_are_read() {
-        let response =
-            parse(b"Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nno\r\n\r\nbody".to_vec())
-                .unwrap();
+        let response = parse(
+            b"Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nno\r\n\r\nbody".to_vec(),
+        )
+        .unwrap();
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()["content-type"], "text/plain");
         assert_eq!(response.body().as_ref(), b"no\r\n\r\nbody");
@@ -87,7 +88,10 @@ mod tests {
 
     #[test]
     fn without_a_status_it_is_200() {
-        assert_eq!(parse(b"Content-Type: a/b\n\nx".to_vec()).unwrap().status(), 200);
+        assert_eq!(
+            parse(b"Content-Type: a/b\n\nx".to_vec()).unwrap().status(),
+            200
+        );
     }
 
     #[test]

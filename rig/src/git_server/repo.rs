@@ -141,14 +141,25 @@ impl GitRepo {
     /// Tags the current commit, annotated, and pushes the tag.
     pub fn tag(&self, name: &str) -> Result<()> {
         self.git(&["tag", "--force", "-a", name, "-m", name])?;
-        self.git(&["push", "--quiet", "--force", "origin", &format!("refs/tags/{name}")])
-            .map(drop)
+        self.git(&[
+            "push",
+            "--quiet",
+            "--force",
+            "origin",
+            &format!("refs/tags/{name}"),
+        ])
+        .map(drop)
     }
 
     /// Goes to a branch, which is made here if it does not exist.
     pub fn branch(&self, name: &str) -> Result<()> {
         let exists = self
-            .git(&["rev-parse", "--quiet", "--verify", &format!("refs/heads/{name}")])
+            .git(&[
+                "rev-parse",
+                "--quiet",
+                "--verify",
+                &format!("refs/heads/{name}"),
+            ])
             .is_ok();
         match exists {
             true => self.git(&["checkout", "--quiet", name]),
@@ -165,7 +176,8 @@ impl GitRepo {
 
     /// Sets the working clone and its branch back to a revision.
     pub fn reset(&self, revision: &str) -> Result<()> {
-        self.git(&["reset", "--quiet", "--hard", revision]).map(drop)
+        self.git(&["reset", "--quiet", "--hard", revision])
+            .map(drop)
     }
 
     /// Commits the reverse of a commit; returns the new commit's id.
