@@ -18,7 +18,9 @@ use super::{
     client::{Call, Patience, path},
     discovery::{Resolution, ServedKind},
 };
-use crate::plan::{Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body};
+use crate::plan::{
+    Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body,
+};
 
 /// How many candidates are under way; the cluster's own limit decides how many
 /// requests are in flight.
@@ -41,9 +43,12 @@ pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal
         out_of_reach: Mutex::default(),
     };
     let observer = &observer;
-    stream::iter(proposal.candidates.iter().map(|candidate| async move {
-        (candidate.id.clone(), observer.observe(candidate).await)
-    }))
+    stream::iter(
+        proposal
+            .candidates
+            .iter()
+            .map(|candidate| async move { (candidate.id.clone(), observer.observe(candidate).await) }),
+    )
     .buffer_unordered(UNDER_WAY)
     .collect()
     .await
@@ -203,9 +208,7 @@ impl Observer<'_> {
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
             Err(error) if error.absent_namespace().is_some() => Err(error.into()),
             Err(error) if error.error.code == 0 => Err(error.into()),
-            Err(error) => {
-                Ok(DryRun::Error(self.identity.advise(error.into(), candidate.id.namespace.as_deref())))
-            }
+            Err(error) => Ok(DryRun::Error(self.identity.advise(error.into(), candidate.id.namespace.as_deref()))),
         }
     }
 

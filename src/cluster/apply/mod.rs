@@ -144,9 +144,9 @@ pub async fn apply_stage(
             }));
             continue;
         }
-        let mut running = stream::iter(group.iter().map(|action| async move {
-            result(action, write::carry_out(stage, action).await)
-        }))
+        let mut running = stream::iter(
+            group.iter().map(|action| async move { result(action, write::carry_out(stage, action).await) }),
+        )
         .buffer_unordered(UNDER_WAY);
         while let Some(result) = running.next().await {
             failed |= !result.outcome.is_done();
@@ -166,9 +166,10 @@ pub async fn prove(
     actions: &[&Action],
 ) -> BTreeMap<ObjectId, DryRun> {
     let writes = actions.iter().filter(|action| is_write(action));
-    stream::iter(writes.map(|action| async move {
-        (action.id.clone(), write::dry_run(cluster, identity, manager, action).await)
-    }))
+    stream::iter(
+        writes
+            .map(|action| async move { (action.id.clone(), write::dry_run(cluster, identity, manager, action).await) }),
+    )
     .buffer_unordered(UNDER_WAY)
     .collect()
     .await

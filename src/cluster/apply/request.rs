@@ -48,7 +48,10 @@ impl<'a> Target<'a> {
                 return Err(RequestError::unsendable(format!("{} lives in a namespace, and none is given", self.id)));
             }
             (false, Some(_)) => {
-                return Err(RequestError::unsendable(format!("{} does not live in a namespace: leave it out", self.id)));
+                return Err(RequestError::unsendable(format!(
+                    "{} does not live in a namespace: leave it out",
+                    self.id
+                )));
             }
         };
         path::object(&self.served.resource, namespace, &self.id.name)

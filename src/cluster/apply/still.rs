@@ -10,8 +10,7 @@ pub(super) fn is_as_planned(planned: &Value, live: &Value) -> bool {
     same_except(planned, live, &["metadata", "status"])
         && match (metadata(planned), metadata(live)) {
             (Some(planned), Some(live)) => {
-                same_except(planned, live, &["resourceVersion", "managedFields"])
-                    && owners(planned).eq(owners(live))
+                same_except(planned, live, &["resourceVersion", "managedFields"]) && owners(planned).eq(owners(live))
             }
             _ => false,
         }
@@ -24,7 +23,10 @@ fn metadata(object: &Map<String, Value>) -> Option<&Map<String, Value>> {
 fn same_except(left: &Map<String, Value>, right: &Map<String, Value>, names: &[&str]) -> bool {
     let rest = |object: &'_ Map<String, Value>| object.keys().filter(|key| !names.contains(&key.as_str())).count();
     rest(left) == rest(right)
-        && left.iter().filter(|(key, _)| !names.contains(&key.as_str())).all(|(key, value)| right.get(key) == Some(value))
+        && left
+            .iter()
+            .filter(|(key, _)| !names.contains(&key.as_str()))
+            .all(|(key, value)| right.get(key) == Some(value))
 }
 
 /// Who owns what of the object itself, without the times.
@@ -63,7 +65,11 @@ mod tests {
     #[case::owner("/metadata/managedFields/0/manager", json!("kubectl-edit"), false)]
     #[case::other_object("/metadata/uid", json!("v"), false)]
     #[case::generation("/metadata/generation", json!(2), false)]
-    fn a_plan_relies_on_all_but_status_and_version(#[case] pointer: &str, #[case] value: Value, #[case] expected: bool) {
+    fn a_plan_relies_on_all_but_status_and_version(
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] expected: bool,
+    ) {
         let mut live = planned();
         if let Some(field) = live.pointer_mut(pointer) {
             *field = value;

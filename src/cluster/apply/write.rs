@@ -104,8 +104,7 @@ async fn send(stage: &Stage<'_>, call: &Call<'_>, patience: &mut Patience) -> Re
             return Err(Stopped::NoPermit);
         }
         match stage.cluster.request(call).await {
-            Err(error)
-                if error.error.code != 0 && error.is_worth_a_retry() && patience.pause(&error).await => {}
+            Err(error) if error.error.code != 0 && error.is_worth_a_retry() && patience.pause(&error).await => {}
             result => return Ok(result?),
         }
     }

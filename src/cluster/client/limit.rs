@@ -59,8 +59,7 @@ pub(super) struct Pass<'a> {
 
 impl Limit {
     pub(super) fn new() -> Self {
-        let state =
-            State { limit: START, owed: 0, quick: 0, careful: false, lowered: None, paused_until: None };
+        let state = State { limit: START, owed: 0, quick: 0, careful: false, lowered: None, paused_until: None };
         Self { permits: Semaphore::new(START), state: Mutex::new(state) }
     }
 

@@ -64,8 +64,8 @@ pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ClusterEr
     let mut config = read_config(options).await?;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    let user_agent = HeaderValue::from_str(&options.user_agent)
-        .map_err(|_| ClusterError::UserAgent(options.user_agent.clone()))?;
+    let user_agent =
+        HeaderValue::from_str(&options.user_agent).map_err(|_| ClusterError::UserAgent(options.user_agent.clone()))?;
     config.headers.push((header::USER_AGENT, user_agent));
     let builder = ClientBuilder::try_from(config).map_err(|source| ClusterError::Client(Box::new(source)))?;
     Ok(builder.build())
@@ -179,7 +179,13 @@ impl<'a> Call<'a> {
     }
 
     /// A write, or the dry-run of one.
-    pub fn write(method: Method, path: String, identity: &'a Identity, content_type: &'static str, body: &Value) -> Self {
+    pub fn write(
+        method: Method,
+        path: String,
+        identity: &'a Identity,
+        content_type: &'static str,
+        body: &Value,
+    ) -> Self {
         // Writing a `Value` to memory cannot fail: its keys are strings.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self {
@@ -243,10 +249,9 @@ async fn exchange(client: &kube::Client, call: &Call<'_>) -> Result<Answer, Requ
         request.body(body).map_err(|error| RequestError::unsendable(format!("no request can be made: {error}")))?;
     request.headers_mut().extend(headers);
 
-    let response = client
-        .send(request)
-        .await
-        .map_err(|error| RequestError::no_answer("Unreachable", format!("no answer of the API server: {}", chain(&error))))?;
+    let response = client.send(request).await.map_err(|error| {
+        RequestError::no_answer("Unreachable", format!("no answer of the API server: {}", chain(&error)))
+    })?;
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, LARGEST_ANSWER)
         .collect()

@@ -84,8 +84,14 @@ mod tests {
     #[case("", "v1", "configmaps", Some("a"), "b", "/api/v1/namespaces/a/configmaps/b")]
     #[case("apps", "v1", "deployments", Some("a"), "b", "/apis/apps/v1/namespaces/a/deployments/b")]
     #[case("", "v1", "namespaces", None, "b", "/api/v1/namespaces/b")]
-    #[case("rbac.authorization.k8s.io", "v1", "clusterroles", None, "system:a",
-        "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:a")]
+    #[case(
+        "rbac.authorization.k8s.io",
+        "v1",
+        "clusterroles",
+        None,
+        "system:a",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:a"
+    )]
     #[case("", "v1", "configmaps", Some("a"), "../secrets/b", "/api/v1/namespaces/a/configmaps/..%2Fsecrets%2Fb")]
     #[case("", "v1", "configmaps", Some("a"), "b?dryRun=", "/api/v1/namespaces/a/configmaps/b%3FdryRun%3D")]
     fn an_object_has_one_path_and_its_name_cannot_leave_it(

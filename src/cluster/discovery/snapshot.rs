@@ -84,8 +84,7 @@ impl Snapshot {
 
     fn add_version(&mut self, group: &str, version: APIVersionDiscovery) {
         let Some(version_name) = version.version else { return };
-        let api_version =
-            if group.is_empty() { version_name.clone() } else { format!("{group}/{version_name}") };
+        let api_version = if group.is_empty() { version_name.clone() } else { format!("{group}/{version_name}") };
         if version.freshness.as_deref() == Some("Stale") {
             self.doubts.insert(
                 group.to_owned(),

@@ -149,7 +149,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case(500, "failed to create typed patch object (a/b; /v1, Kind=ConfigMap): .dat: field not declared in schema", false)]
+    #[case(
+        500,
+        "failed to create typed patch object (a/b; /v1, Kind=ConfigMap): .dat: field not declared in schema",
+        false
+    )]
     #[case(500, "failed to convert new object (a/b; /v1, Kind=Secret) to smd typed: illegal base64", false)]
     #[case(500, "etcdserver: request is too large", false)]
     #[case(500, "Internal error occurred: failed calling webhook \"x\": connection refused", true)]

@@ -64,9 +64,18 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case(500, "failed to create typed patch object (a/b; /v1, Kind=Secret): .data.password: expected string, got &value.valueUnstructured{Value:hunter2}")]
-    #[case(400, "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 3, error found in #10 byte of ...|hunter2\"}|...")]
-    #[case(422, "Secret \"a\" is invalid: data[password]: Invalid value: \"hunter2\": field is immutable when `immutable` is set")]
+    #[case(
+        500,
+        "failed to create typed patch object (a/b; /v1, Kind=Secret): .data.password: expected string, got &value.valueUnstructured{Value:hunter2}"
+    )]
+    #[case(
+        400,
+        "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 3, error found in #10 byte of ...|hunter2\"}|..."
+    )]
+    #[case(
+        422,
+        "Secret \"a\" is invalid: data[password]: Invalid value: \"hunter2\": field is immutable when `immutable` is set"
+    )]
     #[case(403, "admission webhook \"scan.example.com\" denied the request: password hunter2 is weak")]
     fn no_message_about_the_content_of_a_secret_holds_its_value(#[case] code: u16, #[case] message: &str) {
         let told = withhold(code, "Invalid", message, &["data.password".into()]);
