@@ -32,6 +32,9 @@ pub struct BundleSpec {
     /// The chunks in their order.
     #[schemars(length(max = 8192))]
     pub chunks: Vec<ChunkRef>,
+    /// The chunk that says in which file each manifest was read, as it was when the bundle was first made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<ChunkRef>,
 }
 
 /// A chunk of a bundle.
@@ -44,8 +47,11 @@ pub struct ChunkRef {
     /// What kind of object holds it.
     pub store: ChunkStore,
     /// Digest of the uncompressed content.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", length(max = 80))]
     pub digest: Digest,
+    /// Whether its content goes on where that of the chunk before ends: a manifest that is too large for one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
 }
 
 /// What kind of object holds a chunk.

@@ -24,6 +24,9 @@ pub struct InventorySpec {
     /// Name of the Application.
     #[schemars(length(min = 1, max = 52))]
     pub application: String,
+    /// Grows whenever the number of buckets changes; the newest complete generation counts.
+    #[serde(default)]
+    pub generation: u32,
     /// Number of the bucket.
     pub bucket: u32,
     /// How many buckets there are.

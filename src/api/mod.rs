@@ -23,8 +23,8 @@ pub use bundle::{Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, Chu
 pub use duration::{Duration, NotADuration};
 pub use inventory::{Inventory, InventoryEntry, InventorySpec};
 pub use lists::{
-    Cause, ConditionType, DeletionPolicy, DriftPolicy, Include, Phase, Preflight, RenderKind, RequestPhase, SyncMode,
-    SyncStatus,
+    Cause, ConditionType, DeletionPolicy, DriftPolicy, Include, Phase, Preflight, RenderKind, RequestPhase,
+    RollbackVerdict, SyncMode, SyncStatus,
 };
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{

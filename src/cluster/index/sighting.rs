@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::{
     api::{APPLICATION_ANNOTATION, SET_LABEL},
     cluster::OwnerKey,
-    health::Health,
+    health::{self, Health},
     manifest::{Fingerprint, GroupVersionKind, ObjectId},
-    plan::{IgnoreRule, Membership},
+    plan::{IgnoreRule, Membership, Policy, ownership},
 };
 
 /// What decides how the objects of an application are read. When it changes,
@@ -25,6 +25,29 @@ pub struct FingerprintPolicy {
     /// Whatever else the verdicts depend on (the application's own health
     /// expressions), as text: only its change matters here.
     pub verdicts: String,
+}
+
+impl FingerprintPolicy {
+    /// What of a policy decides how objects are read. `verdicts` is whatever
+    /// else health depends on, as text.
+    pub fn new(policy: &Policy, verdicts: impl Into<String>) -> Self {
+        Self {
+            membership: policy.membership.clone(),
+            ignore: policy.ignore.clone(),
+            hand_managers: policy.hand_managers.clone(),
+            verdicts: verdicts.into(),
+        }
+    }
+
+    /// The hash over what the application answers for on one of its objects.
+    pub fn fingerprint(&self, object: &Value) -> Option<Fingerprint> {
+        let gvk = type_of(object)?;
+        let sighting = Sighting::read(object)?;
+        let namespace = (!sighting.namespace.is_empty()).then_some(sighting.namespace);
+        let id = ObjectId::new(gvk.group_kind(), namespace, sighting.name);
+        let ignore: Vec<IgnoreRule> = self.ignore.iter().filter(|rule| rule.concerns(&id)).cloned().collect();
+        ownership::fingerprint(object, &self.membership.manager, &ignore, &self.hand_managers)
+    }
 }
 
 /// What is concluded from an object.
@@ -58,6 +81,11 @@ pub struct Sighting {
     pub deleting: bool,
     /// Whether it is a Job that completed.
     pub done: bool,
+}
+
+/// Assesses an object by its ownership and the built-in rules of health.
+pub fn assess(object: &Value, _owner: &OwnerKey, policy: &FingerprintPolicy) -> Assessed {
+    Assessed { fingerprint: policy.fingerprint(object), health: health::assess(object) }
 }
 
 impl Sighting {

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{
+    Assessed, BrokenReason, Changed, FingerprintPolicy, KindKey, LiveSummary, Outdated, Reading, Scope, Sighting,
+    State, Unread,
+};
 use crate::{
     cluster::OwnerKey,
     health::{Health, HealthStatus},
