@@ -18,6 +18,7 @@ use crate::{
     version = "v1alpha1",
     kind = "Release",
     namespaced,
+    selectable = ".spec.application",
     shortname = "brel",
     category = "bowline",
     status = "ReleaseStatus",
