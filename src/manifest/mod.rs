@@ -1,0 +1,21 @@
+//! Kubernetes objects as Bowline sees them: identity, YAML reading, canonical
+//! form and digests, masking.
+//!
+//! Everything above is built on this module and it uses nothing of the rest.
+//! It never does I/O, reads no clock and never panics on input.
+//!
+//! ```text
+//! bytes ──yaml──> documents ──canonical──> Manifest { id, value, digest, origin }
+//! ```
+
+mod digest;
+mod identity;
+mod object;
+mod problem;
+
+pub use digest::{
+    BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest, ReleaseDigest,
+};
+pub use identity::{GroupKind, GroupVersionKind, ObjectId};
+pub use object::{Manifest, Origin};
+pub use problem::{Position, Problem};

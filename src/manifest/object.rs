@@ -1,0 +1,45 @@
+//! A desired object in canonical form.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{GroupVersionKind, ManifestDigest, ObjectId, Position};
+
+/// Where a manifest was read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Origin {
+    /// Path of the file, relative to the root of the repository.
+    pub file: String,
+    /// Where the document begins, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}
+
+/// One desired object: its identity, the version it is applied by, its
+/// canonical form and the digest of that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Identity.
+    pub id: ObjectId,
+    /// Type with the version by which it is applied.
+    pub gvk: GroupVersionKind,
+    /// The object in canonical form, always a JSON object.
+    pub value: Value,
+    /// Digest of the canonical form.
+    pub digest: ManifestDigest,
+    /// Where it was read; no part of the digest.
+    pub origin: Option<Origin>,
+}
+
+impl Manifest {
+    /// The value of an annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.value.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+
+    /// Whether the object is a Secret of the core group, whose content is
+    /// stored and shown with care.
+    pub fn is_secret(&self) -> bool {
+        self.id.group.is_empty() && self.id.kind == "Secret"
+    }
+}

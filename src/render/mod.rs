@@ -1,0 +1,1 @@
+//! Tree to bundle: the desired objects that a directory of files says.
