@@ -40,11 +40,7 @@ pub struct Launch {
 impl Process {
     /// Starts the program.
     pub fn start(launch: &Launch) -> Result<Self> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&launch.log)
-            .at("open", &launch.log)?;
+        let log = File::options().create(true).append(true).open(&launch.log).at("open", &launch.log)?;
         let errors = log.try_clone().at("open", &launch.log)?;
         let mut command = Command::new("setpriv");
         command
@@ -55,15 +51,8 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        let child = spawn(command)?.map_err(|source| Error::Program {
-            program: "setpriv".into(),
-            source,
-        })?;
-        Ok(Process {
-            name: launch.name.clone(),
-            child,
-            log: launch.log.clone(),
-        })
+        let child = spawn(command)?.map_err(|source| Error::Program { program: "setpriv".into(), source })?;
+        Ok(Process { name: launch.name.clone(), child, log: launch.log.clone() })
     }
 
     /// What it is called.
@@ -85,11 +74,7 @@ impl Process {
     pub fn check(&mut self) -> Result<()> {
         match self.ended() {
             None => Ok(()),
-            Some(status) => Err(Error::ComponentEnded {
-                component: self.name.clone(),
-                status,
-                log: self.log_end(),
-            }),
+            Some(status) => Err(Error::ComponentEnded { component: self.name.clone(), status, log: self.log_end() }),
         }
     }
 
@@ -150,9 +135,7 @@ pub(crate) fn spawn(command: Command) -> Result<Spawned> {
         sender
     });
     let (reply, answer) = mpsc::channel();
-    spawner
-        .send((command, reply))
-        .map_err(|_| Error::SpawnerGone)?;
+    spawner.send((command, reply)).map_err(|_| Error::SpawnerGone)?;
     answer.recv().map_err(|_| Error::SpawnerGone)
 }
 
@@ -161,16 +144,9 @@ pub(crate) fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Vec<
     use std::io::Write;
     let line = describe(command);
     let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |source| Error::Program {
-        program: program.clone(),
-        source,
-    };
+    let failed = |source| Error::Program { program: program.clone(), source };
     command
-        .stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
@@ -191,17 +167,11 @@ pub(crate) fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Vec<
     if text.trim().is_empty() {
         text = String::from_utf8_lossy(&output.stdout).into_owned();
     }
-    Err(Error::Command {
-        command: line,
-        status: output.status,
-        output: text.trim_end().to_owned(),
-    })
+    Err(Error::Command { command: line, status: output.status, output: text.trim_end().to_owned() })
 }
 
 fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut line = program.to_string_lossy().into_owned();
     for argument in command.get_args() {
         line.push(' ');

@@ -11,10 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Bowline's own commands for working on it"
-)]
+#[command(name = "cargo xtask", about = "Bowline's own commands for working on it")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

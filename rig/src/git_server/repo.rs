@@ -18,9 +18,7 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn new() -> Result<Self> {
-        Ok(Root {
-            directory: RunDirectory::new("git-")?,
-        })
+        Ok(Root { directory: RunDirectory::new("git-")? })
     }
 
     /// Where the bare repositories are.
@@ -54,12 +52,7 @@ impl GitRepo {
         let name = checked(name)?;
         let bare = bare_path(root.path(), name);
         let work = root.path().join(format!(".work/{name}"));
-        let repo = GitRepo {
-            bare,
-            work,
-            home: root.path().to_owned(),
-            _root: Some(root),
-        };
+        let repo = GitRepo { bare, work, home: root.path().to_owned(), _root: Some(root) };
         for dir in [&repo.bare, &repo.work] {
             fs::create_dir_all(dir).at("create", dir)?;
         }
@@ -71,12 +64,7 @@ impl GitRepo {
 
     /// A repository that another process made, by its working clone.
     pub fn open(work: &Path) -> Result<Self> {
-        let mut repo = GitRepo {
-            bare: PathBuf::new(),
-            work: work.to_owned(),
-            home: work.to_owned(),
-            _root: None,
-        };
+        let mut repo = GitRepo { bare: PathBuf::new(), work: work.to_owned(), home: work.to_owned(), _root: None };
         repo.bare = repo.git(&["remote", "get-url", "origin"])?.into();
         Ok(repo)
     }
@@ -145,8 +133,7 @@ impl GitRepo {
 
     /// Pushes the current branch over whatever is there.
     pub fn force_push(&self) -> Result<()> {
-        self.git(&["push", "--quiet", "--force", "origin", "HEAD"])
-            .map(drop)
+        self.git(&["push", "--quiet", "--force", "origin", "HEAD"]).map(drop)
     }
 
     /// Commits everything and pushes it; returns the commit's id.
@@ -159,26 +146,12 @@ impl GitRepo {
     /// Tags the current commit, annotated, and pushes the tag.
     pub fn tag(&self, name: &str) -> Result<()> {
         self.git(&["tag", "--force", "-a", name, "-m", name])?;
-        self.git(&[
-            "push",
-            "--quiet",
-            "--force",
-            "origin",
-            &format!("refs/tags/{name}"),
-        ])
-        .map(drop)
+        self.git(&["push", "--quiet", "--force", "origin", &format!("refs/tags/{name}")]).map(drop)
     }
 
     /// Goes to a branch, which is made here if it does not exist.
     pub fn branch(&self, name: &str) -> Result<()> {
-        let exists = self
-            .git(&[
-                "rev-parse",
-                "--quiet",
-                "--verify",
-                &format!("refs/heads/{name}"),
-            ])
-            .is_ok();
+        let exists = self.git(&["rev-parse", "--quiet", "--verify", &format!("refs/heads/{name}")]).is_ok();
         match exists {
             true => self.git(&["checkout", "--quiet", name]),
             false => self.git(&["checkout", "--quiet", "-b", name]),
@@ -188,14 +161,12 @@ impl GitRepo {
 
     /// Deletes a branch of the bare repository.
     pub fn delete_branch(&self, name: &str) -> Result<()> {
-        self.git(&["push", "--quiet", "--delete", "origin", name])
-            .map(drop)
+        self.git(&["push", "--quiet", "--delete", "origin", name]).map(drop)
     }
 
     /// Sets the working clone and its branch back to a revision.
     pub fn reset(&self, revision: &str) -> Result<()> {
-        self.git(&["reset", "--quiet", "--hard", revision])
-            .map(drop)
+        self.git(&["reset", "--quiet", "--hard", revision]).map(drop)
     }
 
     /// Commits the reverse of a commit; returns the new commit's id.

@@ -69,11 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Outcome {
     repo.copy_from(&workspace().join("examples/shop"), "shop")?;
     repo.commit_and_push("Open the shop")?;
     let controller = Process::start(&controller(&arguments.kubeconfig, &arguments.log))?;
-    let place = Place {
-        url: server.url(REPOSITORY),
-        work: repo.work_path().to_owned(),
-        controller: controller.id(),
-    };
+    let place = Place { url: server.url(REPOSITORY), work: repo.work_path().to_owned(), controller: controller.id() };
     println!("{}", serde_json::to_string(&place)?);
     watch(controller);
     for line in std::io::stdin().lock().lines() {

@@ -61,9 +61,5 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         eprintln!("\n{}", stage.controller_log_end());
         return Err(error);
     }
-    if arguments.keep {
-        stage.leave(&terminal)
-    } else {
-        stage.take_down()
-    }
+    if arguments.keep { stage.leave(&terminal) } else { stage.take_down() }
 }

@@ -37,9 +37,7 @@ struct Host {
 
 /// The program that users run. Debug or release as this one.
 pub(super) fn bowline() -> PathBuf {
-    std::env::current_exe()
-        .unwrap_or_default()
-        .with_file_name("bowline")
+    std::env::current_exe().unwrap_or_default().with_file_name("bowline")
 }
 
 pub(super) fn build_bowline() -> Outcome {
@@ -80,22 +78,13 @@ impl Stage {
             .into());
         }
         access.kubectl(&["apply", "--server-side", "-R", "-f", &path("manifests")])?;
-        access.kubectl(&[
-            "wait", "--for=condition=Established", "--timeout=30s", "crd", "applications.bowline.dev",
-        ])?;
+        access.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "applications.bowline.dev"])?;
         let log = access.directory().join("controller.log");
         let (host, place) = Host::start(access.kubeconfig_path(), &log, keep && cluster.is_some())?;
         terminal.note(&format!("cluster     export KUBECONFIG={}", access.kubeconfig_path().display()));
         terminal.note(&format!("repository  {}", place.url));
         terminal.note(&format!("controller  process {}, log {}", place.controller, log.display()));
-        Ok(Stage {
-            cluster,
-            access,
-            log,
-            host,
-            repo: GitRepo::open(&place.work)?,
-            url: place.url,
-        })
+        Ok(Stage { cluster, access, log, host, repo: GitRepo::open(&place.work)?, url: place.url })
     }
 
     pub(super) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
@@ -114,19 +103,10 @@ impl Stage {
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .output()?;
-        let text = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         match output.status.success() {
             true => Ok(text),
-            false => Err(format!(
-                "`bowline {}` failed with {}:\n{text}",
-                arguments.join(" "),
-                output.status
-            )
-            .into()),
+            false => Err(format!("`bowline {}` failed with {}:\n{text}", arguments.join(" "), output.status).into()),
         }
     }
 
@@ -207,20 +187,14 @@ impl Stage {
 impl Host {
     fn start(kubeconfig: &Path, log: &Path, keep: bool) -> Result<(Self, Place)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("demo-host")
-            .args([Path::new("--kubeconfig"), kubeconfig, Path::new("--log"), log]);
+        command.arg("demo-host").args([Path::new("--kubeconfig"), kubeconfig, Path::new("--log"), log]);
         if keep {
             command.args(["--stay-with", CLUSTER]);
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = child.stdin.take();
         let answers = child.stdout.take().ok_or("the host has no output")?;
-        let mut host = Host {
-            child,
-            orders,
-            answers: BufReader::new(answers),
-        };
+        let mut host = Host { child, orders, answers: BufReader::new(answers) };
         let place = serde_json::from_str(&host.answer()?)?;
         Ok((host, place))
     }

@@ -23,10 +23,8 @@ pub(super) fn tell(terminal: &Terminal, stage: &mut Stage) -> Outcome {
     push_bad(terminal, stage)?;
     push_fix(terminal, stage)?;
     roll_back(terminal, stage)?;
-    terminal.step(
-        "That is all",
-        "A rollback that holds, a history that says why, and a cluster that stays what Git says.",
-    );
+    terminal
+        .step("That is all", "A rollback that holds, a history that says why, and a cluster that stays what Git says.");
     Ok(())
 }
 
@@ -43,9 +41,7 @@ fn deploy(terminal: &Terminal, stage: &mut Stage) -> Outcome {
     terminal.output(&application);
     stage.apply(&application)?;
     let head = stage.repo.head()?;
-    let took = stage.wait_until("the first release is healthy", LIMIT, |status| {
-        healthy_at(status, &head)
-    })?;
+    let took = stage.wait_until("the first release is healthy", LIMIT, |status| healthy_at(status, &head))?;
     terminal.note(&format!("everything runs, {} after the Application was created", seconds(took)));
     show(terminal, stage, &["status", "shop", "-n", NAMESPACE])?;
     terminal.pause();
@@ -72,15 +68,17 @@ fn push(terminal: &Terminal, stage: &mut Stage) -> Outcome {
 }
 
 fn break_by_hand(terminal: &Terminal, stage: &mut Stage) -> Outcome {
-    terminal.step(
-        "Somebody breaks it by hand",
-        "Drift is seen by watch, without polling, and repaired.",
-    );
+    terminal.step("Somebody breaks it by hand", "Drift is seen by watch, without polling, and repaired.");
     terminal.command("kubectl scale deployment worker --replicas=0");
     stage.kubectl(&["scale", "deployment", "worker", "--replicas=0", "-n", NAMESPACE])?;
     let start = Instant::now();
     stage.kubectl(&[
-        "wait", "--for=jsonpath={.spec.replicas}=2", "deployment/worker", "-n", NAMESPACE, "--timeout=60s",
+        "wait",
+        "--for=jsonpath={.spec.replicas}=2",
+        "deployment/worker",
+        "-n",
+        NAMESPACE,
+        "--timeout=60s",
     ])?;
     terminal.note(&format!("2 replicas again, {} later", seconds(start.elapsed())));
     terminal.command("kubectl delete service web");
@@ -168,7 +166,8 @@ impl Stage {
             let mut arguments = wait.to_vec();
             arguments.extend(["-n", NAMESPACE, "--timeout=60s"]);
             // The watch is open before the push, so that its start does not count.
-            let seen = scope.spawn(move || self.kubectl(&arguments).map(|_| Instant::now()).map_err(|error| error.to_string()));
+            let seen = scope
+                .spawn(move || self.kubectl(&arguments).map(|_| Instant::now()).map_err(|error| error.to_string()));
             std::thread::sleep(Duration::from_millis(500));
             let start = Instant::now();
             self.repo.push()?;
@@ -201,9 +200,7 @@ fn application(url: &str) -> Result<String> {
 }
 
 fn healthy_at(status: &Value, commit: &str) -> bool {
-    status["release"]["commit"] == commit
-        && status["release"]["phase"] == "Healthy"
-        && status["sync"] == "Synced"
+    status["release"]["commit"] == commit && status["release"]["phase"] == "Healthy" && status["sync"] == "Synced"
 }
 
 fn held(status: &Value) -> bool {
