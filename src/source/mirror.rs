@@ -96,6 +96,10 @@ struct State {
     /// Where references were when they were fetched last. The generation holds
     /// the same as references of its own; this outlives a damaged one.
     tips: BTreeMap<String, CommitId>,
+    /// Commits that the repository did not have when it listed what has this
+    /// digest: nobody searches all its history for them again until it lists
+    /// something else.
+    absent: BTreeMap<CommitId, [u8; 32]>,
 }
 
 /// A bare repository on disk, removed with the last one who uses it once
@@ -154,6 +158,7 @@ impl Mirror {
             generation: newest.map(|path| Arc::new(Generation::new(path))),
             number,
             tips: BTreeMap::new(),
+            absent: BTreeMap::new(),
         };
         let shared = Shared { url, credentials, directory, state: Mutex::new(state), turn: Condvar::new() };
         Ok(Self { shared: Arc::new(shared) })
@@ -422,8 +427,13 @@ impl Mirror {
         let repository = generation.open(url)?;
         let mut resolved: Option<Resolved> = None;
         let mut everything = Vec::new();
+        let mut listed = None;
         let first = converse(&repository, request, |references| {
             let found = references.resolve(url, revision)?;
+            listed = Some(references.digest());
+            if self.state().absent.get(&found.commit).is_some_and(|then| Some(*then) == listed) {
+                return Err(not_contained(url, revision));
+            }
             let want = if Generation::holds(&repository, &found.commit) {
                 Want::Nothing
             } else {
@@ -438,7 +448,7 @@ impl Mirror {
             // Not every server gives a commit by its name, and some know no
             // shallow history: take all that it lists.
             (Some(resolved), Err(error @ (SourceError::GitFailed { .. } | SourceError::RepositoryDamaged { .. })))
-                if anew || resolved.reference.is_none() =>
+                if anew =>
             {
                 let refspecs = std::mem::take(&mut everything);
                 if refspecs.is_empty() {
@@ -455,7 +465,11 @@ impl Mirror {
         // What the mirror lacked before is seen through a new handle only.
         let repository = generation.open(url)?;
         if !Generation::holds(&repository, &resolved.commit) {
-            return Err(self.absent(&repository, revision, &resolved, anew));
+            let error = self.absent(&repository, revision, &resolved, anew);
+            if let (SourceError::RevisionNotFound { .. }, Some(listed)) = (&error, listed) {
+                self.state().absent.insert(resolved.commit, listed);
+            }
+            return Err(error);
         }
         let moved = self.remember(&repository, &resolved)?;
         Ok(Fetched { resolved, moved, bytes, renewed: None })
@@ -497,7 +511,7 @@ impl Mirror {
             (_, None) => "it is a SHA-256 name, and only SHA-1 repositories can be read".to_owned(),
             (_, _) if exists => "it names no commit".to_owned(),
             (Some(_), _) => "the repository lists it but did not send its commit".to_owned(),
-            (None, _) => "no branch or tag contains it, or it was removed".to_owned(),
+            (None, _) => return not_contained(&self.shared.url, revision),
         };
         SourceError::RevisionNotFound { url, revision: revision.to_string(), known }
     }
@@ -527,6 +541,14 @@ impl Mirror {
         Ok(before
             .filter(|from| *from != resolved.commit)
             .map(|from| Moved { relation: log::relation(repository, &from, &resolved.commit), from }))
+    }
+}
+
+fn not_contained(url: &RepositoryUrl, revision: &Revision) -> SourceError {
+    SourceError::RevisionNotFound {
+        url: url.to_string(),
+        revision: revision.to_string(),
+        known: "no branch or tag contains it, or it was removed".to_owned(),
     }
 }
 
