@@ -87,7 +87,8 @@ struct Watch {
 }
 
 impl Request<'_> {
-    fn check(&self) -> Result<(), SourceError> {
+    /// Whether there is time left, and nobody gave up.
+    pub(super) fn check(&self) -> Result<(), SourceError> {
         if self.cancel.is_cancelled() {
             return Err(SourceError::Cancelled { url: self.url.to_string() });
         }
