@@ -12,6 +12,7 @@ mod digest;
 mod identity;
 mod object;
 mod problem;
+pub mod yaml;
 
 pub use digest::{
     BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest, ReleaseDigest,
