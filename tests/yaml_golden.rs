@@ -40,7 +40,10 @@ fn difference(case: &Golden) -> Option<String> {
     };
     differs.then(|| {
         let expected = case.error.clone().unwrap_or_else(|| Value::from(case.json.clone()).to_string());
-        format!("{}\n  input    {:?}\n  expected {expected}\n  read     {read:?}\n  problems {problems:?}", case.name, case.input)
+        format!(
+            "{}\n  input    {:?}\n  expected {expected}\n  read     {read:?}\n  problems {problems:?}",
+            case.name, case.input
+        )
     })
 }
 

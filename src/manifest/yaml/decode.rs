@@ -64,7 +64,7 @@ impl<'a> Decoder<'a> {
     fn value(&mut self, id: NodeId, depth: usize) -> Result<(Value, EntryId), Stop> {
         let node = self.enter(id, depth)?;
         match &node.kind {
-            Kind::Alias { target, .. } => self.expand(id, *target, |decoder| decoder.value(*target, depth)),
+            Kind::Alias(target) => self.expand(id, *target, |decoder| decoder.value(*target, depth)),
             Kind::Json(value) => Ok((value.clone(), self.entry(node.position, Children::None))),
             Kind::Scalar(scalar) => {
                 let value = self.scalar(node.position, scalar)?;
@@ -128,7 +128,7 @@ impl<'a> Decoder<'a> {
         let wrong = "only a mapping or a list of mappings can be merged with <<";
         match &node.kind {
             Kind::Mapping(pairs) => self.mapping(pairs, depth, fields),
-            Kind::Alias { target, .. } => match self.tree.nodes.get(*target).map(|node| &node.kind) {
+            Kind::Alias(target) => match self.tree.nodes.get(*target).map(|node| &node.kind) {
                 Some(Kind::Mapping(pairs)) => self.expand(id, *target, |decoder| {
                     decoder.enter(*target, depth)?;
                     decoder.mapping(pairs, depth, fields)
@@ -144,7 +144,7 @@ impl<'a> Decoder<'a> {
     fn key(&mut self, id: NodeId, depth: usize) -> Result<Option<String>, Stop> {
         let node = self.enter(id, depth)?;
         let refused = match &node.kind {
-            Kind::Alias { target, .. } => return self.expand(id, *target, |decoder| decoder.key(*target, depth)),
+            Kind::Alias(target) => return self.expand(id, *target, |decoder| decoder.key(*target, depth)),
             Kind::Mapping(_) | Kind::Sequence(_) => "a mapping or list",
             Kind::Json(_) => "a value",
             Kind::Scalar(scalar) => match self.resolved(node.position, scalar)? {
@@ -170,7 +170,8 @@ impl<'a> Decoder<'a> {
             Resolved::Float(float) => match json_number(float) {
                 Some(number) => Value::Number(number),
                 None => {
-                    let hint = "Kubernetes' objects are JSON, which has no infinity and no NaN; quote it to make it text";
+                    let hint =
+                        "Kubernetes' objects are JSON, which has no infinity and no NaN; quote it to make it text";
                     self.problem(position, "not a finite number".to_owned(), Some(hint.to_owned()));
                     Value::Null
                 }
@@ -298,10 +299,8 @@ fn float_key(float: f64) -> String {
     let scientific = format!("{narrow:e}");
     let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
-    // Go's %g with the shortest precision: an exponent from 21 digits on.
-    let threshold = if digits > 21 { i32::try_from(digits).unwrap_or(21) } else { 21 };
-    if (-4..threshold).contains(&exponent) {
+    // Go's %g writes an exponent from the seventh digit on.
+    if (-4..6).contains(&exponent) {
         return format!("{narrow}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };

@@ -2,23 +2,26 @@
 //!
 //! Kubernetes reads manifests with a YAML 1.1 library: `0644` is 420, `on` and
 //! `yes` are booleans, `<<` merges, dates stay strings. This module resolves
-//! the same way, splits files into documents as `kubectl` does, and knows the
+//! the same way, splits files into documents by lines as `kubectl` does, and knows the
 //! position of every value. It differs in that it refuses what would be lost
 //! in silence: duplicate keys, content after the end of a document, binary
 //! that is not text.
 //!
 //! ```text
-//! bytes ──split──> chunks ──compose (events) or json──> nodes ──decode──> value + positions
+//! bytes ──split──> chunks ──scan, parse (or json)──> nodes ──decode──> value + positions
 //! ```
 //!
 //! It never panics on input, and every problem has its file, line and column.
 
-mod compose;
+mod cursor;
 mod decode;
 mod json;
 mod node;
+mod parse;
 mod positions;
 mod resolve;
+mod scan;
+mod scan_text;
 mod split;
 
 use serde_json::Value;
@@ -112,11 +115,11 @@ fn read_chunk(
 /// YAML otherwise, the order in which `kubectl` tries.
 fn trees(file: &str, chunk: &split::Chunk<'_>, limits: &Limits) -> Result<Vec<node::Tree>, Box<Problem>> {
     if !chunk.text.trim_start().starts_with('{') {
-        return Ok(compose::compose(file, chunk, limits)?.into_iter().collect());
+        return Ok(parse::parse(file, chunk, limits)?.into_iter().collect());
     }
     match json::parse_stream(file, chunk, limits) {
         Ok(trees) => Ok(trees),
-        Err(not_json) => match compose::compose(file, chunk, limits) {
+        Err(not_json) => match parse::parse(file, chunk, limits) {
             Ok(tree) => Ok(tree.into_iter().collect()),
             Err(_) if file.ends_with(".json") => Err(not_json),
             Err(not_yaml) => Err(not_yaml),

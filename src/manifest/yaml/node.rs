@@ -29,10 +29,8 @@ pub(super) enum Kind {
     Json(Value),
     Sequence(Vec<NodeId>),
     Mapping(Vec<(NodeId, NodeId)>),
-    Alias {
-        name: String,
-        target: NodeId,
-    },
+    /// Stands for the node of its anchor.
+    Alias(NodeId),
 }
 
 #[derive(Debug)]

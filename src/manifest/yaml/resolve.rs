@@ -246,7 +246,9 @@ fn is_date(date: &str) -> bool {
     let (Some(year), Some(month), Some(day), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return false;
     };
-    let (Some(month), Some(day), Ok(year)) = (small(month, 2), small(day, 2), year.parse::<u32>()) else { return false };
+    let (Some(month), Some(day), Ok(year)) = (small(month, 2), small(day, 2), year.parse::<u32>()) else {
+        return false;
+    };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days = match month {
         2 if leap => 29,

@@ -10,8 +10,10 @@ pub(super) struct Chunk<'a> {
     pub(super) text: std::borrow::Cow<'a, str>,
 }
 
-/// Splits at lines that begin with `---`. Content on the separator's own line
-/// is refused, as `kubectl` refuses it, and its document is skipped.
+/// Splits at lines that begin with `---`. Content after the mark and a space
+/// belongs to the document that begins there (`--- {a: 1}`), which is what YAML
+/// says and `kubectl` refuses. Any other line that begins with three dashes is
+/// refused, and its document is skipped.
 pub(super) fn split<'a>(file: &str, text: &'a str, problems: &mut Vec<Problem>) -> Vec<Chunk<'a>> {
     // A byte order mark would hide a separator on the first line.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -19,20 +21,19 @@ pub(super) fn split<'a>(file: &str, text: &'a str, problems: &mut Vec<Problem>) 
     let (mut start, mut first_line, mut refused) = (0, 1, false);
     let (mut offset, mut line_number) = (0, 1);
     for line in text.split_inclusive('\n') {
-        if let Some(rest) = line.strip_prefix("---") {
-            let rest = rest.trim();
-            let separates = rest.is_empty() || rest.starts_with('#');
-            if !(separates && is_prologue(&text[start..offset])) {
-                if !refused {
-                    push(&mut chunks, &text[start..offset], first_line);
-                }
-                (start, first_line, refused) = (offset + line.len(), line_number + 1, !separates);
+        let rest = line.strip_prefix("---");
+        if let Some(rest) = rest.filter(|_| !is_prologue(&text[start..offset])) {
+            if !refused {
+                push(&mut chunks, &text[start..offset], first_line);
             }
-            if !separates {
+            let alone = rest.trim().is_empty() || rest.trim_start().starts_with('#');
+            (start, first_line) = if alone { (offset + line.len(), line_number + 1) } else { (offset, line_number) };
+            refused = !alone && !rest.starts_with([' ', '\t']);
+            if refused {
                 problems.push(
-                    Problem::in_file(file, "a document separator `---` must stand alone on its line")
+                    Problem::in_file(file, "a line that begins with `---` separates documents and holds nothing else")
                         .at(Position { line: line_number, column: 4 })
-                        .hint("put the content on the next line; kubectl refuses this form too"),
+                        .hint("put the content on the next line, or indent it where it is text"),
                 );
             }
         }
@@ -92,11 +93,21 @@ mod tests {
     }
 
     #[test]
-    fn content_on_a_separator_line_is_refused_and_the_rest_is_read() {
+    fn content_on_a_separator_line_belongs_to_the_document() {
         let mut problems = Vec::new();
-        let chunks = split("f", "a: 1\n--- b: 2\nc: 3\n---\nd: 4\n", &mut problems);
+        let chunks = split("f", "a: 1\n--- {b: 2}\n---\nd: 4\n", &mut problems);
+        let texts: Vec<_> = chunks.iter().map(|chunk| chunk.text.as_ref()).collect();
+        assert_eq!(texts, ["a: 1\n", "--- {b: 2}\n", "d: 4\n"]);
+        assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn another_line_of_dashes_is_refused_and_the_rest_is_read() {
+        let mut problems = Vec::new();
+        let chunks = split("f", "a: 1\n----\nc: 3\n---\nd: 4\n", &mut problems);
         let texts: Vec<_> = chunks.iter().map(|chunk| chunk.text.as_ref()).collect();
         assert_eq!(texts, ["a: 1\n", "d: 4\n"]);
-        assert_eq!(problems[0].to_string(), "f:2:4: a document separator `---` must stand alone on its line");
+        let expected = "f:2:4: a line that begins with `---` separates documents and holds nothing else";
+        assert_eq!(problems[0].to_string(), expected);
     }
 }
