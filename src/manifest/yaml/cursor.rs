@@ -16,7 +16,10 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Begins after a byte order mark. Within a text one is a character like
+    /// any other.
     pub(super) fn new(text: &'a str) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         Self { bytes: text.as_bytes(), at: 0, mark: Mark::default() }
     }
 
@@ -94,12 +97,6 @@ impl<'a> Cursor<'a> {
             while !self.is_end() && !self.is_break_at(0) {
                 self.skip();
             }
-        }
-    }
-
-    pub(super) fn skip_byte_order_mark(&mut self) {
-        if (self.byte(0), self.byte(1), self.byte(2)) == (0xef, 0xbb, 0xbf) {
-            self.at += 3;
         }
     }
 

@@ -190,13 +190,17 @@ impl Reader<'_> {
             self.at += 1;
         }
         let text = self.bytes.get(start..self.at).unwrap_or_default();
-        match serde_json::from_slice::<Value>(text) {
+        // serde_json knows the grammar; its floats are not always the nearest.
+        let number = match serde_json::from_slice::<Value>(text) {
             Ok(Value::Number(number)) if number.is_f64() => {
-                let whole = number.as_f64().and_then(json_number);
-                Ok(Value::Number(whole.unwrap_or(number)))
+                std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).and_then(json_number)
             }
-            Ok(number) => Ok(number),
-            Err(_) => Err(self.wrong("is not JSON: not a number, or too large for one")),
+            Ok(Value::Number(number)) => Some(number),
+            _ => None,
+        };
+        match number {
+            Some(number) => Ok(Value::Number(number)),
+            None => Err(self.wrong("is not JSON: not a number, or too large for one")),
         }
     }
 

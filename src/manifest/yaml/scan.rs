@@ -174,9 +174,6 @@ impl<'a> Scanner<'a> {
     /// where a block key may begin.
     fn skip_to_token(&mut self) {
         loop {
-            if self.cursor.mark.column == 0 {
-                self.cursor.skip_byte_order_mark();
-            }
             while self.cursor.byte(0) == b' '
                 || (self.cursor.byte(0) == b'\t' && (self.flow_level > 0 || !self.simple_key_allowed))
             {

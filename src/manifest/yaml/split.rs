@@ -50,9 +50,15 @@ fn push<'a>(chunks: &mut Vec<Chunk<'a>>, text: &'a str, first_line: u32) {
     if text.trim().is_empty() {
         return;
     }
-    // A block scalar at the end of a file keeps its line break even where the
-    // file does not end with one.
-    let text = if text.ends_with('\n') { text.into() } else { format!("{text}\n").into() };
+    // As in kubectl, a block scalar at the end of a file keeps its line break
+    // where the file does not end with one, and carriage returns go first.
+    let mut text = std::borrow::Cow::from(text);
+    if text.contains("\r\n") {
+        text = text.replace("\r\n", "\n").into();
+    }
+    if !text.ends_with('\n') {
+        text.to_mut().push('\n');
+    }
     chunks.push(Chunk { first_line, text });
 }
 
@@ -79,7 +85,7 @@ mod tests {
     #[case::two("a: 1\n---\nb: 2\n", &[(1, "a: 1\n"), (3, "b: 2\n")])]
     #[case::separator_first_and_last("---\na: 1\n---\n", &[(2, "a: 1\n")])]
     #[case::comment_on_the_separator("---  # one\na: 1\n--- # two\n", &[(2, "a: 1\n")])]
-    #[case::carriage_returns("a: 1\r\n---\r\nb: 2\r\n", &[(1, "a: 1\r\n"), (3, "b: 2\r\n")])]
+    #[case::carriage_returns("a: 1\r\n---\r\nb: 2\r\n", &[(1, "a: 1\n"), (3, "b: 2\n")])]
     #[case::byte_order_mark("\u{feff}---\na: 1\n", &[(2, "a: 1\n")])]
     #[case::indented_dashes_are_content("a: |\n  ---\n  b\n", &[(1, "a: |\n  ---\n  b\n")])]
     #[case::directives_belong_to_what_follows("# x\n%YAML 1.1\n---\na: 1\n", &[(1, "# x\n%YAML 1.1\n---\na: 1\n")])]
