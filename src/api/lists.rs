@@ -159,6 +159,18 @@ words! {
 }
 
 words! {
+    /// Whether a failed release is taken back.
+    RollbackVerdict {
+        /// There is nothing to take back, or nowhere to go back to.
+        None,
+        /// Bowline goes back by itself.
+        Automatic,
+        /// It is left to a person; the message says why.
+        Person,
+    }
+}
+
+words! {
     /// Where a request is.
     RequestPhase {
         /// Seen, not yet acted on.

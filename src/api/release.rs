@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Phase};
+use super::{Cause, Phase, RollbackVerdict};
 use crate::{
     health::HealthStatus,
     manifest::{BundleDigest, InputDigest, PlanDigest, ReleaseDigest},
@@ -86,6 +86,9 @@ pub struct ReleaseSpec {
     /// Digest of the release before with its outcome; none for the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<ReleaseDigest>,
+    /// Generation of the Application that it was made for.
+    #[serde(default)]
+    pub generation: i64,
     /// When it was made.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
@@ -182,6 +185,9 @@ pub struct ReleaseOutcome {
     /// Whether anything was written to the cluster.
     #[serde(default)]
     pub touched_cluster: bool,
+    /// Whether a failed release is taken back.
+    #[serde(default = "no_rollback")]
+    pub rollback: RollbackVerdict,
     /// When it ended.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub ended_at: Timestamp,
@@ -221,6 +227,10 @@ pub struct ReleaseAfter {
     /// The release that took it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back_by: Option<u64>,
+}
+
+fn no_rollback() -> RollbackVerdict {
+    RollbackVerdict::None
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
