@@ -290,3 +290,137 @@ fn stored(number: &Number) -> Option<Number> {
     }
     Number::from_f64(float)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::manifest::arbitrary;
+
+    fn gvk(object: &Value) -> GroupVersionKind {
+        GroupVersionKind::from_api_version(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap())
+            .unwrap()
+    }
+
+    #[rstest]
+    #[case::status(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "status": {"phase": "Running"}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}),
+    )]
+    #[case::server_set_metadata(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": "a", "uid": "u", "resourceVersion": "1", "generation": 1, "creationTimestamp": null,
+            "managedFields": [], "selfLink": "/a", "deletionTimestamp": "t", "deletionGracePeriodSeconds": 1,
+            "finalizers": ["x"]}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "finalizers": ["x"]}}),
+    )]
+    #[case::empty_labels_and_annotations(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "labels": {}, "annotations": null}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}),
+    )]
+    #[case::nulls_of_built_in_kinds(
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+            "spec": {"replicas": null, "template": {"metadata": {"creationTimestamp": null}}, "list": [null, 1]}}),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"},
+            "spec": {"template": {"metadata": {}}, "list": [null, 1]}}),
+    )]
+    #[case::nulls_of_custom_resources_stay(
+        json!({"apiVersion": "example.com/v1", "kind": "Deployment", "metadata": {"name": "a", "labels": null},
+            "spec": {"replicas": null}}),
+        json!({"apiVersion": "example.com/v1", "kind": "Deployment", "metadata": {"name": "a"},
+            "spec": {"replicas": null}}),
+    )]
+    #[case::null_defaults_of_schemas_stay(
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "spec": {"a": null, "schema": {"default": null}}}),
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "spec": {"schema": {"default": null}}}),
+    )]
+    #[case::nulls_in_a_config_map_are_empty_texts(
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": null}, "binaryData": {"b": null}}),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": ""}, "binaryData": {"b": ""}}),
+    )]
+    #[case::string_data_goes_over_data(
+        json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "b2xk", "b": null}, "stringData": {"a": "new", "c": null}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "bmV3", "b": "", "c": ""}}),
+    )]
+    #[case::string_data_without_data(
+        json!({"apiVersion": "v1", "kind": "Secret", "data": null, "stringData": {"a": "x"}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "eA=="}}),
+    )]
+    #[case::base64_on_lines(
+        json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "YWJj\nZGVm\n"}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "YWJjZGVm"}}),
+    )]
+    #[case::aggregated_rules(
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "aggregationRule": {}, "rules": []}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "aggregationRule": {}}),
+    )]
+    #[case::rules_of_other_roles_stay(
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": []}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "rules": []}),
+    )]
+    #[case::numbers(
+        json!({"apiVersion": "example.com/v1", "kind": "A", "a": 1.0, "b": [-0.0, 1.5], "c": u64::MAX, "d": i64::MIN}),
+        json!({"apiVersion": "example.com/v1", "kind": "A", "a": 1, "b": [0, 1.5], "c": 18_446_744_073_709_551_615.0, "d": i64::MIN}),
+    )]
+    fn the_canonical_form(#[case] object: Value, #[case] expected: Value) {
+        let gvk = gvk(&object);
+        assert_eq!(canonical(object, &gvk).unwrap(), expected);
+    }
+
+    #[rstest]
+    #[case(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a/b": 1}}), "data.a/b must be text", "/data/a~1b")]
+    #[case(json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"a": true}}), "stringData.a must be text", "/stringData/a")]
+    #[case(json!({"apiVersion": "v1", "kind": "Secret", "data": {"a": "not base64!"}}), "data.a is not base64", "/data/a")]
+    #[case(json!({"apiVersion": "v1", "kind": "Secret", "data": ["a"]}), "data must be a mapping", "/data")]
+    fn what_has_no_canonical_form(#[case] object: Value, #[case] message: &str, #[case] pointer: &str) {
+        let gvk = gvk(&object);
+        let error = canonical(object, &gvk).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.pointer()), (message, pointer));
+    }
+
+    #[test]
+    fn the_text_is_sorted() {
+        let value: Value = serde_json::from_str(r#"{"b": 1, "a": {"d": 1, "c": 2}}"#).unwrap();
+        assert_eq!(String::from_utf8(canonical_json(&value)).unwrap(), r#"{"a":{"c":2,"d":1},"b":1}"#);
+    }
+
+    #[test]
+    fn a_bundle_has_a_digest_whatever_the_order() {
+        let manifest = |name: &str| {
+            let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+            Manifest::from_value(object, Some("team-a"), crate::manifest::Scope::Namespaced, None).unwrap()
+        };
+        let (one, two) = (manifest("one"), manifest("two"));
+        assert_eq!(bundle_digest(&[one.clone(), two.clone()]), bundle_digest(&[two.clone(), one.clone()]));
+        assert_ne!(bundle_digest(&[one.clone()]), bundle_digest(&[one, two]));
+    }
+
+    proptest! {
+        #[test]
+        fn to_be_canonical_again_changes_nothing(
+            content in arbitrary::object(),
+            metadata in arbitrary::object(),
+            (version, kind) in prop::sample::select(vec![
+                ("v1", "Secret"), ("v1", "ConfigMap"), ("apps/v1", "Deployment"), ("example.com/v1", "Thing"),
+                ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+                ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+            ]),
+        ) {
+            let mut object = content;
+            object["apiVersion"] = version.into();
+            object["kind"] = kind.into();
+            object["metadata"] = metadata;
+            let gvk = gvk(&object);
+            if let Ok(once) = canonical(object, &gvk) {
+                let twice = canonical(once.clone(), &gvk);
+                prop_assert_eq!(twice, Ok(once));
+            }
+        }
+    }
+}

@@ -8,6 +8,8 @@
 //! bytes ──yaml──> documents ──canonical──> Manifest { id, value, digest, origin }
 //! ```
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod canonical;
 mod construct;
 mod digest;
