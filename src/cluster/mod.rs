@@ -23,6 +23,7 @@ pub mod identity;
 pub mod index;
 pub mod observe;
 mod owner;
+pub mod store;
 pub mod watch;
 
 pub use client::{Cluster, ConnectOptions};

@@ -67,9 +67,7 @@ impl StoreError {
             kube::Error::Api(status) => {
                 Self::Refused { what, code: status.code, reason: status.reason, message: status.message }
             }
-            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
-                Self::Unreadable { what, source: Box::new(error) }
-            }
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => Self::Unreadable { what, source: Box::new(error) },
             other => Self::Unreachable { what, source: Box::new(other) },
         }
     }

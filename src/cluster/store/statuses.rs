@@ -49,8 +49,7 @@ where
     let name = object.name_any();
     let what = || format!("write the status of {}", described::<K>(&object.namespace().unwrap_or_default(), &name));
     let json = |status: &K::Status| {
-        serde_json::to_value(status)
-            .map_err(|source| StoreError::of(what(), kube::Error::SerdeError(source)))
+        serde_json::to_value(status).map_err(|source| StoreError::of(what(), kube::Error::SerdeError(source)))
     };
     let before = object.status().map(json).transpose()?.unwrap_or(Value::Null);
     let Some(change) = merge_patch(&before, &json(status)?) else { return Ok(object.clone()) };
