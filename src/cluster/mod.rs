@@ -24,6 +24,7 @@ pub mod index;
 pub mod lease;
 pub mod observe;
 mod owner;
+pub mod store;
 pub mod watch;
 
 pub use client::{Cluster, ConnectOptions};

@@ -135,7 +135,8 @@ impl Counts {
     }
 }
 
-fn cargo() -> Command {
+/// Cargo in the checkout.
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
     // What `cargo run` set for this program is not meant for the next cargo,

@@ -56,6 +56,12 @@ impl Access {
         }
     }
 
+    /// The way into a cluster that the rig did not start. What needs the rig's own
+    /// files (the audit log, [`Access::kubeconfig_for`]) is an error there.
+    pub fn to(kubeconfig: &Path, directory: &Path, kubectl: PathBuf) -> Self {
+        Access { kubeconfig: kubeconfig.to_owned(), ..Access::new(directory, kubectl) }
+    }
+
     /// The environment by which [`shared_cluster`] finds this cluster.
     pub fn test_environment(&self) -> [(&'static str, &Path); 3] {
         [(TEST_KUBECONFIG, &self.kubeconfig), (TEST_AUDIT_LOG, &self.audit_log), (TEST_DIRECTORY, &self.directory)]

@@ -211,6 +211,7 @@ impl Plan {
             name: name.to_owned(),
             program: tools::path(name)?,
             arguments,
+            environment: Vec::new(),
             log: self.directory.join("logs").join(format!("{name}.log")),
         })
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Access, Cluster, Options, READY_LIMIT};
 use crate::directory::{cache_dir, create_private, is_held};
 use crate::error::{At, Error, Result};
-use crate::process::end_of;
+use crate::process::{detach, end_of};
 use crate::tools;
 
 const READY: &str = "ready.json";
@@ -121,9 +121,7 @@ impl Detached {
     /// Runs the cluster in this process, in a session of its own, until the
     /// process is ended. Returns only with an error.
     pub fn supervise(&self) -> Result<std::convert::Infallible> {
-        // A new session: Ctrl-C in the terminal that started it does not reach it.
-        // It fails only in a process that leads a group, which then is detached already.
-        let _ = rustix::process::setsid();
+        detach();
         let mut cluster = Cluster::start(Options { directory: Some(self.directory.clone()), ..Options::default() })?;
         let ready = Ready { supervisor: std::process::id(), components: cluster.processes() };
         self.write_ready(&ready)?;

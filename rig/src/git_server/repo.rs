@@ -37,8 +37,9 @@ pub(super) fn bare_path(root: &Path, name: &str) -> PathBuf {
 pub struct GitRepo {
     bare: PathBuf,
     work: PathBuf,
-    // Kept for the directory's sake.
-    root: Arc<Root>,
+    home: PathBuf,
+    // Kept for the directory's sake; another process keeps it for one that was opened.
+    _root: Option<Arc<Root>>,
 }
 
 impl GitRepo {
@@ -51,13 +52,20 @@ impl GitRepo {
         let name = checked(name)?;
         let bare = bare_path(root.path(), name);
         let work = root.path().join(format!(".work/{name}"));
-        let repo = GitRepo { bare, work, root };
+        let repo = GitRepo { bare, work, home: root.path().to_owned(), _root: Some(root) };
         for dir in [&repo.bare, &repo.work] {
             fs::create_dir_all(dir).at("create", dir)?;
         }
         repo.in_bare(&["init", "--quiet", "--bare", "--initial-branch=main"])?;
         repo.git(&["init", "--quiet", "--initial-branch=main"])?;
         repo.git(&["remote", "add", "origin", &repo.bare.display().to_string()])?;
+        Ok(repo)
+    }
+
+    /// A repository that another process made, by its working clone.
+    pub fn open(work: &Path) -> Result<Self> {
+        let mut repo = GitRepo { bare: PathBuf::new(), work: work.to_owned(), home: work.to_owned(), _root: None };
+        repo.bare = repo.git(&["remote", "get-url", "origin"])?.into();
         Ok(repo)
     }
 
@@ -91,9 +99,9 @@ impl GitRepo {
         fs::read_to_string(&path).at("read", &path)
     }
 
-    /// Copies a directory tree into the working clone.
-    pub fn copy_from(&self, directory: &Path) -> Result<()> {
-        copy(directory, &self.work)
+    /// Copies a directory tree to a path of the working clone.
+    pub fn copy_from(&self, directory: &Path, path: &str) -> Result<()> {
+        copy(directory, &self.work.join(path))
     }
 
     /// Removes a file or a directory of the working clone.
@@ -178,7 +186,7 @@ impl GitRepo {
     }
 
     fn run(&self, dir: &Path, arguments: &[&str]) -> Result<String> {
-        let mut command = git(self.root.path());
+        let mut command = git(&self.home);
         command.current_dir(dir).args(arguments);
         let output = process::output(&mut command, None)?;
         Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
