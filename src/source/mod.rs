@@ -29,6 +29,7 @@ mod limits;
 mod log;
 mod mirror;
 mod names;
+mod objects;
 mod process;
 mod references;
 mod repositories;

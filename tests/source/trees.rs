@@ -186,3 +186,15 @@ fn a_link_with_an_endless_target_refuses_the_tree() {
     assert_eq!(reason, "TreeRefused");
     assert!(message.contains("`link` is a symbolic link with a target of more than 4096 bytes"), "{message}");
 }
+
+#[test]
+fn a_directory_of_endless_size_is_not_inflated() {
+    let repository = Repository::new();
+    // Names of zero bytes' distance compress to almost nothing.
+    let blob = repository.blob(b"x");
+    let entry = ("100644", blob.as_str(), &[b'a'; 200][..]);
+    let huge = repository.raw_tree(&vec![entry; 100_000]);
+    repository.push_tree(&repository.raw_tree(&[("40000", &huge, b"huge")]));
+    let (reason, message) = refusal(&repository, ".", &TreeLimits::default());
+    assert_eq!(reason, "TooLarge", "{message}");
+}
