@@ -206,7 +206,7 @@ pub(super) fn tree_at(
     for part in &parts {
         let tree = objects::tree(repository, id).map_err(damaged)?;
         let here = if above.is_empty() { "the root".to_owned() } else { format!("`{}`", visible(&above)) };
-        let Some(entry) = tree.get_name_bytes(part.as_bytes()) else {
+        let Some(entry) = tree.iter().find(|entry| entry.name_bytes() == part.as_bytes()) else {
             let names: Vec<String> =
                 tree.iter().map(|entry| String::from_utf8_lossy(entry.name_bytes()).into_owned()).collect();
             return Err(not_found("does not exist".to_owned(), near(part, &here, &names)));
