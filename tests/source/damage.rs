@@ -1,6 +1,11 @@
 //! A mirror that is damaged or gone is made anew.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use bowline::source::{Credentials, Limits, Repositories, RepositoryUrl, Revision, UrlPolicy, tree::Tree as _};
 use rstest::rstest;
@@ -193,4 +198,49 @@ fn a_hostile_commit_is_refused(#[case] content: Vec<u8>, #[case] reason: &str) {
     let commit = cache.plant("commit", &content).parse().unwrap();
     let error = cache.mirror().commit(&commit).unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), (reason, false), "{error}");
+}
+
+#[test]
+fn readers_and_fetches_go_on_while_mirrors_are_damaged_again_and_again() {
+    let repository = Repository::new();
+    let cache = Cache::of(&repository);
+    cache.fetch("main").unwrap();
+    let done = AtomicBool::new(false);
+    let read = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // The repository that a fetch is about to put into use may be
+                    // damaged as well; the next fetch mends it.
+                    let commit = match cache.fetch("main") {
+                        Ok(fetched) => fetched.resolved.commit,
+                        Err(error) => {
+                            assert!(error.is_transient(), "{error}");
+                            continue;
+                        }
+                    };
+                    match cache.mirror().tree(&commit, ".", &Default::default()) {
+                        Ok(tree) => {
+                            read.fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(tree.entries()[0].path, "app/a.yaml");
+                        }
+                        Err(error) => assert!(error.is_transient(), "{error}"),
+                    }
+                }
+            });
+        }
+        for round in 0..20 {
+            repository.push("app/a.yaml", format!("a: {round}\n"));
+            for generation in cache.generations() {
+                // It may be gone already, or going.
+                let _ = fs::rename(generation.join("HEAD"), generation.join("HEAD.gone"));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(read.load(Ordering::Relaxed) > 20);
+    assert_eq!(cache.commit("main"), repository.head());
+    assert_eq!(cache.generations().len(), 1, "replaced repositories are removed");
 }
