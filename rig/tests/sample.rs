@@ -1,5 +1,5 @@
 //! The sample in `examples/`, applied as its own deployer on the shared cluster.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 
