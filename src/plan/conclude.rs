@@ -201,3 +201,6 @@ fn notes(actions: &[Action], policy: &Policy) -> Vec<String> {
     notes.extend(kept.map(|action| format!("{} is left: {}", action.id, action.reason)));
     notes
 }
+
+#[cfg(test)]
+mod tests;
