@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
+use crate::manifest::{BundleDigest, Fingerprint, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
 
 /// What an action does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +43,9 @@ pub struct FieldChange {
     pub before: Option<Value>,
     /// The value after.
     pub after: Option<Value>,
+    /// Whether the field is the application's own, before or after. Others are
+    /// consequences (defaults, webhooks): shown, and no part of the digest.
+    pub owned: bool,
 }
 
 /// One entry of a plan.
@@ -64,12 +67,14 @@ pub struct Action {
     /// What is sent for Create, Update and Adopt: the manifest with label and
     /// annotation, without what is ignored. Boxed since most actions are small.
     pub body: Option<Box<Value>>,
-    /// Digest of the manifest behind `body`.
+    /// Digest of the manifest behind `body`. None for a deletion, and for the
+    /// namespace of `createNamespace`, which is no member of the application
+    /// and never enters its inventory.
     pub manifest: Option<ManifestDigest>,
     /// What changes, field by field; masked only when it is shown.
     pub changes: Vec<FieldChange>,
-    /// JSON pointers of fields that were added by hand: removed by one JSON
-    /// patch after the apply.
+    /// JSON pointers of fields that were added by hand, in an order in which
+    /// one JSON patch can remove them one after the other, after the apply.
     pub drops: Vec<String>,
     /// Whether the object still needs a dry-run when its stage opens, because
     /// its namespace or kind did not exist when the plan was made.
@@ -156,6 +161,22 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// An object that is as it should be, of which the inventory did not know it:
+/// it is recorded without a write to the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The object.
+    pub id: ObjectId,
+    /// Type by which it was applied.
+    pub gvk: GroupVersionKind,
+    /// uid of the live object.
+    pub uid: String,
+    /// Digest of the manifest that it was found to agree with.
+    pub manifest: ManifestDigest,
+    /// Hash of the owned fields of the live object.
+    pub fingerprint: Fingerprint,
+}
+
 /// What an apply will do. Made by `conclude`, never changed, carried out as it
 /// is: applying makes no choices.
 #[derive(Debug, Clone, PartialEq)]
@@ -166,6 +187,11 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// How many objects stay as they are.
     pub unchanged: u32,
+    /// Objects among the unchanged that the inventory is to record anew.
+    pub confirmed: Vec<Confirmed>,
+    /// Objects that the inventory is to forget: they are gone already, they
+    /// belong to somebody else now, or their kind moved to another group.
+    pub forgotten: Vec<ObjectId>,
     /// Why it cannot be carried out; empty if it can.
     pub refusals: Vec<Refusal>,
     /// What a person should know before.

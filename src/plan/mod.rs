@@ -11,11 +11,19 @@
 //! ```
 
 mod action;
+mod body;
 mod observation;
+mod order;
+pub mod ownership;
 mod policy;
 mod proposal;
+mod propose;
+#[cfg(test)]
+mod testing;
 
-pub use action::{Action, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
+pub use action::{Action, Confirmed, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
+pub use body::body;
 pub use observation::{DryRun, Observation, Observations, ServerError};
-pub use policy::{IgnoreRule, Membership, Policy, RollbackPolicy};
+pub use policy::{APPLICATION_ANNOTATION, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
 pub use proposal::{Candidate, Owned, OwnedObjects, Proposal, Why};
+pub use propose::propose;

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::manifest::PlanDigest;
+use crate::manifest::{ObjectId, PlanDigest};
+
+/// Label that every object of an application carries: see [`Membership::set`].
+pub const SET_LABEL: &str = "bowline.dev/set";
+
+/// Annotation that every object of an application carries: see
+/// [`Membership::application`].
+pub const APPLICATION_ANNOTATION: &str = "bowline.dev/application";
 
 /// How the objects of an application are marked as its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,17 @@ pub struct IgnoreRule {
     pub pointers: Vec<String>,
     /// Field managers whose changes are left alone.
     pub managers: Vec<String>,
+}
+
+impl IgnoreRule {
+    /// Whether the rule is about this object.
+    pub fn concerns(&self, id: &ObjectId) -> bool {
+        let agrees = |wanted: &Option<String>, actual: &str| wanted.as_deref().is_none_or(|wanted| wanted == actual);
+        agrees(&self.group, &id.group)
+            && agrees(&self.kind, &id.kind)
+            && agrees(&self.namespace, id.namespace.as_deref().unwrap_or_default())
+            && agrees(&self.name, &id.name)
+    }
 }
 
 /// What an application allows and wants.
@@ -83,4 +101,9 @@ impl Policy {
         "kubectl",
         "before-first-apply",
     ];
+
+    /// The rules for one object: what `ownership::fingerprint` takes.
+    pub fn ignore_for(&self, id: &ObjectId) -> Vec<IgnoreRule> {
+        self.ignore.iter().filter(|rule| rule.concerns(id)).cloned().collect()
+    }
 }

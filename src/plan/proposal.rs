@@ -68,6 +68,9 @@ pub struct Proposal {
     pub unchanged: u32,
     /// How many objects the bundle has.
     pub objects: u32,
+    /// Former identities of objects whose kind moved to another API group: the
+    /// inventory forgets them when the plan is carried out.
+    pub moved: Vec<ObjectId>,
     /// Guards that refuse it as it stands, judged without asking the server.
     pub guards: Vec<Refusal>,
 }
