@@ -117,7 +117,7 @@ mod tests {
           hint: at most 253 lower-case letters, digits, `-` and `.`, with a letter or digit first and last
         error: a.yaml:6:1: duplicate key "a"
           hint: it is set at 5:1 too; keep one of them
-        error: a.yaml:9:1: is not YAML: did not find expected node content
+        error: a.yaml:8:1: is not YAML: a list in brackets has no end
         error: b.yaml:3:21: Namespace is not namespaced and cannot have metadata.namespace
           hint: remove metadata.namespace
         "#);
