@@ -4,3 +4,4 @@
 //! a commit; nothing is checked out.
 
 pub mod tree;
+pub mod working;
