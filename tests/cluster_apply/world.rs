@@ -19,8 +19,8 @@ use bowline::{
     },
     manifest::{BundleDigest, Digest, GroupVersionKind, Manifest, ManifestDigest, ObjectId},
     plan::{
-        Action, Candidate, Membership, Observation, Observations, Policy, Precondition, Proposal, ServerError, Verb,
-        Why,
+        Action, Candidate, DryRun, Membership, Observation, Observations, Policy, Precondition, Proposal, ServerError,
+        Verb, Why,
     },
 };
 use serde_json::{Value, json};
@@ -159,11 +159,22 @@ impl World {
 
     /// An action that writes a manifest onto what is live now.
     pub async fn write(&self, manifest: &Manifest) -> Action {
-        let live = self.live(manifest).await;
+        self.write_onto(manifest, self.live(manifest).await)
+    }
+
+    fn write_onto(&self, manifest: &Manifest, live: Option<Value>) -> Action {
         let verb = if live.is_some() { Verb::Update } else { Verb::Create };
         let precondition = live.as_ref().map(precondition).unwrap_or_default();
         let body = bowline::plan::body(manifest, live.as_ref(), &self.policy);
         action(manifest, verb, precondition, Some(body))
+    }
+
+    /// What an action for a manifest would be planned on now.
+    pub async fn planned_on(&self, manifest: &Manifest) -> Observations {
+        let live = self.live(manifest).await.map(Box::new);
+        live.map(|object| (manifest.id.clone(), Observation::Live { object, dry_run: DryRun::NotTried }))
+            .into_iter()
+            .collect()
     }
 
     /// An action that makes a manifest, whatever is live.
@@ -201,8 +212,13 @@ impl World {
 
     /// Applies a manifest and returns the object as it was left.
     pub async fn applied(&self, manifest: &Manifest) -> Value {
-        let action = self.write(manifest).await;
-        let mut results = self.apply(&[action]).await;
+        let planned_on = self.planned_on(manifest).await;
+        let live = planned_on.get(&manifest.id).and_then(|it| match it {
+            Observation::Live { object, .. } => Some((**object).clone()),
+            _ => None,
+        });
+        let action = self.write_onto(manifest, live);
+        let mut results = self.apply_planned_on(&[action], &planned_on, &|| true).await;
         match results.remove(0).outcome {
             bowline::cluster::apply::Outcome::Applied(applied) => *applied.object,
             other => panic!("{}: {other:?}", manifest.id),
@@ -237,12 +253,20 @@ pub fn policy(namespace: &str) -> Policy {
 
 pub fn proposal(candidates: Vec<Candidate>) -> Proposal {
     let objects = u32::try_from(candidates.len()).unwrap();
-    Proposal { bundle: BundleDigest(Digest::of(b"bundle")), candidates, unchanged: 0, objects, guards: Vec::new(), moved: Vec::new() }
+    Proposal {
+        bundle: BundleDigest(Digest::of(b"bundle")),
+        candidates,
+        unchanged: 0,
+        objects,
+        guards: Vec::new(),
+        moved: Vec::new(),
+    }
 }
 
 pub fn manifest(value: Value) -> Arc<Manifest> {
-    let gvk = GroupVersionKind::from_api_version(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap())
-        .unwrap();
+    let gvk =
+        GroupVersionKind::from_api_version(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap())
+            .unwrap();
     let metadata = &value["metadata"];
     let namespace = metadata["namespace"].as_str().map(str::to_owned);
     let id = ObjectId::new(gvk.group_kind(), namespace, metadata["name"].as_str().unwrap());
@@ -273,11 +297,9 @@ pub fn precondition(live: &Value) -> Precondition {
 
 /// The error of a dry-run that was refused.
 pub fn refusal(observation: Observation) -> ServerError {
-    use bowline::plan::DryRun;
     match observation {
-        Observation::Absent { dry_run: DryRun::Error(error) } | Observation::Live { dry_run: DryRun::Error(error), .. } => {
-            error
-        }
+        Observation::Absent { dry_run: DryRun::Error(error) }
+        | Observation::Live { dry_run: DryRun::Error(error), .. } => error,
         other => panic!("{other:?}"),
     }
 }
