@@ -43,11 +43,8 @@ impl RunDirectory {
         let parent = cache_dir().join("run");
         create_private(&parent)?;
         sweep(&parent);
-        let kept = tempfile::Builder::new()
-            .prefix(prefix)
-            .tempdir_in(&parent)
-            .at("create a directory in", &parent)?
-            .keep();
+        let kept =
+            tempfile::Builder::new().prefix(prefix).tempdir_in(&parent).at("create a directory in", &parent)?.keep();
         Self::lock(kept)
     }
 
@@ -72,9 +69,7 @@ impl RunDirectory {
     fn lock(path: PathBuf) -> Result<Self> {
         let name = path.join(LOCK);
         let file = File::create(&name).at("create", &name)?;
-        file.try_lock()
-            .map_err(std::io::Error::from)
-            .at("lock", &name)?;
+        file.try_lock().map_err(std::io::Error::from).at("lock", &name)?;
         Ok(RunDirectory { path, _lock: file })
     }
 
@@ -100,11 +95,7 @@ pub(crate) fn is_held(path: &Path) -> bool {
 
 pub(crate) fn create_private(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .at("create", path)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)
 }
 
 /// Removes what killed instances left. A directory without a lock file may be

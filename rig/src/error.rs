@@ -10,22 +10,11 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {action} {}", path.display())]
-    File {
-        action: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    File { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("cannot run `{program}`: is it installed and on the PATH?")]
-    Program {
-        program: String,
-        source: std::io::Error,
-    },
+    Program { program: String, source: std::io::Error },
     #[error("`{command}` failed with {status}:\n{output}")]
-    Command {
-        command: String,
-        status: std::process::ExitStatus,
-        output: String,
-    },
+    Command { command: String, status: std::process::ExitStatus, output: String },
     #[error("{name} {version} is not built: run `cargo xtask tools`")]
     ToolMissing { name: &'static str, version: String },
     #[error("no tool of the rig is named {0}")]
@@ -33,27 +22,15 @@ pub enum Error {
     #[error("{} does not require {module}, so that its version is unknown", path.display())]
     ToolVersion { path: PathBuf, module: &'static str },
     #[error("{component} ended with {status} before it was ready; the end of its log:\n{log}")]
-    ComponentEnded {
-        component: String,
-        status: std::process::ExitStatus,
-        log: String,
-    },
+    ComponentEnded { component: String, status: std::process::ExitStatus, log: String },
     #[error("{what} was not ready within {}s; the end of the log of {component}:\n{log}", limit.as_secs())]
-    NotReady {
-        what: String,
-        component: String,
-        limit: Duration,
-        log: String,
-    },
+    NotReady { what: String, component: String, limit: Duration, log: String },
     #[error("{name} is not running")]
     NotRunning { name: String },
     #[error("no free port of 127.0.0.1 was found between {first} and {last}")]
     NoPort { first: u16, last: u16 },
     #[error("cannot make a certificate for {subject}")]
-    Certificate {
-        subject: String,
-        source: rcgen::Error,
-    },
+    Certificate { subject: String, source: rcgen::Error },
     #[error("a certificate for {user} carries at most {limit} groups")]
     Groups { user: String, limit: usize },
     #[error("TLS set-up failed: {0}")]
@@ -79,10 +56,6 @@ pub(crate) trait At<T> {
 
 impl<T> At<T> for std::io::Result<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T> {
-        self.map_err(|source| Error::File {
-            action,
-            path: path.to_owned(),
-            source,
-        })
+        self.map_err(|source| Error::File { action, path: path.to_owned(), source })
     }
 }

@@ -38,18 +38,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens on the port and answers each request on a thread of its own.
-    pub(crate) fn start(
-        port: u16,
-        tls: Option<Arc<rustls::ServerConfig>>,
-        handler: Handler,
-    ) -> Result<Self> {
+    pub(crate) fn start(port: u16, tls: Option<Arc<rustls::ServerConfig>>, handler: Handler) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (report, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-            {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(source) => return drop(report.send(Err(source))),
             };
@@ -70,11 +63,7 @@ impl Server {
             .recv()
             .unwrap_or_else(|_| Err(std::io::Error::other("the server's thread ended")))
             .map_err(|source| Error::Listen { port, source })?;
-        Ok(Server {
-            address,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Server { address, stop, thread: Some(thread) })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -97,12 +86,7 @@ impl std::fmt::Debug for Server {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    handler: Handler,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Handler, mut stopped: watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -138,15 +122,10 @@ where
         async move { Ok::<_, std::convert::Infallible>(answer(request, handler).await) }
     });
     // A connection that breaks is the client's to report.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(
-    request: hyper::Request<Incoming>,
-    handler: Handler,
-) -> hyper::Response<Full<Bytes>> {
+async fn answer(request: hyper::Request<Incoming>, handler: Handler) -> hyper::Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
@@ -168,40 +147,26 @@ pub(crate) fn plain(status: u16, text: &str) -> Response {
 
 pub(crate) fn respond(status: u16, kind: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(body);
-    *response.status_mut() =
-        hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert(
-        hyper::header::CONTENT_TYPE,
-        hyper::header::HeaderValue::from_static(kind),
-    );
+    *response.status_mut() = hyper::StatusCode::from_u16(status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
     response
 }
 
 /// TLS for a server; with `clients`, only who shows a certificate of theirs gets in.
-pub(crate) fn server_tls(
-    identity: &Identity,
-    clients: Option<&Authority>,
-) -> Result<Arc<rustls::ServerConfig>> {
+pub(crate) fn server_tls(identity: &Identity, clients: Option<&Authority>) -> Result<Arc<rustls::ServerConfig>> {
     let builder = rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(tls_error)?;
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(authority) => builder.with_client_cert_verifier(
-            rustls::server::WebPkiClientVerifier::builder_with_provider(
-                Arc::new(roots(authority)?),
-                provider(),
-            )
-            .build()
-            .map_err(tls_error)?,
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authority)?), provider())
+                .build()
+                .map_err(tls_error)?,
         ),
     };
     let (certificates, key) = parse(identity)?;
-    Ok(Arc::new(
-        builder
-            .with_single_cert(certificates, key)
-            .map_err(tls_error)?,
-    ))
+    Ok(Arc::new(builder.with_single_cert(certificates, key).map_err(tls_error)?))
 }
 
 /// A client of one HTTPS server, with a certificate of its own.
@@ -220,10 +185,7 @@ impl Client {
             .with_root_certificates(roots(authority)?)
             .with_client_auth_cert(certificates, key)
             .map_err(tls_error)?;
-        Ok(Client {
-            port,
-            tls: TlsConnector::from(Arc::new(config)),
-        })
+        Ok(Client { port, tls: TlsConnector::from(Arc::new(config)) })
     }
 
     /// Sends a request without a body, and returns the status and the body of the answer.
@@ -249,15 +211,11 @@ impl Client {
             .map_err(|reason| Error::Request { url, reason })
     }
 
-    async fn exchange(
-        &self,
-        path: &str,
-    ) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    async fn exchange(&self, path: &str) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
         let stream = self.tls.connect(name, stream).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let request = hyper::Request::get(path)
             .header(hyper::header::HOST, "127.0.0.1")
@@ -266,9 +224,7 @@ impl Client {
             .body(Full::new(Bytes::new()))?;
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_BODY)
-            .collect()
-            .await?;
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await?;
         Ok((status, body.to_bytes()))
     }
 }
@@ -279,15 +235,13 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 fn roots(authority: &Authority) -> Result<rustls::RootCertStore> {
     let mut roots = rustls::RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes())
-        .map_err(tls_error)?;
+    let certificate = CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).map_err(tls_error)?;
     roots.add(certificate).map_err(tls_error)?;
     Ok(roots)
 }
 
 fn parse(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-    let certificate =
-        CertificateDer::from_pem_slice(identity.certificate.as_bytes()).map_err(tls_error)?;
+    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).map_err(tls_error)?;
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(tls_error)?;
     Ok((vec![certificate], key))
 }

@@ -28,3 +28,4 @@ pub use error::Error;
 
 pub use git_server::{Auth, GitRepo, GitServer};
 pub use pki::Authority;
+pub use process::{Launch, Process, detach};

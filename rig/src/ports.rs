@@ -30,18 +30,11 @@ impl Port {
             let number = FIRST + ((start.wrapping_add(step * 7)) % span) as u16;
             let path = dir.join(number.to_string());
             let claim = File::create(&path).at("create", &path)?;
-            if claim.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok()
-            {
-                return Ok(Port {
-                    number,
-                    _claim: claim,
-                });
+            if claim.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
+                return Ok(Port { number, _claim: claim });
             }
         }
-        Err(Error::NoPort {
-            first: FIRST,
-            last: LAST,
-        })
+        Err(Error::NoPort { first: FIRST, last: LAST })
     }
 
     pub(crate) fn number(&self) -> u16 {

@@ -13,79 +13,78 @@ use std::sync::{OnceLock, mpsc};
 
 use crate::error::{At, Error, Result};
 
-/// A program that runs, with its output in a log file.
+/// A program that runs, with its output in a log file. It ends with this value,
+/// and never outlives this process.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
 }
 
 /// What to run; kept, so that it can be started again.
-#[derive(Debug, Clone)]
-pub(crate) struct Launch {
-    pub(crate) name: String,
-    pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<String>,
-    pub(crate) log: PathBuf,
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// What it is called in errors.
+    pub name: String,
+    /// The program's path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Variables added to this process's environment.
+    pub environment: Vec<(String, String)>,
+    /// The file that its output is added to.
+    pub log: PathBuf,
 }
 
 impl Process {
-    pub(crate) fn start(launch: &Launch) -> Result<Self> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&launch.log)
-            .at("open", &launch.log)?;
+    /// Starts the program.
+    pub fn start(launch: &Launch) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(&launch.log).at("open", &launch.log)?;
         let errors = log.try_clone().at("open", &launch.log)?;
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(&launch.program)
             .args(&launch.arguments)
+            .envs(launch.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        let child = spawn(command)?.map_err(|source| Error::Program {
-            program: "setpriv".into(),
-            source,
-        })?;
-        Ok(Process {
-            name: launch.name.clone(),
-            child,
-            log: launch.log.clone(),
-        })
+        let child = spawn(command)?.map_err(|source| Error::Program { program: "setpriv".into(), source })?;
+        Ok(Process { name: launch.name.clone(), child, log: launch.log.clone() })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// What it is called.
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// An error with the end of the log if the program has ended.
-    pub(crate) fn check(&mut self) -> Result<()> {
+    pub fn check(&mut self) -> Result<()> {
         match self.ended() {
             None => Ok(()),
-            Some(status) => Err(Error::ComponentEnded {
-                component: self.name.clone(),
-                status,
-                log: self.log_end(),
-            }),
+            Some(status) => Err(Error::ComponentEnded { component: self.name.clone(), status, log: self.log_end() }),
         }
     }
 
-    pub(crate) fn log_end(&self) -> String {
+    /// The end of its log.
+    pub fn log_end(&self) -> String {
         end_of(&self.log, 4_000)
     }
 
-    fn kill(&mut self) {
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -114,6 +113,13 @@ pub(crate) fn end_of(path: &Path, limit: u64) -> String {
     read().unwrap_or_else(|error| format!("({} cannot be read: {error})", path.display()))
 }
 
+/// Puts this process into a session of its own, so that Ctrl-C in the terminal
+/// that started it does not reach it.
+pub fn detach() {
+    // It fails only in a process that leads a group, which then is detached already.
+    let _ = rustix::process::setsid();
+}
+
 type Spawned = std::io::Result<Child>;
 
 /// Starts a command on the thread that lives as long as the process.
@@ -129,9 +135,7 @@ pub(crate) fn spawn(command: Command) -> Result<Spawned> {
         sender
     });
     let (reply, answer) = mpsc::channel();
-    spawner
-        .send((command, reply))
-        .map_err(|_| Error::SpawnerGone)?;
+    spawner.send((command, reply)).map_err(|_| Error::SpawnerGone)?;
     answer.recv().map_err(|_| Error::SpawnerGone)
 }
 
@@ -140,16 +144,9 @@ pub(crate) fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Vec<
     use std::io::Write;
     let line = describe(command);
     let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |source| Error::Program {
-        program: program.clone(),
-        source,
-    };
+    let failed = |source| Error::Program { program: program.clone(), source };
     command
-        .stdin(if input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
@@ -170,17 +167,11 @@ pub(crate) fn output(command: &mut Command, input: Option<&[u8]>) -> Result<Vec<
     if text.trim().is_empty() {
         text = String::from_utf8_lossy(&output.stdout).into_owned();
     }
-    Err(Error::Command {
-        command: line,
-        status: output.status,
-        output: text.trim_end().to_owned(),
-    })
+    Err(Error::Command { command: line, status: output.status, output: text.trim_end().to_owned() })
 }
 
 fn describe(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut line = program.to_string_lossy().into_owned();
     for argument in command.get_args() {
         line.push(' ');

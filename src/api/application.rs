@@ -278,7 +278,7 @@ pub struct ApplicationStatus {
     pub chain: Option<ReleaseDigest>,
     /// Standard conditions: Ready, Rendered, Held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -298,7 +298,7 @@ pub struct Head {
     pub author: String,
     /// When it was committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub committed_at: Option<Timestamp>,
     /// What it renders, if it could be rendered.
     #[serde(default, skip_serializing_if = "Option::is_none")]

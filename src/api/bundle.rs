@@ -13,6 +13,7 @@ use crate::manifest::{BundleDigest, Digest};
     version = "v1alpha1",
     kind = "Bundle",
     namespaced,
+    selectable = ".spec.application",
     category = "bowline",
     derive = "PartialEq",
     doc = "All manifests of one render, as an index of content-addressed chunks that releases share.",
@@ -70,6 +71,7 @@ pub enum ChunkStore {
     version = "v1alpha1",
     kind = "BundleChunk",
     namespaced,
+    selectable = ".spec.application",
     category = "bowline",
     derive = "PartialEq",
     doc = "Some manifests of one or more bundles: JSON in canonical form, compressed with zstd, in base64."

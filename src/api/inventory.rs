@@ -15,6 +15,7 @@ use crate::manifest::{Fingerprint, GroupVersionKind, ManifestDigest, ObjectId};
     kind = "Inventory",
     plural = "inventories",
     namespaced,
+    selectable = ".spec.application",
     category = "bowline",
     derive = "PartialEq",
     doc = "One bucket of what an application has in the cluster, with the digests by which drift is found."

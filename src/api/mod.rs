@@ -5,8 +5,10 @@
 //! CustomResourceDefinitions in `charts/` and `manifests/` are generated from
 //! these types.
 
+mod admission;
 mod application;
 mod bundle;
+mod definitions;
 mod duration;
 mod inventory;
 mod lists;
@@ -15,11 +17,13 @@ mod release;
 mod request;
 mod suspension;
 
+pub use admission::{APPROVAL_POLICY, CHECK_POLICY, STAMP_POLICY, mutating_policies, validating_policies};
 pub use application::{
     Application, ApplicationSpec, ApplicationStatus, CurrentRelease, Destination, Guards, Head, HoldStatus, IgnoreRule,
     ObjectCounts, ObjectProblem, Pin, RenderSpec, Rollback, Source, SourceSecret, Sync,
 };
 pub use bundle::{Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore};
+pub use definitions::custom_resource_definitions;
 pub use duration::{Duration, NotADuration};
 pub use inventory::{Inventory, InventoryEntry, InventorySpec};
 pub use lists::{

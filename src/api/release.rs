@@ -18,6 +18,7 @@ use crate::{
     version = "v1alpha1",
     kind = "Release",
     namespaced,
+    selectable = ".spec.application",
     shortname = "brel",
     category = "bowline",
     status = "ReleaseStatus",
@@ -89,7 +90,7 @@ pub struct ReleaseSpec {
     #[serde(default)]
     pub generation: i64,
     /// When it was made.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub created_at: Timestamp,
 }
 
@@ -106,7 +107,7 @@ pub struct Rejection {
 }
 
 /// A commit as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommitRecord {
     /// The whole id.
@@ -129,7 +130,7 @@ pub struct CommitRecord {
     pub email: String,
     /// When it was committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub committed_at: Option<Timestamp>,
 }
 
@@ -154,7 +155,7 @@ pub struct ReleaseStatus {
     pub phase: Option<Phase>,
     /// When all of its objects had been written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub applied_at: Option<Timestamp>,
     /// How it ended; written once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,7 +189,7 @@ pub struct ReleaseOutcome {
     #[serde(default = "no_rollback")]
     pub rollback: RollbackVerdict,
     /// When it ended.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub ended_at: Timestamp,
 }
 
@@ -211,7 +212,7 @@ pub struct ObjectFailure {
 pub struct ReleaseAfter {
     /// When it degraded after having been healthy.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub degraded_at: Option<Timestamp>,
     /// How many objects were repaired.
     #[serde(skip_serializing_if = "is_zero")]
@@ -221,7 +222,7 @@ pub struct ReleaseAfter {
     pub last_repair: String,
     /// When that was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub last_repair_at: Option<Timestamp>,
     /// The release that took it back.
     #[serde(skip_serializing_if = "Option::is_none")]

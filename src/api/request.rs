@@ -135,6 +135,6 @@ pub struct RequestStatus {
     pub plan: Option<PlanView>,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub ended_at: Option<Timestamp>,
 }

@@ -33,7 +33,7 @@ pub struct SuspensionSpec {
     pub reason: String,
     /// When it ends by itself; until it is deleted if it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub until: Option<Timestamp>,
     /// Who asks; stamped or checked by the API server's admission policies.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -20,8 +20,13 @@ pub mod discovery;
 pub mod error;
 pub mod evidence;
 pub mod identity;
+pub mod index;
 pub mod observe;
+mod owner;
+pub mod store;
+pub mod watch;
 
 pub use client::{Cluster, ConnectOptions};
 pub use error::{ClusterError, RequestError};
 pub use identity::Identity;
+pub use owner::OwnerKey;

@@ -101,6 +101,7 @@ impl Story {
             reason: String::new(),
             request: String::new(),
             previous: self.history.tip(),
+            generation: 1,
             created_at: minute(number),
         };
         adjust(&mut spec);
@@ -148,6 +149,7 @@ impl Story {
                 failures: Vec::new(),
                 written: u32::from(touched_cluster),
                 touched_cluster,
+                rollback: crate::api::RollbackVerdict::None,
                 ended_at,
             });
         })

@@ -8,14 +8,23 @@
 //! bytes ──yaml──> documents ──canonical──> Manifest { id, value, digest, origin }
 //! ```
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+mod canonical;
+mod construct;
 mod digest;
 mod identity;
+mod mask;
 mod object;
 mod problem;
+pub mod yaml;
 
+pub use canonical::{CanonicalError, bundle_digest, canonical, canonical_json, is_built_in, manifest_digest};
+pub use construct::{Scope, gvk_of};
 pub use digest::{
     BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest, ReleaseDigest,
 };
 pub use identity::{GroupKind, GroupVersionKind, ObjectId};
+pub use mask::{Masker, escape_control, redact_url_credentials};
 pub use object::{Manifest, Origin};
 pub use problem::{Position, Problem};

@@ -18,6 +18,8 @@ pub mod ownership;
 mod policy;
 mod proposal;
 mod propose;
+#[cfg(test)]
+mod testing;
 
 pub use action::{Action, Confirmed, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;

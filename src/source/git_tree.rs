@@ -10,9 +10,9 @@ use git2::{ObjectType, Oid, Repository};
 
 use super::{
     error::SourceError,
+    generation::Generation,
     id::{CommitId, TreeId},
     limits::TreeLimits,
-    mirror::Generation,
     names,
     tree::{EntryKind, Tree, TreeEntry, TreeError},
     url::{RepositoryUrl, visible},

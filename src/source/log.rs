@@ -80,8 +80,16 @@ fn describe(commit: &git2::Commit<'_>) -> Commit {
         // A time out of range is the commit's own nonsense, not an error.
         time: Timestamp::from_second(author.when().seconds()).unwrap_or(Timestamp::UNIX_EPOCH),
         subject: text(subject.trim_ascii()),
-        parents: commit.parent_ids().map(CommitId::from).collect(),
+        parents: parents(commit).into_iter().map(CommitId::from).collect(),
     }
+}
+
+/// The parents that a commit names. The library's own answer leaves out those
+/// at which a shallow mirror ends.
+fn parents(commit: &git2::Commit<'_>) -> Vec<Oid> {
+    let lines = commit.raw_header_bytes().split(|byte| *byte == b'\n');
+    let named = lines.filter_map(|line| line.strip_prefix(b"parent "));
+    named.filter_map(|name| Oid::from_str(std::str::from_utf8(name).ok()?).ok()).collect()
 }
 
 /// The commits that `new` has and `old` has not, newest first; nothing where
@@ -152,7 +160,7 @@ fn ancestor(repository: &Repository, wanted: Oid, start: Oid, wanted_time: i64) 
             known = false;
             continue;
         };
-        for parent in commit.parent_ids() {
+        for parent in parents(&commit) {
             if parent == wanted {
                 return Some(true);
             }

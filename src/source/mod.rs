@@ -21,6 +21,8 @@
 mod certificate;
 mod credentials;
 mod error;
+mod fetch;
+mod generation;
 mod git_tree;
 mod id;
 mod limits;
@@ -37,11 +39,12 @@ mod url;
 
 pub use credentials::{Credentials, CredentialsRefused};
 pub use error::SourceError;
+pub use fetch::Fetched;
 pub use git_tree::{GitTree, TreeWarning};
 pub use id::{CommitId, NotAnId, TreeId};
 pub use limits::{Limits, ProcessLimits, TreeLimits};
 pub use log::{Commit, CommitLog, Relation};
-pub use mirror::{Fetched, Mirror, Moved};
+pub use mirror::{Mirror, Moved};
 pub use process::init_process;
 pub use references::Resolved;
 pub use repositories::Repositories;

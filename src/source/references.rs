@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
+
 use super::{
     error::SourceError,
     id::CommitId,
@@ -45,6 +47,15 @@ impl References {
     /// All references, by full name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &CommitId)> {
         self.commits.iter().map(|(name, id)| (name.as_str(), id))
+    }
+
+    /// A digest of the whole list.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for (name, id) in &self.commits {
+            hasher.update(format!("{id} {name}\n").as_bytes());
+        }
+        hasher.finalize().into()
     }
 
     /// What a revision means. A commit is taken as it is: whether it exists

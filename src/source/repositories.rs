@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     credentials::Credentials,
     error::SourceError,
+    fetch::Fetched,
+    generation::private_directory,
     limits::{Limits, ProcessLimits},
-    mirror::{Fetched, Mirror, private_directory},
+    mirror::Mirror,
     process::init_process,
     references::Resolved,
     revision::Revision,

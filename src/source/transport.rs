@@ -87,7 +87,8 @@ struct Watch {
 }
 
 impl Request<'_> {
-    fn check(&self) -> Result<(), SourceError> {
+    /// Whether there is time left, and nobody gave up.
+    pub(super) fn check(&self) -> Result<(), SourceError> {
         if self.cancel.is_cancelled() {
             return Err(SourceError::Cancelled { url: self.url.to_string() });
         }
@@ -228,6 +229,14 @@ fn classify(error: &git2::Error, request: &Request<'_>, watch: &Watch, step: Ste
     }
     if message.contains("cannot redirect") || message.contains("redirect") && error.class() == ErrorClass::Http {
         return SourceError::Redirected { url, message };
+    }
+    // The server answers, and refuses this way of asking.
+    if step == Step::Receiving && (message.starts_with("remote error") || message.contains("doesn't support")) {
+        return SourceError::GitFailed { url, message };
+    }
+    if message.contains("content-type") {
+        let message = format!("the server answers with something else than Git ({message}); check the path of the URL");
+        return SourceError::NotFound { url, message };
     }
     match (error.code(), error.class(), status) {
         (ErrorCode::Timeout, ..) => SourceError::Timeout { url, message },

@@ -5,5 +5,6 @@
 mod damage;
 mod fetching;
 mod history;
+mod http;
 mod repository;
 mod trees;

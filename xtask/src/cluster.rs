@@ -46,10 +46,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             match Detached::named(&name).status() {
                 Status::Down => eprintln!("Cluster {name} is not running: cargo xtask cluster up"),
                 Status::Starting => eprintln!("Cluster {name} is starting."),
-                Status::Up {
-                    supervisor,
-                    components,
-                } => {
+                Status::Up { supervisor, components } => {
                     eprintln!("Cluster {name} runs (supervisor: process {supervisor}).");
                     for (component, process) in components {
                         eprintln!("  {component:<24} process {process}");

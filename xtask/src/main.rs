@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod cluster;
+mod demo;
 mod test;
 mod tools;
 
@@ -10,10 +11,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Bowline's own commands for working on it"
-)]
+#[command(name = "cargo xtask", about = "Bowline's own commands for working on it")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -21,6 +19,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tell the story of Bowline in this terminal, on a cluster of its own
+    Demo(demo::Arguments),
     /// Build the pinned Kubernetes components that are missing
     Tools,
     /// Check format and lints, and run all tests against a real control plane
@@ -30,10 +30,14 @@ enum Command {
     /// Start, stop or look at a local cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
+    #[command(flatten)]
+    Hidden(demo::Hidden),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Hidden(command) => demo::host(command),
         Command::Tools => tools::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Generate => test::generate(),

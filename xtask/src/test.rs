@@ -27,15 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
             failed.push("format (mend it by `cargo fmt --all`)");
         }
         step("lints");
-        if !succeeds(cargo().args([
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))? {
+        if !succeeds(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))? {
             failed.push("lints");
         }
     }
@@ -78,16 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 /// Writes what belongs to the code into `charts/`, `manifests/` and `docs/`.
 pub(crate) fn generate() -> Outcome {
     match succeeds(
-        cargo()
-            .args([
-                "test",
-                "--quiet",
-                "--package",
-                "bowline",
-                "--test",
-                "generated",
-            ])
-            .env("BOWLINE_GENERATE", "1"),
+        cargo().args(["test", "--quiet", "--package", "bowline", "--test", "generated"]).env("BOWLINE_GENERATE", "1"),
     )? {
         true => Ok(()),
         false => Err("generating failed; see above".into()),
@@ -102,20 +85,13 @@ struct Counts {
 }
 
 fn conclude(counts: &Counts, failed: &[&str], start: Instant) -> Outcome {
-    let Counts {
-        passed,
-        failed: broken,
-        ignored,
-    } = counts;
+    let Counts { passed, failed: broken, ignored } = counts;
     let ignored = match ignored {
         0 => String::new(),
         ignored => format!(", {ignored} ignored"),
     };
     eprintln!();
-    println!(
-        "{passed} passed, {broken} failed{ignored} ({}s)",
-        start.elapsed().as_secs()
-    );
+    println!("{passed} passed, {broken} failed{ignored} ({}s)", start.elapsed().as_secs());
     match failed {
         [] => Ok(()),
         failed => Err(format!("not in order: {}", failed.join(", ")).into()),
@@ -159,7 +135,8 @@ impl Counts {
     }
 }
 
-fn cargo() -> Command {
+/// Cargo in the checkout.
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace());
     // What `cargo run` set for this program is not meant for the next cargo,
@@ -195,14 +172,7 @@ mod tests {
         ] {
             counts.add(line);
         }
-        assert_eq!(
-            counts,
-            Counts {
-                passed: 15,
-                failed: 2,
-                ignored: 1
-            }
-        );
+        assert_eq!(counts, Counts { passed: 15, failed: 2, ignored: 1 });
     }
 
     #[test]

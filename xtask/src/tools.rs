@@ -34,31 +34,14 @@ struct Progress {
 
 impl Progress {
     fn new() -> Self {
-        Progress {
-            terminal: std::io::stderr().is_terminal(),
-            announced: false,
-            last: None,
-        }
+        Progress { terminal: std::io::stderr().is_terminal(), announced: false, last: None }
     }
 
     fn show(&mut self, event: &Event<'_>) {
         match event {
-            Event::Waiting { elapsed } => self.running(
-                "waiting",
-                &format!(
-                    "another run builds the tools; waiting for it  {}",
-                    duration(*elapsed)
-                ),
-            ),
-            Event::Building {
-                tool,
-                version,
-                number,
-                total,
-                elapsed,
-                compiled,
-                latest,
-            } => {
+            Event::Waiting { elapsed } => self
+                .running("waiting", &format!("another run builds the tools; waiting for it  {}", duration(*elapsed))),
+            Event::Building { tool, version, number, total, elapsed, compiled, latest } => {
                 if !self.announced {
                     self.announced = true;
                     self.line("Building the tools; about 10 minutes on 2 cores the first time, then kept.");
@@ -74,13 +57,7 @@ impl Progress {
                     ),
                 );
             }
-            Event::Built {
-                tool,
-                version,
-                number,
-                total,
-                elapsed,
-            } => {
+            Event::Built { tool, version, number, total, elapsed } => {
                 self.line(&format!(
                     "{number} of {total}  {:<24} {version:<8} {:>7}  built",
                     tool.name,

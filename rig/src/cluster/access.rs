@@ -56,13 +56,15 @@ impl Access {
         }
     }
 
+    /// The way into a cluster that the rig did not start. What needs the rig's own
+    /// files (the audit log, [`Access::kubeconfig_for`]) is an error there.
+    pub fn to(kubeconfig: &Path, directory: &Path, kubectl: PathBuf) -> Self {
+        Access { kubeconfig: kubeconfig.to_owned(), ..Access::new(directory, kubectl) }
+    }
+
     /// The environment by which [`shared_cluster`] finds this cluster.
     pub fn test_environment(&self) -> [(&'static str, &Path); 3] {
-        [
-            (TEST_KUBECONFIG, &self.kubeconfig),
-            (TEST_AUDIT_LOG, &self.audit_log),
-            (TEST_DIRECTORY, &self.directory),
-        ]
+        [(TEST_KUBECONFIG, &self.kubeconfig), (TEST_AUDIT_LOG, &self.audit_log), (TEST_DIRECTORY, &self.directory)]
     }
 
     /// The directory of the cluster, with `logs/` and `pki/`.
@@ -119,10 +121,7 @@ impl Access {
             .tempfile_in(&dir)
             .at("create a file in", &dir)?;
         let path = file.into_temp_path();
-        let path = path
-            .keep()
-            .map_err(|error| error.error)
-            .at("keep a file in", &dir)?;
+        let path = path.keep().map_err(|error| error.error).at("keep a file in", &dir)?;
         write_kubeconfig(&path, &self.server()?, &authority, user, &identity)?;
         Ok(path)
     }
@@ -130,12 +129,9 @@ impl Access {
     /// The API server's URL.
     pub fn server(&self) -> Result<String> {
         let text = fs::read_to_string(&self.kubeconfig).at("read", &self.kubeconfig)?;
-        let unexpected = |reason: String| Error::Content {
-            path: self.kubeconfig.clone(),
-            reason,
-        };
-        let config: serde_json::Value = serde_json::from_str(&text)
-            .map_err(|error| unexpected(format!("not a kubeconfig of the rig: {error}")))?;
+        let unexpected = |reason: String| Error::Content { path: self.kubeconfig.clone(), reason };
+        let config: serde_json::Value =
+            serde_json::from_str(&text).map_err(|error| unexpected(format!("not a kubeconfig of the rig: {error}")))?;
         config["clusters"][0]["cluster"]["server"]
             .as_str()
             .map(str::to_owned)

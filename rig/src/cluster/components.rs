@@ -41,9 +41,7 @@ impl Plan {
         let plan = Plan {
             directory: directory.to_owned(),
             authority: authority.write(&pki)?,
-            etcd: authority
-                .server(&["127.0.0.1", "localhost"])?
-                .write(&pki, "etcd")?,
+            etcd: authority.server(&["127.0.0.1", "localhost"])?.write(&pki, "etcd")?,
             api_server: authority
                 .server(&[
                     "127.0.0.1",
@@ -55,9 +53,7 @@ impl Plan {
                     "kubernetes.default.svc.cluster.local",
                 ])?
                 .write(&pki, "kube-apiserver")?,
-            proxy: authority
-                .client("front-proxy-client", &[])?
-                .write(&pki, "front-proxy-client")?,
+            proxy: authority.client("front-proxy-client", &[])?.write(&pki, "front-proxy-client")?,
             etcd_port: Port::claim()?,
             etcd_peer_port: Port::claim()?,
             api_port: Port::claim()?,
@@ -69,11 +65,7 @@ impl Plan {
         let server = format!("https://127.0.0.1:{}", plan.api_port.number());
         for (file, user, groups) in [
             (KUBECONFIG, ADMIN, &["system:masters"][..]),
-            (
-                "controller-manager.kubeconfig",
-                "system:kube-controller-manager",
-                &[],
-            ),
+            ("controller-manager.kubeconfig", "system:kube-controller-manager", &[]),
             ("scheduler.kubeconfig", "system:kube-scheduler", &[]),
             ("kwok.kubeconfig", "rig:kwok", &["system:masters"]),
         ] {
@@ -123,10 +115,7 @@ impl Plan {
         let authority = self.authority.display();
         let pki = self.directory.join("pki");
         let mut arguments = vec![
-            format!(
-                "--etcd-servers=https://127.0.0.1:{}",
-                self.etcd_port.number()
-            ),
+            format!("--etcd-servers=https://127.0.0.1:{}", self.etcd_port.number()),
             format!("--etcd-cafile={authority}"),
             format!("--etcd-certfile={}", self.etcd.certificate.display()),
             format!("--etcd-keyfile={}", self.etcd.key.display()),
@@ -143,33 +132,18 @@ impl Plan {
             "--authorization-mode=RBAC".into(),
             "--allow-privileged=true".into(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-            format!(
-                "--service-account-key-file={}",
-                pki.join(VERIFYING_KEY).display()
-            ),
-            format!(
-                "--service-account-signing-key-file={}",
-                pki.join(SIGNING_KEY).display()
-            ),
+            format!("--service-account-key-file={}", pki.join(VERIFYING_KEY).display()),
+            format!("--service-account-signing-key-file={}", pki.join(SIGNING_KEY).display()),
             // What the API server shows to aggregated APIs.
             format!("--requestheader-client-ca-file={authority}"),
             "--requestheader-allowed-names=front-proxy-client".into(),
             "--requestheader-username-headers=X-Remote-User".into(),
             "--requestheader-group-headers=X-Remote-Group".into(),
             "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
-            format!(
-                "--proxy-client-cert-file={}",
-                self.proxy.certificate.display()
-            ),
+            format!("--proxy-client-cert-file={}", self.proxy.certificate.display()),
             format!("--proxy-client-key-file={}", self.proxy.key.display()),
-            format!(
-                "--audit-policy-file={}",
-                self.directory.join("audit-policy.json").display()
-            ),
-            format!(
-                "--audit-log-path={}",
-                self.directory.join("audit.log").display()
-            ),
+            format!("--audit-policy-file={}", self.directory.join("audit-policy.json").display()),
+            format!("--audit-log-path={}", self.directory.join("audit.log").display()),
             // One file, so that counting is reading one file.
             "--audit-log-maxsize=100000".into(),
             "--profiling=false".into(),
@@ -237,6 +211,7 @@ impl Plan {
             name: name.to_owned(),
             program: tools::path(name)?,
             arguments,
+            environment: Vec::new(),
             log: self.directory.join("logs").join(format!("{name}.log")),
         })
     }

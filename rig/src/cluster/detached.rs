@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Access, Cluster, Options, READY_LIMIT};
 use crate::directory::{cache_dir, create_private, is_held};
 use crate::error::{At, Error, Result};
-use crate::process::end_of;
+use crate::process::{detach, end_of};
 use crate::tools;
 
 const READY: &str = "ready.json";
@@ -53,9 +53,7 @@ pub enum Status {
 impl Detached {
     /// The cluster of the given name, whether it runs or not.
     pub fn named(name: &str) -> Self {
-        Detached {
-            directory: cache_dir().join("clusters").join(name),
-        }
+        Detached { directory: cache_dir().join("clusters").join(name) }
     }
 
     /// Whether it runs.
@@ -64,10 +62,7 @@ impl Detached {
             return Status::Down;
         }
         match self.ready() {
-            Some(ready) => Status::Up {
-                supervisor: ready.supervisor,
-                components: ready.components,
-            },
+            Some(ready) => Status::Up { supervisor: ready.supervisor, components: ready.components },
             None => Status::Starting,
         }
     }
@@ -80,13 +75,7 @@ impl Detached {
     /// Starts it unless it runs. `supervisor` is the command that will call
     /// [`Detached::supervise`] in a process of its own.
     pub fn up(&self, mut supervisor: Command) -> Result<Access> {
-        for component in [
-            "etcd",
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-scheduler",
-            "kwok",
-        ] {
+        for component in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"] {
             tools::path(component)?;
         }
         if matches!(self.status(), Status::Down) {
@@ -95,28 +84,19 @@ impl Detached {
             let log = self.log();
             let output = fs::File::create(&log).at("create", &log)?;
             let errors = output.try_clone().at("open", &log)?;
-            let mut child = supervisor
-                .stdin(Stdio::null())
-                .stdout(output)
-                .stderr(errors)
-                .spawn()
-                .map_err(|source| Error::Program {
-                    program: supervisor.get_program().to_string_lossy().into_owned(),
-                    source,
+            let mut child =
+                supervisor.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().map_err(|source| {
+                    Error::Program { program: supervisor.get_program().to_string_lossy().into_owned(), source }
                 })?;
             return self.wait_until_ready(|| match child.try_wait() {
-                Ok(Some(status)) => Err(Error::ComponentEnded {
-                    component: "the supervisor".into(),
-                    status,
-                    log: end_of(&log, 4_000),
-                }),
+                Ok(Some(status)) => {
+                    Err(Error::ComponentEnded { component: "the supervisor".into(), status, log: end_of(&log, 4_000) })
+                }
                 _ => Ok(()),
             });
         }
         self.wait_until_ready(|| match self.status() {
-            Status::Down => Err(Error::NotRunning {
-                name: "the cluster's supervisor".into(),
-            }),
+            Status::Down => Err(Error::NotRunning { name: "the cluster's supervisor".into() }),
             _ => Ok(()),
         })
     }
@@ -141,17 +121,9 @@ impl Detached {
     /// Runs the cluster in this process, in a session of its own, until the
     /// process is ended. Returns only with an error.
     pub fn supervise(&self) -> Result<std::convert::Infallible> {
-        // A new session: Ctrl-C in the terminal that started it does not reach it.
-        // It fails only in a process that leads a group, which then is detached already.
-        let _ = rustix::process::setsid();
-        let mut cluster = Cluster::start(Options {
-            directory: Some(self.directory.clone()),
-            ..Options::default()
-        })?;
-        let ready = Ready {
-            supervisor: std::process::id(),
-            components: cluster.processes(),
-        };
+        detach();
+        let mut cluster = Cluster::start(Options { directory: Some(self.directory.clone()), ..Options::default() })?;
+        let ready = Ready { supervisor: std::process::id(), components: cluster.processes() };
         self.write_ready(&ready)?;
         loop {
             std::thread::sleep(Duration::from_secs(1));
@@ -186,11 +158,7 @@ impl Detached {
             }
             // The kernel ends the components a moment after the supervisor, and
             // they write until then.
-            while Instant::now() < deadline
-                && components
-                    .iter()
-                    .any(|(_, process)| self.is_component(*process))
-            {
+            while Instant::now() < deadline && components.iter().any(|(_, process)| self.is_component(*process)) {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
@@ -204,11 +172,8 @@ impl Detached {
     /// Whether the process names our directory in its arguments, as all components do.
     fn is_component(&self, process: u32) -> bool {
         let directory = self.directory.as_os_str().as_encoded_bytes();
-        fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|command| {
-            command
-                .windows(directory.len())
-                .any(|part| part == directory)
-        })
+        fs::read(format!("/proc/{process}/cmdline"))
+            .is_ok_and(|command| command.windows(directory.len()).any(|part| part == directory))
     }
 
     fn ready(&self) -> Option<Ready> {
@@ -218,10 +183,8 @@ impl Detached {
     fn write_ready(&self, ready: &Ready) -> Result<()> {
         let path = self.directory.join(READY);
         let unfinished = self.directory.join("ready.unfinished");
-        let text = serde_json::to_string_pretty(ready).map_err(|error| Error::Content {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
+        let text = serde_json::to_string_pretty(ready)
+            .map_err(|error| Error::Content { path: path.clone(), reason: error.to_string() })?;
         fs::write(&unfinished, text).at("write", &unfinished)?;
         fs::rename(&unfinished, &path).at("rename", &unfinished)
     }

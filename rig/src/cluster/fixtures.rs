@@ -17,23 +17,16 @@ pub(super) fn nodes_and_volumes(options: &Options, volumes: &Path) -> Value {
 /// How many nodes of a NodeList are ready.
 pub(super) fn ready_nodes(list: &Value) -> usize {
     let ready = |node: &&Value| {
-        node["status"]["conditions"]
-            .as_array()
-            .is_some_and(|conditions| {
-                conditions
-                    .iter()
-                    .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
-            })
+        node["status"]["conditions"].as_array().is_some_and(|conditions| {
+            conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        })
     };
-    list["items"]
-        .as_array()
-        .map_or(0, |items| items.iter().filter(ready).count())
+    list["items"].as_array().map_or(0, |items| items.iter().filter(ready).count())
 }
 
 fn node(number: usize) -> Value {
     let name = format!("node-{number}");
-    let size =
-        json!({ "cpu": "32", "memory": "128Gi", "pods": "500", "ephemeral-storage": "500Gi" });
+    let size = json!({ "cpu": "32", "memory": "128Gi", "pods": "500", "ephemeral-storage": "500Gi" });
     json!({
         "apiVersion": "v1",
         "kind": "Node",

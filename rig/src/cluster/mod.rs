@@ -59,13 +59,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            directory: None,
-            nodes: 3,
-            volumes: 50,
-            pod_metrics: true,
-            api_server_arguments: Vec::new(),
-        }
+        Options { directory: None, nodes: 3, volumes: 50, pod_metrics: true, api_server_arguments: Vec::new() }
     }
 }
 
@@ -104,11 +98,8 @@ impl Cluster {
         };
         let authority = Authority::new(AUTHORITY)?;
         let plan = Plan::new(directory.path(), &authority, &options)?;
-        let client = Client::new(
-            plan.api_port.number(),
-            &authority,
-            &authority.client("rig:probe", &["system:masters"])?,
-        )?;
+        let client =
+            Client::new(plan.api_port.number(), &authority, &authority.client("rig:probe", &["system:masters"])?)?;
         let access = Access::new(directory.path(), tools::path("kubectl")?);
         let mut cluster = Cluster {
             _pod_metrics: None,
@@ -122,25 +113,17 @@ impl Cluster {
         cluster.run(cluster.plan.etcd()?)?;
         cluster.run(cluster.plan.api_server()?)?;
         cluster.wait_for("the API server", "kube-apiserver", "/readyz", deadline)?;
-        for launch in [
-            cluster.plan.controller_manager()?,
-            cluster.plan.scheduler()?,
-            cluster.plan.kwok()?,
-        ] {
+        for launch in [cluster.plan.controller_manager()?, cluster.plan.scheduler()?, cluster.plan.kwok()?] {
             cluster.run(launch)?;
         }
         if options.pod_metrics {
             let metrics = PodMetrics::start(&authority, cluster.client.0.clone())?;
-            cluster.kubectl_with_input(
-                &["create", "-f", "-"],
-                &metrics.registration(&authority).to_string(),
-            )?;
+            cluster.kubectl_with_input(&["create", "-f", "-"], &metrics.registration(&authority).to_string())?;
             cluster._pod_metrics = Some(metrics);
         }
         cluster.kubectl_with_input(
             &["create", "-f", "-"],
-            &fixtures::nodes_and_volumes(&options, &cluster.access.directory().join("volumes"))
-                .to_string(),
+            &fixtures::nodes_and_volumes(&options, &cluster.access.directory().join("volumes")).to_string(),
         )?;
         cluster.wait_for(
             "the default ServiceAccount",
@@ -191,10 +174,7 @@ impl Cluster {
 
     fn run(&mut self, launch: Launch) -> Result<()> {
         let process = Process::start(&launch)?;
-        self.components.push(Component {
-            launch,
-            process: Some(process),
-        });
+        self.components.push(Component { launch, process: Some(process) });
         Ok(())
     }
 
@@ -202,15 +182,11 @@ impl Cluster {
         self.components
             .iter_mut()
             .find(|component| component.launch.name == name)
-            .ok_or_else(|| Error::NotRunning {
-                name: name.to_owned(),
-            })
+            .ok_or_else(|| Error::NotRunning { name: name.to_owned() })
     }
 
     fn wait_for(&mut self, what: &str, component: &str, path: &str, until: Instant) -> Result<()> {
-        self.wait(what, component, until, |client| {
-            matches!(client.get(path, Duration::from_secs(5)), Ok((200, _)))
-        })
+        self.wait(what, component, until, |client| matches!(client.get(path, Duration::from_secs(5)), Ok((200, _))))
     }
 
     fn wait_for_nodes(&mut self, count: usize, until: Instant) -> Result<()> {
@@ -223,13 +199,7 @@ impl Cluster {
         })
     }
 
-    fn wait(
-        &mut self,
-        what: &str,
-        component: &str,
-        until: Instant,
-        ready: impl Fn(&Client) -> bool,
-    ) -> Result<()> {
+    fn wait(&mut self, what: &str, component: &str, until: Instant, ready: impl Fn(&Client) -> bool) -> Result<()> {
         while !ready(&self.client.0) {
             self.check()?;
             if Instant::now() > until {
@@ -237,12 +207,7 @@ impl Cluster {
                     what: what.to_owned(),
                     component: component.to_owned(),
                     limit: READY_LIMIT,
-                    log: self
-                        .component(component)?
-                        .process
-                        .as_ref()
-                        .map(Process::log_end)
-                        .unwrap_or_default(),
+                    log: self.component(component)?.process.as_ref().map(Process::log_end).unwrap_or_default(),
                 });
             }
             std::thread::sleep(POLL);

@@ -31,9 +31,7 @@ impl PodMetrics {
         // Only the API server, by its front-proxy certificate, is let in.
         let tls = http::server_tls(&identity, Some(authority))?;
         let handler = move |request: Request| answer(&request, &client);
-        Ok(PodMetrics {
-            server: Server::start(0, Some(tls), Arc::new(handler))?,
-        })
+        Ok(PodMetrics { server: Server::start(0, Some(tls), Arc::new(handler))? })
     }
 
     /// The objects that make the API server ask this fixture. An ExternalName
@@ -77,26 +75,17 @@ impl PodMetrics {
 fn answer(request: &Request, client: &Client) -> Response {
     let uri = request.uri();
     let Some(rest) = uri.path().strip_prefix(API) else {
-        return status(
-            404,
-            "the pod metrics fixture serves metrics.k8s.io/v1beta1 only",
-        );
+        return status(404, "the pod metrics fixture serves metrics.k8s.io/v1beta1 only");
     };
     let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
     let (path, name) = match parts.as_slice() {
         [] => return reply(&resources()),
         ["pods"] => ("/api/v1/pods".to_owned(), None),
         ["namespaces", namespace, "pods"] => (format!("/api/v1/namespaces/{namespace}/pods"), None),
-        ["namespaces", namespace, "pods", name] => (
-            format!("/api/v1/namespaces/{namespace}/pods/{name}"),
-            Some(*name),
-        ),
+        ["namespaces", namespace, "pods", name] => (format!("/api/v1/namespaces/{namespace}/pods/{name}"), Some(*name)),
         _ => return status(404, "the pod metrics fixture has metrics of pods only"),
     };
-    let query = uri
-        .query()
-        .map(|query| format!("?{query}"))
-        .unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let pods = match client.get(&format!("{path}{query}"), Duration::from_secs(10)) {
         Ok((200, body)) => serde_json::from_slice::<Value>(&body).unwrap_or_default(),
         Ok((code, body)) => return respond(code, "application/json", body),
@@ -108,10 +97,8 @@ fn answer(request: &Request, client: &Client) -> Response {
             None => status(404, "the pod does not run"),
         };
     }
-    let items: Vec<Value> = pods["items"]
-        .as_array()
-        .map(|pods| pods.iter().filter_map(metrics).collect())
-        .unwrap_or_default();
+    let items: Vec<Value> =
+        pods["items"].as_array().map(|pods| pods.iter().filter_map(metrics).collect()).unwrap_or_default();
     reply(&json!({
         "apiVersion": "metrics.k8s.io/v1beta1",
         "kind": "PodMetricsList",
@@ -162,9 +149,8 @@ fn half(quantity: &Value, unit: &str, scale: f64) -> Option<String> {
 }
 
 fn amount(quantity: &str) -> Option<f64> {
-    let digits = quantity
-        .find(|character: char| !character.is_ascii_digit() && character != '.')
-        .unwrap_or(quantity.len());
+    let digits =
+        quantity.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(quantity.len());
     let (number, suffix) = quantity.split_at(digits);
     let factor = match suffix {
         "" => 1.0,
@@ -226,11 +212,7 @@ mod tests {
             ("64Mi", "Ki", 1.0 / 1024.0, "32768Ki"),
             ("1Gi", "Ki", 1.0 / 1024.0, "524288Ki"),
         ] {
-            assert_eq!(
-                half(&json!(quantity), unit, scale).unwrap(),
-                expected,
-                "{quantity}"
-            );
+            assert_eq!(half(&json!(quantity), unit, scale).unwrap(), expected, "{quantity}");
         }
         assert_eq!(half(&Value::Null, "m", 1000.0), None);
         assert_eq!(half(&json!("3 apples"), "m", 1000.0), None);

@@ -11,13 +11,8 @@ use crate::http::{Request, Response};
 use crate::process;
 
 pub(super) fn run(root: &Path, request: &Request, user: &str) -> Result<Response> {
-    let header = |name: &HeaderName| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
+    let header =
+        |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut command = git(root);
     command
         .arg("http-backend")
@@ -30,10 +25,7 @@ pub(super) fn run(root: &Path, request: &Request, user: &str) -> Result<Response
         .env("CONTENT_LENGTH", request.body().len().to_string())
         // Large requests come compressed; http-backend unpacks them itself.
         .env("HTTP_CONTENT_ENCODING", header(&CONTENT_ENCODING))
-        .env(
-            "GIT_PROTOCOL",
-            header(&HeaderName::from_static("git-protocol")),
-        )
+        .env("GIT_PROTOCOL", header(&HeaderName::from_static("git-protocol")))
         .env("REMOTE_ADDR", "127.0.0.1")
         // Only a named user may push.
         .env("REMOTE_USER", user)
@@ -61,10 +53,9 @@ fn parse(output: Vec<u8>) -> Option<Response> {
             let code = value.split_whitespace().next()?.parse::<u16>().ok()?;
             *response.status_mut() = hyper::StatusCode::from_u16(code).ok()?;
         } else {
-            response.headers_mut().insert(
-                HeaderName::from_bytes(name.as_bytes()).ok()?,
-                HeaderValue::from_str(value).ok()?,
-            );
+            response
+                .headers_mut()
+                .insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
         }
     }
     Some(response)
@@ -77,10 +68,8 @@ mod tests {
 
     #[test]
     fn the_status_line_and_the_headers_are_read() {
-        let response = parse(
-            b"Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nno\r\n\r\nbody".to_vec(),
-        )
-        .unwrap();
+        let response =
+            parse(b"Status: 404 Not Found\r\nContent-Type: text/plain\r\n\r\nno\r\n\r\nbody".to_vec()).unwrap();
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()["content-type"], "text/plain");
         assert_eq!(response.body().as_ref(), b"no\r\n\r\nbody");
@@ -88,10 +77,7 @@ mod tests {
 
     #[test]
     fn without_a_status_it_is_200() {
-        assert_eq!(
-            parse(b"Content-Type: a/b\n\nx".to_vec()).unwrap().status(),
-            200
-        );
+        assert_eq!(parse(b"Content-Type: a/b\n\nx".to_vec()).unwrap().status(), 200);
     }
 
     #[test]

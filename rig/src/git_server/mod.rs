@@ -186,8 +186,7 @@ impl Behaviour {
             Ok(user) => user,
             Err(refused) => return *refused,
         };
-        cgi::run(root.path(), request, &user)
-            .unwrap_or_else(|error| plain(500, &format!("{error}\n")))
+        cgi::run(root.path(), request, &user).unwrap_or_else(|error| plain(500, &format!("{error}\n")))
     }
 }
 
@@ -196,10 +195,7 @@ fn authenticate(auth: &Auth, request: &Request) -> std::result::Result<String, B
     let (expected, user, challenge) = match auth {
         Auth::None => return Ok("anonymous".into()),
         Auth::Basic { user, password } => (
-            format!(
-                "Basic {}",
-                base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
-            ),
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))),
             user.clone(),
             "Basic realm=\"rig\"",
         ),
@@ -210,9 +206,7 @@ fn authenticate(auth: &Auth, request: &Request) -> std::result::Result<String, B
         return Ok(user);
     }
     let mut response = plain(401, "credentials are needed\n");
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     Err(Box::new(response))
 }
 
@@ -221,9 +215,7 @@ fn checked(name: &str) -> Result<&str> {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part
-                .chars()
-                .all(|character| character.is_ascii_alphanumeric() || "._-".contains(character))
+            && part.chars().all(|character| character.is_ascii_alphanumeric() || "._-".contains(character))
     };
     match name.split('/').all(plain) {
         true => Ok(name),

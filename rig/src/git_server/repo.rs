@@ -18,9 +18,7 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn new() -> Result<Self> {
-        Ok(Root {
-            directory: RunDirectory::new("git-")?,
-        })
+        Ok(Root { directory: RunDirectory::new("git-")? })
     }
 
     /// Where the bare repositories are.
@@ -39,8 +37,9 @@ pub(super) fn bare_path(root: &Path, name: &str) -> PathBuf {
 pub struct GitRepo {
     bare: PathBuf,
     work: PathBuf,
-    // Kept for the directory's sake.
-    root: Arc<Root>,
+    home: PathBuf,
+    // Kept for the directory's sake; another process keeps it for one that was opened.
+    _root: Option<Arc<Root>>,
 }
 
 impl GitRepo {
@@ -53,13 +52,20 @@ impl GitRepo {
         let name = checked(name)?;
         let bare = bare_path(root.path(), name);
         let work = root.path().join(format!(".work/{name}"));
-        let repo = GitRepo { bare, work, root };
+        let repo = GitRepo { bare, work, home: root.path().to_owned(), _root: Some(root) };
         for dir in [&repo.bare, &repo.work] {
             fs::create_dir_all(dir).at("create", dir)?;
         }
         repo.in_bare(&["init", "--quiet", "--bare", "--initial-branch=main"])?;
         repo.git(&["init", "--quiet", "--initial-branch=main"])?;
         repo.git(&["remote", "add", "origin", &repo.bare.display().to_string()])?;
+        Ok(repo)
+    }
+
+    /// A repository that another process made, by its working clone.
+    pub fn open(work: &Path) -> Result<Self> {
+        let mut repo = GitRepo { bare: PathBuf::new(), work: work.to_owned(), home: work.to_owned(), _root: None };
+        repo.bare = repo.git(&["remote", "get-url", "origin"])?.into();
         Ok(repo)
     }
 
@@ -93,9 +99,9 @@ impl GitRepo {
         fs::read_to_string(&path).at("read", &path)
     }
 
-    /// Copies a directory tree into the working clone.
-    pub fn copy_from(&self, directory: &Path) -> Result<()> {
-        copy(directory, &self.work)
+    /// Copies a directory tree to a path of the working clone.
+    pub fn copy_from(&self, directory: &Path, path: &str) -> Result<()> {
+        copy(directory, &self.work.join(path))
     }
 
     /// Removes a file or a directory of the working clone.
@@ -127,8 +133,7 @@ impl GitRepo {
 
     /// Pushes the current branch over whatever is there.
     pub fn force_push(&self) -> Result<()> {
-        self.git(&["push", "--quiet", "--force", "origin", "HEAD"])
-            .map(drop)
+        self.git(&["push", "--quiet", "--force", "origin", "HEAD"]).map(drop)
     }
 
     /// Commits everything and pushes it; returns the commit's id.
@@ -141,26 +146,12 @@ impl GitRepo {
     /// Tags the current commit, annotated, and pushes the tag.
     pub fn tag(&self, name: &str) -> Result<()> {
         self.git(&["tag", "--force", "-a", name, "-m", name])?;
-        self.git(&[
-            "push",
-            "--quiet",
-            "--force",
-            "origin",
-            &format!("refs/tags/{name}"),
-        ])
-        .map(drop)
+        self.git(&["push", "--quiet", "--force", "origin", &format!("refs/tags/{name}")]).map(drop)
     }
 
     /// Goes to a branch, which is made here if it does not exist.
     pub fn branch(&self, name: &str) -> Result<()> {
-        let exists = self
-            .git(&[
-                "rev-parse",
-                "--quiet",
-                "--verify",
-                &format!("refs/heads/{name}"),
-            ])
-            .is_ok();
+        let exists = self.git(&["rev-parse", "--quiet", "--verify", &format!("refs/heads/{name}")]).is_ok();
         match exists {
             true => self.git(&["checkout", "--quiet", name]),
             false => self.git(&["checkout", "--quiet", "-b", name]),
@@ -170,14 +161,12 @@ impl GitRepo {
 
     /// Deletes a branch of the bare repository.
     pub fn delete_branch(&self, name: &str) -> Result<()> {
-        self.git(&["push", "--quiet", "--delete", "origin", name])
-            .map(drop)
+        self.git(&["push", "--quiet", "--delete", "origin", name]).map(drop)
     }
 
     /// Sets the working clone and its branch back to a revision.
     pub fn reset(&self, revision: &str) -> Result<()> {
-        self.git(&["reset", "--quiet", "--hard", revision])
-            .map(drop)
+        self.git(&["reset", "--quiet", "--hard", revision]).map(drop)
     }
 
     /// Commits the reverse of a commit; returns the new commit's id.
@@ -197,7 +186,7 @@ impl GitRepo {
     }
 
     fn run(&self, dir: &Path, arguments: &[&str]) -> Result<String> {
-        let mut command = git(self.root.path());
+        let mut command = git(&self.home);
         command.current_dir(dir).args(arguments);
         let output = process::output(&mut command, None)?;
         Ok(String::from_utf8_lossy(&output).trim_end().to_owned())

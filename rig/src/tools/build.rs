@@ -38,13 +38,7 @@ pub enum Event<'a> {
         latest: &'a str,
     },
     /// A tool is built and in its place.
-    Built {
-        tool: &'a Tool,
-        version: &'a str,
-        number: usize,
-        total: usize,
-        elapsed: Duration,
-    },
+    Built { tool: &'a Tool, version: &'a str, number: usize, total: usize, elapsed: Duration },
 }
 
 /// Builds all tools that are missing, and returns how many those were.
@@ -84,9 +78,7 @@ fn lock(path: &Path, report: &mut dyn FnMut(Event<'_>)) -> Result<File> {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {
-                report(Event::Waiting {
-                    elapsed: start.elapsed(),
-                });
+                report(Event::Waiting { elapsed: start.elapsed() });
                 std::thread::sleep(TICK);
             }
             Err(TryLockError::Error(source)) => return Err(source).at("lock", path),
@@ -113,12 +105,7 @@ fn build_one(
         .arg(&unfinished)
         .arg(tool.package)
         .current_dir(&recipe.directory)
-        .envs(
-            FLAGS
-                .split(' ')
-                .filter_map(|flag| flag.split_once('='))
-                .filter(|(name, _)| !name.starts_with('-')),
-        )
+        .envs(FLAGS.split(' ').filter_map(|flag| flag.split_once('=')).filter(|(name, _)| !name.starts_with('-')))
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
         .env_remove("GOFLAGS")
@@ -126,10 +113,7 @@ fn build_one(
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let line = format!("go build {} (in tools/{})", tool.package, tool.directory);
-    let failed = |source| Error::Program {
-        program: "go".into(),
-        source,
-    };
+    let failed = |source| Error::Program { program: "go".into(), source };
     let mut child = spawn(command)?.map_err(failed)?;
     let (sender, lines) = mpsc::channel();
     if let Some(errors) = child.stderr.take() {
@@ -172,20 +156,10 @@ fn build_one(
     }
     let status = child.wait().map_err(failed)?;
     if !status.success() {
-        return Err(Error::Command {
-            command: line,
-            status,
-            output: Vec::from(last).join("\n"),
-        });
+        return Err(Error::Command { command: line, status, output: Vec::from(last).join("\n") });
     }
     // Renamed when whole: what bears the final name can be run.
     fs::rename(&unfinished, &recipe.binary).at("rename", &unfinished)?;
-    report(Event::Built {
-        tool,
-        version: &recipe.version,
-        number,
-        total,
-        elapsed: start.elapsed(),
-    });
+    report(Event::Built { tool, version: &recipe.version, number, total, elapsed: start.elapsed() });
     Ok(())
 }

@@ -41,13 +41,7 @@ const KUBERNETES: &[(&str, &str)] = &[
 ];
 
 const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
-    Tool {
-        name,
-        directory: "kubernetes",
-        module: "k8s.io/kubernetes",
-        package,
-        variables: KUBERNETES,
-    }
+    Tool { name, directory: "kubernetes", module: "k8s.io/kubernetes", package, variables: KUBERNETES }
 }
 
 /// All programs, in the order in which they are built.
@@ -61,10 +55,7 @@ pub const TOOLS: &[Tool] = &[
         variables: &[],
     },
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-    kubernetes(
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     Tool {
         name: "kwok",
@@ -77,18 +68,12 @@ pub const TOOLS: &[Tool] = &[
 
 /// The path of a program that is built; an error that says how to build it otherwise.
 pub fn path(name: &str) -> Result<PathBuf> {
-    let tool = TOOLS
-        .iter()
-        .find(|tool| tool.name == name)
-        .ok_or_else(|| Error::ToolUnknown(name.to_owned()))?;
+    let tool = TOOLS.iter().find(|tool| tool.name == name).ok_or_else(|| Error::ToolUnknown(name.to_owned()))?;
     let recipe = tool.recipe()?;
     if recipe.binary.is_file() {
         return Ok(recipe.binary);
     }
-    Err(Error::ToolMissing {
-        name: tool.name,
-        version: recipe.version,
-    })
+    Err(Error::ToolMissing { name: tool.name, version: recipe.version })
 }
 
 /// What a build needs to know, read from the tool's `go.mod` and `go.sum`.
@@ -114,40 +99,18 @@ impl Tool {
         };
         let requirements = read("go.mod")?;
         let sums = read("go.sum")?;
-        let version = required(&requirements, self.module).ok_or(Error::ToolVersion {
-            path: directory.join("go.mod"),
-            module: self.module,
-        })?;
+        let version = required(&requirements, self.module)
+            .ok_or(Error::ToolVersion { path: directory.join("go.mod"), module: self.module })?;
         let linker = self.linker_flags(&version);
         let mut digest = Sha256::new();
         let target = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
-        for part in [
-            &requirements,
-            &sums,
-            self.package,
-            &linker,
-            build::FLAGS,
-            &target,
-        ] {
+        for part in [&requirements, &sums, self.package, &linker, build::FLAGS, &target] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());
         }
-        let digest: String = digest
-            .finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let binary = cache_dir()
-            .join("tools")
-            .join(format!("{}-{version}-{digest}", self.name))
-            .join(self.name);
-        Ok(Recipe {
-            version,
-            linker,
-            directory,
-            binary,
-        })
+        let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let binary = cache_dir().join("tools").join(format!("{}-{version}-{digest}", self.name)).join(self.name);
+        Ok(Recipe { version, linker, directory, binary })
     }
 
     fn linker_flags(&self, version: &str) -> String {
@@ -156,10 +119,7 @@ impl Tool {
         let minor = numbers.next().unwrap_or_default();
         let mut flags = String::from("-s -w");
         for (variable, value) in self.variables {
-            let value = value
-                .replace("{version}", version)
-                .replace("{major}", major)
-                .replace("{minor}", minor);
+            let value = value.replace("{version}", version).replace("{major}", major).replace("{minor}", minor);
             flags.push_str(&format!(" -X {variable}={value}"));
         }
         flags
@@ -197,10 +157,7 @@ mod tests {
     fn a_replaced_or_similarly_named_module_is_not_taken_for_the_required_one() {
         let text = "replace (\n\tk8s.io/kube => k8s.io/kube v0.1.0\n)\nrequire (\n\tk8s.io/kubectl v0.2.0\n\tk8s.io/kube v0.3.0 // indirect\n)\n";
         assert_eq!(required(text, "k8s.io/kube").unwrap(), "v0.3.0");
-        assert_eq!(
-            required("require k8s.io/kube v1.0.0", "k8s.io/kube").unwrap(),
-            "v1.0.0"
-        );
+        assert_eq!(required("require k8s.io/kube v1.0.0", "k8s.io/kube").unwrap(), "v1.0.0");
         assert_eq!(required(text, "k8s.io/cube"), None);
     }
 

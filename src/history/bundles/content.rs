@@ -3,13 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read as _},
-    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use crate::manifest::{BundleDigest, Digest, GroupVersionKind, Manifest, ManifestDigest, ObjectId, Origin, Position};
+use crate::manifest::{GroupVersionKind, Manifest, ObjectId, Origin, Position, gvk_of, manifest_digest};
 
 /// The most that one chunk holds before compression. Even where nothing can be
 /// compressed it fits a Secret (1 MiB), and in base64 a custom resource.
@@ -72,21 +71,10 @@ fn manifest(entry: Entry<Value>) -> Result<Manifest, &'static str> {
 
 fn identity(value: &Value) -> Option<(ObjectId, GroupVersionKind)> {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
-    let gvk = GroupVersionKind::from_api_version(&text(value, "apiVersion")?, &text(value, "kind")?)?;
+    let gvk = gvk_of(value)?;
     let metadata = value.get("metadata")?;
     let id = ObjectId::new(gvk.group_kind(), text(metadata, "namespace"), text(metadata, "name")?);
     Some((id, gvk))
-}
-
-/// The digest of a manifest's canonical form.
-fn manifest_digest(value: &Value) -> ManifestDigest {
-    ManifestDigest(Digest::of(value.to_string().as_bytes()))
-}
-
-/// The digest of a bundle: of its manifests' identities and digests, sorted.
-pub(super) fn bundle_digest(sorted: &[Arc<Manifest>]) -> BundleDigest {
-    let parts = sorted.iter().flat_map(|manifest| [manifest.id.key(), manifest.digest.to_string()]);
-    BundleDigest(Digest::of_parts(parts))
 }
 
 /// Finds numbers that serde_json does not read back as it wrote them: beyond

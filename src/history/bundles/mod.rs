@@ -17,7 +17,7 @@ pub use sweep::{StoredChunk, UNUSED_FOR, sweep};
 
 use crate::{
     api::{BundleSpec, ChunkRef, ChunkStore},
-    manifest::{BundleDigest, Digest, Manifest, ObjectId},
+    manifest::{BundleDigest, Digest, Manifest, ObjectId, bundle_digest},
 };
 
 /// A bundle as it is to be stored: write the chunks first, then the index.
@@ -84,6 +84,9 @@ pub enum BundleError {
         /// What its content has.
         found: BundleDigest,
     },
+    /// The program is ending.
+    #[error("reading the bundle was interrupted")]
+    Interrupted,
     /// The bundle holds another number of manifests than it says.
     #[error("the bundle says that it has {expected} manifests, and has {found}")]
     Count {
@@ -152,22 +155,19 @@ where
     if manifests.len() != spec.objects as usize {
         return Err(BundleError::Count { expected: spec.objects, found: manifests.len() });
     }
-    let manifests: Vec<Arc<Manifest>> = {
-        // Where something was read is worth knowing and not worth failing for.
-        if let Some(reference) = &spec.origins
-            && let Ok(text) = read_chunk(reference, &mut lookup)
-        {
-            content::add_origins(&mut manifests, &text);
-        }
-        manifests.into_iter().map(Arc::new).collect()
-    };
-    let found = content::bundle_digest(&manifests);
+    let found = bundle_digest(&manifests);
     // Chunks vouch for the content by themselves; a bundle's digest of another
     // scheme is of another canonical form and says nothing.
     if spec.digest.is_current_scheme() && found != spec.digest {
         return Err(BundleError::Digest { expected: spec.digest.clone(), found });
     }
-    Ok(manifests)
+    // Where something was read is worth knowing and not worth failing for.
+    if let Some(reference) = &spec.origins
+        && let Ok(text) = read_chunk(reference, &mut lookup)
+    {
+        content::add_origins(&mut manifests, &text);
+    }
+    Ok(manifests.into_iter().map(Arc::new).collect())
 }
 
 /// The name of the object that holds a bundle's index: unique for application

@@ -14,6 +14,8 @@ mod field_set;
 mod fingerprint;
 mod path;
 mod server_set;
+#[cfg(test)]
+mod tests;
 
 pub use by_hand::{ByHand, added_by_hand};
 pub(crate) use entry::{Entry, entries};

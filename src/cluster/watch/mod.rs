@@ -1,0 +1,11 @@
+//! Watches: one that is kept alive, and those of Bowline's own resources.
+//!
+//! A [`Feed`] is one watch over all failures; the live index and
+//! [`OwnResources`] are told by feeds. [`Changes`] says for whom something
+//! changed, so that nobody polls.
+
+mod changes;
+mod feed;
+
+pub use changes::{Announcer, Changes};
+pub use feed::{Failure, FailureClass, Feed, FeedEvent, ListError, Pulse, Target, list_pages};
