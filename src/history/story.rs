@@ -8,7 +8,9 @@ use kube::api::ObjectMeta;
 
 use super::{History, ReleaseNumber};
 use crate::{
-    api::{Cause, CommitRecord, Phase, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome, ReleaseSpec},
+    api::{
+        Cause, CommitRecord, Phase, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome, ReleaseSpec, RollbackVerdict,
+    },
     manifest::{BundleDigest, Digest, InputDigest},
 };
 
@@ -101,6 +103,7 @@ impl Story {
             reason: String::new(),
             request: String::new(),
             previous: self.history.tip(),
+            generation: 1,
             created_at: minute(number),
         };
         adjust(&mut spec);
@@ -148,6 +151,7 @@ impl Story {
                 failures: Vec::new(),
                 written: u32::from(touched_cluster),
                 touched_cluster,
+                rollback: RollbackVerdict::None,
                 ended_at,
             });
         })
