@@ -107,7 +107,7 @@ pub struct Rejection {
 }
 
 /// A commit as it is remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CommitRecord {
     /// The whole id.

@@ -205,3 +205,123 @@ fn leave_out(body: &mut Value, fields: FieldSet<'_>, root: bool) -> bool {
     }
     changed
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::{
+        IgnoreRule,
+        testing::{deployment, manifest, policy, set_own_fields, with_entry},
+    };
+
+    fn desired() -> Manifest {
+        let container =
+            json!({"name": "web", "image": "example.com/web:2", "resources": {"limits": {"memory": "32Mi"}}});
+        let log = json!({"name": "log", "image": "example.com/log:2"});
+        let web = manifest(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "team-a"},
+            "spec": {
+                "replicas": 4, "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [log, container]}},
+            },
+        }));
+        (*web).clone()
+    }
+
+    fn ignoring(pointers: &[&str], managers: &[&str]) -> Policy {
+        let rule = IgnoreRule {
+            kind: Some("Deployment".into()),
+            pointers: pointers.iter().map(|text| (*text).to_owned()).collect(),
+            managers: managers.iter().map(|text| (*text).to_owned()).collect(),
+            ..IgnoreRule::default()
+        };
+        Policy { ignore: vec![rule], ..policy() }
+    }
+
+    #[test]
+    fn every_body_carries_label_and_annotation_beside_its_own() {
+        let mut manifest = desired();
+        manifest.value["metadata"]["labels"] = json!({"app": "web"});
+        let body = body(&manifest, None, &policy());
+        assert_eq!(body["metadata"]["labels"], json!({"app": "web", "bowline.dev/set": "set-of-shop"}));
+        assert_eq!(body["metadata"]["annotations"], json!({"bowline.dev/application": "team-a/shop"}));
+        assert_eq!(body["spec"], manifest.value["spec"]);
+    }
+
+    #[test]
+    fn an_ignored_field_is_sent_when_the_object_is_made() {
+        let body = body(&desired(), None, &ignoring(&["/spec/replicas"], &[]));
+        assert_eq!(body["spec"]["replicas"], json!(4));
+    }
+
+    #[test]
+    fn an_ignored_field_that_is_still_ours_is_sent_as_it_is_live() {
+        let body = body(&desired(), Some(&deployment()), &ignoring(&["/spec/replicas"], &[]));
+        assert_eq!(body["spec"]["replicas"], json!(2));
+    }
+
+    #[test]
+    fn an_ignored_field_that_is_ours_stays_although_the_manifest_no_longer_has_it() {
+        let mut manifest = desired();
+        manifest.value["spec"].as_object_mut().unwrap().remove("replicas");
+        let body = body(&manifest, Some(&deployment()), &ignoring(&["/spec/replicas"], &[]));
+        assert_eq!(body["spec"]["replicas"], json!(2), "left out, the server would set it to 1");
+    }
+
+    #[test]
+    fn an_ignored_field_that_another_took_is_left_out() {
+        let mut live = deployment();
+        live["spec"]["replicas"] = json!(9);
+        live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"].as_object_mut().unwrap().remove("f:replicas");
+        let body = body(&desired(), Some(&live), &ignoring(&["/spec/replicas"], &[]));
+        assert_eq!(body["spec"].get("replicas"), None);
+    }
+
+    #[test]
+    fn an_ignored_field_of_a_list_item_is_found_by_the_name_of_the_item() {
+        let pointer = "/spec/template/spec/containers/1/image";
+        let body = body(&desired(), Some(&deployment()), &ignoring(&[pointer], &[]));
+        assert_eq!(body.pointer(pointer), Some(&json!("example.com/web:1")), "the second here, the first there");
+        assert_eq!(body.pointer("/spec/template/spec/containers/0/image"), Some(&json!("example.com/log:2")));
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_empty_object_behind() {
+        let mut live = deployment();
+        set_own_fields(&mut live, json!({"f:metadata": {"f:labels": {"f:app": {}}}}));
+        let pointer = "/spec/template/spec/containers/1/resources/limits/memory";
+        let body = body(&desired(), Some(&live), &ignoring(&[pointer], &[]));
+        assert_eq!(
+            body["spec"]["template"]["spec"]["containers"][1],
+            json!({"name": "web", "image": "example.com/web:2"})
+        );
+    }
+
+    #[test]
+    fn what_a_manager_of_a_rule_owns_is_left_out_but_for_what_names_an_item() {
+        let mut live = deployment();
+        let web = json!({".": {}, "f:name": {}, "f:resources": {"f:limits": {"f:memory": {}}}});
+        let fields = json!({"f:spec": {"f:replicas": {}, "f:template": {"f:spec": {"f:containers": {
+            r#"k:{"name":"web"}"#: web}}}}});
+        with_entry(&mut live, "autoscaler", "Update", fields);
+        let body = body(&desired(), Some(&live), &ignoring(&[], &["autoscaler"]));
+        assert_eq!(body["spec"].get("replicas"), None);
+        assert_eq!(
+            body["spec"]["template"]["spec"]["containers"][1],
+            json!({"name": "web", "image": "example.com/web:2"})
+        );
+    }
+
+    #[rstest]
+    #[case(IgnoreRule { kind: Some("StatefulSet".into()), ..IgnoreRule::default() }, false)]
+    #[case(IgnoreRule { group: Some("apps".into()), name: Some("web".into()), ..IgnoreRule::default() }, true)]
+    #[case(IgnoreRule { namespace: Some("team-b".into()), ..IgnoreRule::default() }, false)]
+    #[case(IgnoreRule { group: Some(String::new()), ..IgnoreRule::default() }, false)]
+    fn a_rule_concerns_the_objects_that_its_selectors_name(#[case] rule: IgnoreRule, #[case] expected: bool) {
+        assert_eq!(rule.concerns(&desired().id), expected);
+    }
+}

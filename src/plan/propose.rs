@@ -151,3 +151,163 @@ fn guards(desired: usize, owned: &OwnedObjects, removed: usize, policy: &Policy)
     }
     Vec::new()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        manifest::{Digest, Fingerprint, ManifestDigest},
+        plan::testing::{bundle, config_map, manifest, owned, policy},
+    };
+
+    fn none() -> BTreeSet<ObjectId> {
+        BTreeSet::new()
+    }
+
+    fn inventory(manifests: &[Arc<Manifest>]) -> OwnedObjects {
+        manifests.iter().map(|manifest| (manifest.id.clone(), owned(manifest))).collect()
+    }
+
+    fn many(count: usize) -> Vec<Arc<Manifest>> {
+        (0..count).map(|index| config_map(&format!("c{index:03}"), "x")).collect()
+    }
+
+    fn foreign(digest: &Digest) -> Digest {
+        format!("v0:{}", digest.hex()).parse().unwrap()
+    }
+
+    #[rstest]
+    #[case::as_it_was(|_: &mut Owned| {}, None)]
+    #[case::another_manifest(|o: &mut Owned| o.manifest = Some(ManifestDigest(Digest::of(b"old"))), Some(Why::Changed))]
+    #[case::another_version(|o: &mut Owned| o.gvk.version = "v1beta1".into(), Some(Why::Changed))]
+    #[case::only_intended(|o: &mut Owned| o.uid = None, Some(Why::Unconfirmed))]
+    #[case::no_manifest(|o: &mut Owned| o.manifest = None, Some(Why::Unconfirmed))]
+    #[case::no_fingerprint(|o: &mut Owned| o.fingerprint = None, Some(Why::Unconfirmed))]
+    #[case::a_digest_of_another_scheme(
+        |o: &mut Owned| o.manifest = o.manifest.take().map(|d| ManifestDigest(foreign(&d))), Some(Why::Unconfirmed))]
+    #[case::a_fingerprint_of_another_scheme(
+        |o: &mut Owned| o.fingerprint = o.fingerprint.take().map(|d| Fingerprint(foreign(&d))), Some(Why::Unconfirmed))]
+    fn an_object_is_a_candidate_for_what_the_inventory_says(#[case] change: fn(&mut Owned), #[case] why: Option<Why>) {
+        let desired = [config_map("a", "x")];
+        let mut owned = inventory(&desired);
+        owned.values_mut().for_each(change);
+        let proposal = propose(&desired, &bundle(), &owned, &none(), &none(), &policy());
+        assert_eq!(proposal.candidates.first().map(|candidate| candidate.why), why);
+        assert_eq!(proposal.unchanged, u32::from(why.is_none()));
+    }
+
+    #[test]
+    fn new_drifted_gone_and_removed_objects_are_candidates() {
+        let desired =
+            [config_map("drifted", "x"), config_map("gone", "x"), config_map("new", "x"), config_map("same", "x")];
+        let mut owned = inventory(&desired);
+        owned.remove(&desired[2].id);
+        let removed = config_map("removed", "x");
+        owned.extend(inventory(std::slice::from_ref(&removed)));
+        let (drifted, gone) = ([desired[0].id.clone()].into(), [desired[1].id.clone()].into());
+        let proposal = propose(&desired, &bundle(), &owned, &drifted, &gone, &policy());
+        let found: Vec<_> = proposal.candidates.iter().map(|c| (c.id.name.as_str(), c.why)).collect();
+        assert_eq!(
+            found,
+            [("drifted", Why::Drifted), ("gone", Why::Gone), ("new", Why::New), ("removed", Why::Removed)]
+        );
+        assert_eq!((proposal.unchanged, proposal.objects), (1, 4));
+        assert!(proposal.guards.is_empty());
+
+        let keep = Policy { prune: false, ..policy() };
+        let proposal = propose(&desired, &bundle(), &owned, &drifted, &gone, &keep);
+        assert!(proposal.candidates.iter().all(|candidate| candidate.why != Why::Removed));
+    }
+
+    #[test]
+    fn a_job_that_was_seen_complete_is_done_when_it_is_gone() {
+        let job = manifest(
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "team-a"}}),
+        );
+        let desired = [Arc::clone(&job)];
+        let mut owned = inventory(&desired);
+        let gone = [job.id.clone()].into();
+        let why = |owned: &OwnedObjects| {
+            propose(&desired, &bundle(), owned, &none(), &gone, &policy()).candidates.first().map(|c| c.why)
+        };
+        assert_eq!(why(&owned), Some(Why::Gone));
+        owned.values_mut().for_each(|owned| owned.done = true);
+        assert_eq!(why(&owned), None);
+        owned.values_mut().for_each(|owned| owned.manifest = Some(ManifestDigest(Digest::of(b"old"))));
+        assert_eq!(why(&owned), Some(Why::Changed), "new content is a new run");
+    }
+
+    #[rstest]
+    #[case::moved("extensions/v1beta1", 1, 1)]
+    #[case::another_object("knative.dev/v1", 2, 0)]
+    fn a_kind_that_moved_to_another_group_is_the_same_object(
+        #[case] old: &str,
+        #[case] candidates: usize,
+        #[case] moved: usize,
+    ) {
+        let ingress = |version: &str| {
+            manifest(
+                json!({"apiVersion": version, "kind": "Ingress", "metadata": {"name": "web", "namespace": "team-a"}}),
+            )
+        };
+        let desired = [ingress("networking.k8s.io/v1")];
+        let owned = inventory(&[ingress(old)]);
+        let proposal = propose(&desired, &bundle(), &owned, &none(), &none(), &policy());
+        assert_eq!((proposal.candidates.len(), proposal.moved.len()), (candidates, moved));
+        assert_eq!(proposal.candidates.iter().filter(|c| c.why == Why::Removed).count(), candidates - 1);
+    }
+
+    #[rstest]
+    #[case::nothing_left(20, 0, Some(RefusalReason::EmptyRender))]
+    #[case::nothing_left_of_one(1, 0, Some(RefusalReason::EmptyRender))]
+    #[case::more_than_half(20, 9, Some(RefusalReason::PruneLimit))]
+    #[case::just_half(20, 10, None)]
+    #[case::a_small_application(10, 1, None)]
+    #[case::eleven_are_not_small(11, 1, Some(RefusalReason::PruneLimit))]
+    #[case::nothing_yet(0, 0, None)]
+    fn guards_refuse_deletion_by_accident(
+        #[case] have: usize,
+        #[case] keep: usize,
+        #[case] expected: Option<RefusalReason>,
+    ) {
+        let all = many(have);
+        let proposal = propose(&all[..keep], &bundle(), &inventory(&all), &none(), &none(), &policy());
+        assert_eq!(proposal.guards.first().map(|refusal| refusal.reason), expected);
+    }
+
+    #[test]
+    fn objects_that_were_only_intended_trip_no_guard() {
+        let mut owned = inventory(&many(20));
+        owned.values_mut().for_each(|owned| owned.uid = None);
+        assert!(propose(&[], &bundle(), &owned, &none(), &none(), &policy()).guards.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn an_unchanged_inventory_yields_no_candidate(names in prop::collection::btree_set("[a-z]{1,5}", 0..30)) {
+            let desired: Vec<_> = names.iter().map(|name| config_map(name, "x")).collect();
+            let proposal = propose(&desired, &bundle(), &inventory(&desired), &none(), &none(), &policy());
+            prop_assert!(proposal.candidates.is_empty());
+            prop_assert_eq!(proposal.unchanged as usize, desired.len());
+        }
+
+        #[test]
+        fn candidates_come_in_the_order_of_identity_and_never_from_nowhere(
+            have in prop::collection::btree_set("[a-c]{1,2}", 0..9),
+            want in prop::collection::btree_set("[a-c]{1,2}", 0..9),
+        ) {
+            let make = |names: &BTreeSet<String>| names.iter().map(|name| config_map(name, "x")).collect::<Vec<_>>();
+            let proposal = propose(&make(&want), &bundle(), &inventory(&make(&have)), &none(), &none(), &policy());
+            prop_assert!(proposal.candidates.is_sorted_by(|a, b| a.id < b.id));
+            for candidate in &proposal.candidates {
+                prop_assert_eq!(candidate.desired.is_some(), want.contains(&candidate.id.name));
+                prop_assert_eq!(candidate.owned.is_some(), have.contains(&candidate.id.name));
+            }
+        }
+    }
+}

@@ -6,7 +6,11 @@
 
 mod requests;
 mod running;
+#[cfg(test)]
+mod tests;
 mod view;
+#[cfg(test)]
+mod world;
 
 use jiff::Timestamp;
 

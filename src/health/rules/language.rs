@@ -10,6 +10,7 @@
 //! status.phase~Error                  contains
 //! status.readyReplicas<spec.replicas  less (or >) than a field or a number; a missing left side is 0
 //! status.address                      is there, and is not empty, false or 0
+//! metadata.annotations[a.b/c]?        is there at all
 //! metadata.annotations[a.b/c]=true    a field whose name has dots
 //! !…                                  not
 //! ```
@@ -97,6 +98,8 @@ pub(super) enum Operand {
 pub(super) enum Asks {
     /// It says something.
     Set,
+    /// It is there, whatever it says.
+    There,
     /// It is one of these.
     Is(Vec<Pattern>),
     /// It is there and is none of these.
@@ -192,6 +195,11 @@ fn field(text: &str) -> Result<Subject, SyntaxError> {
         }
         depth == 0 && matches!(c, '=' | '!' | '~' | '<' | '>')
     });
+    if operator.is_none()
+        && let Some(text) = text.strip_suffix('?')
+    {
+        return Ok(Subject::Field { path: path(text)?, asks: Asks::There });
+    }
     let Some((at, operator)) = operator else { return Ok(Subject::Field { path: path(text)?, asks: Asks::Set }) };
     let (left, right) = (path(&text[..at])?, text[at + 1..].trim());
     let values = |text: &str| -> Result<Vec<Pattern>, SyntaxError> {
