@@ -11,7 +11,7 @@ use crate::{
         ObjectCounts, ObjectProblem, Phase, Pin, Release, RollbackVerdict, SyncMode, SyncStatus,
     },
     health::HealthStatus,
-    history::{History, release_digest},
+    history::release_digest,
 };
 
 /// How many problems a status names.
