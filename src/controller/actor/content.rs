@@ -22,6 +22,8 @@ use crate::{
 
 /// How many characters of a subject and of a name are kept, as the schema says.
 const TEXT_KEPT: usize = 200;
+/// How many digits of a commit people read.
+const SHORT_ID: usize = 7;
 /// How many problems of a render are named in a message.
 const PROBLEMS_NAMED: usize = 5;
 
@@ -226,7 +228,7 @@ fn commit_record(commit: &Commit) -> CommitRecord {
     };
     CommitRecord {
         id: commit.id.to_string(),
-        short: commit.id.short().to_owned(),
+        short: commit.id.as_str().chars().take(SHORT_ID).collect(),
         subject: cut(&commit.subject),
         author: cut(author),
         email: cut(email),
