@@ -356,10 +356,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn remove_simple_key(&mut self) -> Result<(), SyntaxError> {
-        if let Some(Some(key)) = self.simple_keys.last().copied() {
-            if key.required {
-                return SyntaxError::new("could not find expected ':'", key.mark);
-            }
+        if let Some(Some(key)) = self.simple_keys.last().copied()
+            && key.required
+        {
+            return SyntaxError::new("could not find expected ':'", key.mark);
         }
         self.set_simple_key(None);
         Ok(())
