@@ -1,12 +1,104 @@
 //! Object → health, with its reason.
 //!
 //! Pure: the object comes in as JSON, what is known of its pods and events
-//! comes in beside it, and a verdict goes out. Nothing here asks a server.
+//! comes in beside it, and a verdict goes out. Nothing here asks a server,
+//! reads a clock or keeps anything between two objects.
+//!
+//! ```text
+//! object ──deletion──> built-in kind? ──yes──> core
+//!                          │ no                     ╲
+//!                          └──> rules (table) ──> conventions ──> Health
+//! pods, events ──evidence──────────────────────────────────────> its reason
+//! ```
+//!
+//! `core` judges the kinds of Kubernetes itself. `rules` is a table, read from
+//! `rules/*.yaml`, for kinds of well-known projects; where it has nothing to
+//! say, `conventions` reads what most controllers write the same way.
+
+mod conditions;
+mod conventions;
+mod core;
+mod evidence;
+mod fields;
+mod rules;
+mod words;
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::evidence::Evidence;
+pub use self::rules::{RuleError, reference_page};
+
+/// Judges an object by itself.
+///
+/// What is not a JSON object, or has no kind, is [`HealthStatus::Unknown`].
+pub fn assess(object: &Value) -> Health {
+    assess_with(object, &Evidence::default())
+}
+
+/// Judges an object with what was read beside it: the pods and events behind
+/// a workload tell in the reason why it is not healthy (they never change the
+/// verdict), and what discovery said of the kind tells whether an object
+/// without a status waits for its controller.
+pub fn assess_with(object: &Value, evidence: &Evidence<'_>) -> Health {
+    let Some(kind) = fields::text(object, "kind") else {
+        return Health::new(HealthStatus::Unknown, "the object has no kind");
+    };
+    let api_version = fields::text(object, "apiVersion").unwrap_or_default();
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let health = deletion(group, kind, object)
+        .or_else(|| core::assess(group, kind, object))
+        .unwrap_or_else(|| rules::assess(group, kind, object, evidence.status_subresource));
+    tidy(evidence::explain(health, object, evidence))
+}
+
+/// An object that is being deleted is on its way, whatever its status says.
+fn deletion(group: &str, kind: &str, object: &Value) -> Option<Health> {
+    fields::at(object, "metadata.deletionTimestamp").filter(|at| !at.is_null())?;
+    let mut finalizers: Vec<&str> =
+        fields::list(object, "metadata.finalizers").iter().filter_map(Value::as_str).collect();
+    if group.is_empty() && kind == "Namespace" {
+        return Some(core::namespace_deletion(object));
+    }
+    finalizers.dedup();
+    let reason = match finalizers.as_slice() {
+        [] => "is being deleted".to_owned(),
+        [one] => format!("is being deleted; waits for the finalizer {one}"),
+        many => format!("is being deleted; waits for the finalizers {}", many.join(", ")),
+    };
+    Some(Health::new(HealthStatus::Progressing, reason))
+}
+
+/// The longest reason, in bytes: reasons go into statuses that stay small.
+const LONGEST_REASON: usize = 1024;
+
+/// Makes a reason one line of bounded length.
+fn tidy(mut health: Health) -> Health {
+    if health.reason.contains(|c: char| c.is_control()) {
+        health.reason = health.reason.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty()).fold(
+            String::with_capacity(health.reason.len()),
+            |mut line, word| {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+                line
+            },
+        );
+    }
+    if health.reason.len() > LONGEST_REASON {
+        let mut end = LONGEST_REASON;
+        while !health.reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        health.reason.truncate(end);
+        health.reason.push('…');
+    }
+    health
+}
 
 /// The health of an object or an application, a closed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -70,5 +162,22 @@ impl Health {
     /// Healthy, with nothing to say.
     pub fn healthy() -> Self {
         Self { status: HealthStatus::Healthy, reason: String::new() }
+    }
+}
+
+impl Health {
+    /// Suspended, with a reason.
+    pub(crate) fn suspended(reason: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Suspended, reason)
+    }
+
+    /// Progressing, with a reason.
+    pub(crate) fn progressing(reason: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Progressing, reason)
+    }
+
+    /// Degraded, with a reason.
+    pub(crate) fn degraded(reason: impl Into<String>) -> Self {
+        Self::new(HealthStatus::Degraded, reason)
     }
 }

@@ -1,0 +1,204 @@
+//! The table itself: its files and their shape.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::RuleError;
+use super::language::Test;
+use crate::health::HealthStatus;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!($name, ".yaml")))),*]
+    };
+}
+
+/// The files of the table, by family.
+pub(super) const FILES: &[(&str, &str)] = files!["argo", "databases", "flux", "network", "observability", "platform", "security", "workloads"];
+
+/// What decides where no line of a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    /// The conventions.
+    Conventions,
+    /// A verdict.
+    Verdict(HealthStatus),
+}
+
+/// One line of a rule.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// The verdict.
+    pub(super) verdict: HealthStatus,
+    /// Tests that all hold.
+    pub(super) tests: Vec<Test>,
+    /// The reason, where the tests do not tell it well.
+    pub(super) says: Option<String>,
+    /// Judged before the generation is looked at: the line reads no status.
+    pub(super) early: bool,
+    /// The tests as written.
+    pub(super) written: String,
+}
+
+/// The rule of some kinds.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// Groups; a leading `*.` stands for any prefix.
+    pub(super) groups: Vec<String>,
+    /// Kinds; `*` stands for all.
+    pub(super) kinds: Vec<String>,
+    /// The project's own documentation of its API.
+    pub(super) source: String,
+    /// Its controller writes a status for every object.
+    pub(super) status: bool,
+    /// `status.observedGeneration` counts.
+    pub(super) generation: bool,
+    /// The usual fields that pause an object count.
+    pub(super) suspend: bool,
+    /// Its lines, the first that holds decides.
+    pub(super) lines: Vec<Line>,
+    /// What decides where none does.
+    pub(super) otherwise: Otherwise,
+    /// Its cases.
+    pub(super) cases: Vec<Case>,
+}
+
+/// An object with the verdict that its rule gives.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    /// The verdict.
+    pub(super) verdict: HealthStatus,
+    /// What the object has besides its kind.
+    pub(super) object: Value,
+}
+
+/// All rules.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// Rules in the order of the files, with the name of the file.
+    pub(super) rules: Vec<(&'static str, Rule)>,
+    by_kind: HashMap<String, Vec<usize>>,
+    of_groups: Vec<usize>,
+}
+
+impl Table {
+    /// Reads the embedded files.
+    pub(super) fn read() -> Result<Self, RuleError> {
+        let mut table = Self::default();
+        for &(file, text) in FILES {
+            let written: Vec<Written> =
+                serde_yaml::from_str(text).map_err(|error| RuleError::File { file, message: error.to_string() })?;
+            for rule in written {
+                table.add(file, rule.read(file)?);
+            }
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, file: &'static str, rule: Rule) {
+        let index = self.rules.len();
+        for kind in &rule.kinds {
+            if kind == "*" {
+                self.of_groups.push(index);
+            } else {
+                self.by_kind.entry(kind.clone()).or_default().push(index);
+            }
+        }
+        self.rules.push((file, rule));
+    }
+
+    /// The rule of a kind: one that names it, or else one for its group.
+    pub(super) fn find(&self, group: &str, kind: &str) -> Option<&Rule> {
+        let named = self.by_kind.get(kind).into_iter().flatten().chain(&self.of_groups);
+        named.map(|&index| &self.rules[index].1).find(|rule| rule.groups.iter().any(|known| covers(known, group)))
+    }
+}
+
+fn covers(known: &str, group: &str) -> bool {
+    match known.strip_prefix('*') {
+        Some(suffix) => group.ends_with(suffix),
+        None => known == group,
+    }
+}
+
+/// A rule as its file writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    groups: Vec<String>,
+    kinds: Vec<String>,
+    source: String,
+    #[serde(default = "yes")]
+    status: bool,
+    #[serde(default = "yes")]
+    generation: bool,
+    #[serde(default = "yes")]
+    suspend: bool,
+    #[serde(default)]
+    rules: Vec<WrittenLine>,
+    #[serde(default, rename = "else")]
+    otherwise: Option<HealthStatus>,
+    cases: Vec<HashMap<HealthStatus, Value>>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenLine {
+    health: HealthStatus,
+    #[serde(rename = "if")]
+    tests: Tests,
+    #[serde(default)]
+    says: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Tests {
+    One(String),
+    All(Vec<String>),
+}
+
+impl Written {
+    fn read(self, file: &'static str) -> Result<Rule, RuleError> {
+        let kind = self.kinds.first().cloned().unwrap_or_default();
+        let mut lines = Vec::with_capacity(self.rules.len());
+        for line in self.rules {
+            let written = match line.tests {
+                Tests::One(one) => vec![one],
+                Tests::All(all) => all,
+            };
+            let tests = written
+                .iter()
+                .map(|test| {
+                    Test::read(test).map_err(|source| RuleError::Test {
+                        file,
+                        kind: kind.clone(),
+                        test: test.clone(),
+                        source,
+                    })
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let early = !tests.iter().any(Test::reads_status);
+            lines.push(Line { verdict: line.health, tests, says: line.says, early, written: written.join(", ") });
+        }
+        let otherwise = self.otherwise.map_or(Otherwise::Conventions, Otherwise::Verdict);
+        let cases = self.cases.into_iter().flatten().map(|(verdict, object)| Case { verdict, object }).collect();
+        Ok(Rule {
+            groups: self.groups,
+            kinds: self.kinds,
+            source: self.source,
+            status: self.status,
+            generation: self.generation,
+            suspend: self.suspend,
+            lines,
+            otherwise,
+            cases,
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! What is left alone although a hand manager owns it: the server, or the
+//! course of a deletion, decides on it.
+//!
+//! An entry of an update (`kubectl create`, `kubectl apply`) names the defaults
+//! that the server added to the request. Removing one of those changes nothing:
+//! the server sets it again, and it would be found by hand for ever.
+
+use serde_json::Value;
+
+/// Fields that hold a default, by the end of their path. Lists are written `*`.
+const DEFAULTS: &[(&str, &str)] = &[
+    // Pods and their templates.
+    ("restartPolicy", r#""Always""#),
+    ("terminationGracePeriodSeconds", "30"),
+    ("dnsPolicy", r#""ClusterFirst""#),
+    ("schedulerName", r#""default-scheduler""#),
+    ("securityContext", "{}"),
+    ("enableServiceLinks", "true"),
+    ("resources", "{}"),
+    ("terminationMessagePath", r#""/dev/termination-log""#),
+    ("terminationMessagePolicy", r#""File""#),
+    ("imagePullPolicy", r#""IfNotPresent""#),
+    ("imagePullPolicy", r#""Always""#),
+    ("protocol", r#""TCP""#),
+    ("httpGet/scheme", r#""HTTP""#),
+    ("timeoutSeconds", "1"),
+    ("periodSeconds", "10"),
+    ("successThreshold", "1"),
+    ("failureThreshold", "3"),
+    ("grpc/service", r#""""#),
+    ("fieldRef/apiVersion", r#""v1""#),
+    ("defaultMode", "420"),
+    ("emptyDir", "{}"),
+    ("hostPath/type", r#""""#),
+    // Workloads.
+    ("spec/replicas", "1"),
+    ("spec/progressDeadlineSeconds", "600"),
+    ("spec/revisionHistoryLimit", "10"),
+    ("spec/podManagementPolicy", r#""OrderedReady""#),
+    ("strategy/type", r#""RollingUpdate""#),
+    ("rollingUpdate/maxSurge", r#""25%""#),
+    ("rollingUpdate/maxUnavailable", r#""25%""#),
+    ("rollingUpdate/maxUnavailable", "1"),
+    ("rollingUpdate/maxSurge", "0"),
+    ("updateStrategy/type", r#""RollingUpdate""#),
+    ("rollingUpdate/partition", "0"),
+    ("persistentVolumeClaimRetentionPolicy/whenDeleted", r#""Retain""#),
+    ("persistentVolumeClaimRetentionPolicy/whenScaled", r#""Retain""#),
+    // Jobs.
+    ("spec/backoffLimit", "6"),
+    ("spec/completions", "1"),
+    ("spec/parallelism", "1"),
+    ("spec/completionMode", r#""NonIndexed""#),
+    ("spec/podReplacementPolicy", r#""TerminatingOrFailed""#),
+    ("spec/manualSelector", "false"),
+    ("spec/suspend", "false"),
+    ("spec/concurrencyPolicy", r#""Allow""#),
+    ("spec/failedJobsHistoryLimit", "1"),
+    ("spec/successfulJobsHistoryLimit", "3"),
+    // Services and Ingresses.
+    ("spec/type", r#""ClusterIP""#),
+    ("spec/sessionAffinity", r#""None""#),
+    ("spec/internalTrafficPolicy", r#""Cluster""#),
+    ("spec/externalTrafficPolicy", r#""Cluster""#),
+    ("spec/allocateLoadBalancerNodePorts", "true"),
+    ("spec/policyTypes", r#"["Ingress"]"#),
+    // Storage.
+    ("volumeMode", r#""Filesystem""#),
+    ("spec/persistentVolumeReclaimPolicy", r#""Retain""#),
+    ("reclaimPolicy", r#""Delete""#),
+    ("volumeBindingMode", r#""Immediate""#),
+    // Secrets, certificates, webhooks, definitions.
+    ("type", r#""Opaque""#),
+    ("matchPolicy", r#""Equivalent""#),
+    ("namespaceSelector", "{}"),
+    ("objectSelector", "{}"),
+    ("reinvocationPolicy", r#""Never""#),
+    ("failurePolicy", r#""Fail""#),
+    ("conversion/strategy", r#""None""#),
+    ("preemptionPolicy", r#""PreemptLowerPriority""#),
+];
+
+/// Roots beneath which no field has a default.
+const FREE: [&str; 4] = ["data", "stringData", "binaryData", "metadata"];
+
+/// Fields that the server allocates or that cannot be taken back, by kind
+/// (empty: any) and whole path.
+const ALLOCATED: &[(&str, &str)] = &[
+    ("", "apiVersion"),
+    ("", "kind"),
+    ("", "status"),
+    ("", "metadata/name"),
+    ("", "metadata/namespace"),
+    ("", "metadata/generateName"),
+    ("", "metadata/finalizers"),
+    ("", "metadata/ownerReferences"),
+    ("", "metadata/labels/kubernetes.io~metadata.name"),
+    ("Namespace", "spec"),
+    ("Service", "spec/clusterIP"),
+    ("Service", "spec/clusterIPs"),
+    ("Service", "spec/ipFamilies"),
+    ("Service", "spec/ipFamilyPolicy"),
+    ("Service", "spec/healthCheckNodePort"),
+    ("Service", "spec/ports/*/nodePort"),
+    ("Service", "spec/ports/*/targetPort"),
+    ("Pod", "spec/nodeName"),
+    ("Pod", "spec/serviceAccount"),
+    ("Pod", "spec/serviceAccountName"),
+    ("Pod", "spec/tolerations"),
+    ("Pod", "spec/priority"),
+    ("Job", "spec/selector"),
+    ("Job", "spec/template/metadata/labels"),
+    ("PersistentVolumeClaim", "spec/volumeName"),
+    ("PersistentVolumeClaim", "spec/storageClassName"),
+    ("PersistentVolume", "spec/claimRef"),
+    ("ServiceAccount", "secrets"),
+    ("CustomResourceDefinition", "spec/names"),
+];
+
+/// Whether a field is left alone whoever owns it.
+pub(super) fn is_left_alone<S: AsRef<str>>(kind: &str, place: &[S], value: &Value) -> bool {
+    is_own_annotation(place) || is_allocated(kind, place) || is_default(place, value)
+}
+
+/// Bowline reads its own annotations from live objects (`bowline.dev/prune`),
+/// so that it does not take away what a person tells it there.
+fn is_own_annotation<S: AsRef<str>>(place: &[S]) -> bool {
+    matches!(place, [metadata, annotations, name]
+        if metadata.as_ref() == "metadata" && annotations.as_ref() == "annotations"
+            && name.as_ref().starts_with("bowline.dev/"))
+}
+
+fn is_allocated<S: AsRef<str>>(kind: &str, place: &[S]) -> bool {
+    ALLOCATED.iter().any(|(of_kind, path)| {
+        (of_kind.is_empty() || *of_kind == kind)
+            && path.split('/').count() == place.len()
+            && path.split('/').zip(place).all(|(step, token)| is_step(step, token.as_ref()))
+    })
+}
+
+fn is_default<S: AsRef<str>>(place: &[S], value: &Value) -> bool {
+    // Names that people choose mean nothing by themselves.
+    if place.first().is_some_and(|root| FREE.contains(&root.as_ref())) {
+        return false;
+    }
+    if let Value::Object(fields) = value
+        && !fields.is_empty()
+    {
+        let mut beneath: Vec<&str> = place.iter().map(AsRef::as_ref).collect();
+        return fields.iter().all(|(name, child)| {
+            beneath.push(name);
+            let default = is_default(&beneath, child);
+            beneath.pop();
+            default
+        });
+    }
+    DEFAULTS.iter().any(|(path, default)| {
+        let steps = path.split('/').count();
+        steps <= place.len()
+            && path.split('/').zip(&place[place.len() - steps..]).all(|(step, token)| is_step(step, token.as_ref()))
+            && value_is(value, default)
+    })
+}
+
+/// `~` stands for the slash within a label's name.
+fn is_step(step: &str, token: &str) -> bool {
+    step == token
+        || (step == "*" && token.parse::<usize>().is_ok())
+        || (step.contains('~') && step.replace('~', "/") == token)
+}
+
+fn value_is(value: &Value, default: &str) -> bool {
+    serde_json::from_str::<Value>(default).is_ok_and(|default| default == *value)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[rstest]
+    #[case("Deployment", "/spec/progressDeadlineSeconds", json!(600), true)]
+    #[case("Deployment", "/spec/progressDeadlineSeconds", json!(60), false)]
+    #[case("Deployment", "/spec/template/spec/containers/0/imagePullPolicy", json!("IfNotPresent"), true)]
+    #[case("Deployment", "/spec/template/spec/containers/0/image", json!("x"), false)]
+    #[case("Namespace", "/metadata/labels/kubernetes.io~1metadata.name", json!("team"), true)]
+    #[case("Namespace", "/metadata/labels/team", json!("a"), false)]
+    #[case("Service", "/spec/clusterIP", json!("10.0.0.1"), true)]
+    #[case("Service", "/spec/ports/3/nodePort", json!(30000), true)]
+    #[case("ConfigMap", "/metadata/annotations/bowline.dev~1prune", json!("true"), true)]
+    #[case("ConfigMap", "/metadata/annotations/example.com~1prune", json!("true"), false)]
+    #[case("ConfigMap", "/metadata/finalizers", json!(["x"]), true)]
+    #[case("Deployment", "/spec/strategy/rollingUpdate", json!({"maxSurge": "25%", "maxUnavailable": "25%"}), true)]
+    #[case("Deployment", "/spec/strategy/rollingUpdate", json!({"maxSurge": 3, "maxUnavailable": "25%"}), false)]
+    #[case("ConfigMap", "/data/type", json!("Opaque"), false)]
+    #[case("Widget", "/status", json!({}), true)]
+    fn what_the_server_sets_is_left_alone(
+        #[case] kind: &str,
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_left_alone(kind, &super::super::tokens_of(pointer), &value), expected);
+    }
+}
