@@ -50,6 +50,9 @@ pub struct DirectoryOptions {
     /// Somebody asked for the type Directory, so that charts and
     /// kustomizations are not recognised.
     pub explicit: bool,
+    /// What only the API server would refuse, values of the data of Secrets
+    /// and ConfigMaps, is a warning: for commands that show what a file says.
+    pub lenient: bool,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -62,6 +65,7 @@ impl Default for DirectoryOptions {
             exclude: Vec::new(),
             default_namespace: None,
             explicit: false,
+            lenient: false,
             limits: Limits::default(),
         }
     }
@@ -78,6 +82,8 @@ pub struct Render {
     pub inputs: InputDigest,
     /// How many files were read.
     pub files: usize,
+    /// What the API server would refuse, if the render is lenient.
+    pub warnings: Vec<Problem>,
 }
 
 /// Why a tree does not render: all that is wrong, sorted by file and position.
@@ -105,7 +111,7 @@ pub fn directory(
     options: &DirectoryOptions,
     scopes: &dyn ScopeLookup,
 ) -> Result<Render, RenderFailure> {
-    let mut rendering = Rendering { tree, options, problems: Vec::new() };
+    let mut rendering = Rendering { tree, options, problems: Vec::new(), warnings: Vec::new() };
     let render = rendering.run(scopes);
     let mut problems = rendering.problems;
     match render {
@@ -121,6 +127,7 @@ struct Rendering<'a> {
     tree: &'a dyn Tree,
     options: &'a DirectoryOptions,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl Rendering<'_> {
@@ -137,7 +144,13 @@ impl Rendering<'_> {
         let objects = self.read(&selected, &mut inputs)?;
         let manifests = self.manifests(objects, scopes);
         let bundle = bundle_digest(&manifests);
-        Some(Render { manifests, bundle, inputs: InputDigest(Digest::of_parts(inputs)), files: selected.len() })
+        Some(Render {
+            manifests,
+            bundle,
+            inputs: InputDigest(Digest::of_parts(inputs)),
+            files: selected.len(),
+            warnings: std::mem::take(&mut self.warnings),
+        })
     }
 
     fn path(&mut self) -> Option<String> {
@@ -226,14 +239,28 @@ impl Rendering<'_> {
         for object in objects {
             let Some(scope) = self.scope(&object, &scopes) else { continue };
             let namespace = self.options.default_namespace.as_deref();
-            match Manifest::read(object.value, namespace, scope, Some(object.origin), Some(&object.positions)) {
-                Err(problems) => self.problems.extend(problems),
-                Ok(manifest) => match manifests.get(&manifest.id) {
-                    Some(first) => self.problems.push(duplicate(first, &manifest)),
-                    None => {
-                        manifests.insert(manifest.id.clone(), manifest);
-                    }
-                },
+            let read = Manifest::read_with_faults(
+                object.value,
+                namespace,
+                scope,
+                Some(object.origin),
+                Some(&object.positions),
+            );
+            let manifest = match read {
+                Ok((manifest, faults)) => {
+                    if self.options.lenient { &mut self.warnings } else { &mut self.problems }.extend(faults);
+                    manifest
+                }
+                Err(problems) => {
+                    self.problems.extend(problems);
+                    continue;
+                }
+            };
+            match manifests.get(&manifest.id) {
+                Some(first) => self.problems.push(duplicate(first, &manifest)),
+                None => {
+                    manifests.insert(manifest.id.clone(), manifest);
+                }
             }
         }
         manifests.into_values().collect()
