@@ -124,13 +124,13 @@ fn reason(line: &Line, object: &Value) -> String {
             return condition.describe();
         }
         if let Subject::Field { path, .. } = &test.subject {
-            let fields = path.iter().filter_map(|step| match step {
+            let mut fields = path.iter().filter_map(|step| match step {
                 Step::Field(name) => Some(name.as_str()),
                 Step::Each => None,
             });
             // `phase is Failed`, `spec.paused is true`.
             let name = match path.first() {
-                Some(Step::Field(first)) if first == "status" => fields.last().unwrap_or_default().to_owned(),
+                Some(Step::Field(first)) if first == "status" => fields.next_back().unwrap_or_default().to_owned(),
                 _ => fields.collect::<Vec<_>>().join("."),
             };
             let mut text = String::new();

@@ -8,11 +8,8 @@ use crate::health::assess;
 
 const HEAD: &str = include_str!("page.md");
 
-/// Writes the reference page of all rules with their cases and sources.
-///
-/// # Errors
-/// The table could not be read.
-pub fn reference_page() -> Result<String, RuleError> {
+/// The reference page of all rules with their cases and sources.
+fn reference_page() -> Result<String, RuleError> {
     let table = TABLE.as_ref().map_err(Clone::clone)?;
     let mut page = HEAD.to_owned();
     for (file, text) in FILES {
