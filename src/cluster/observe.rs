@@ -105,7 +105,8 @@ impl Observer<'_> {
             ),
             Err(Ended::Failed(error)) => {
                 let exhausted = error.is_worth_a_retry() && matches!(error.error.code, 0 | 429 | 503);
-                let error = self.identity.advise(error.into(), namespace);
+                // The plan adds to other refusals what would help.
+                let error = self.identity.explain(error.into());
                 if exhausted {
                     *self.out_of_reach.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
                 }
@@ -120,7 +121,7 @@ impl Observer<'_> {
         let mut patience = Patience::new();
         let mut refusal = None;
         if candidate.why == Why::New && self.policy.preflight {
-            match self.try_apply(target, candidate, None, &mut patience).await? {
+            match self.try_action(target, candidate, None, &mut patience).await? {
                 DryRun::Error(error) => refusal = Some(error),
                 dry_run => return Ok(Observation::Absent { dry_run }),
             }
@@ -131,7 +132,7 @@ impl Observer<'_> {
                 // Tried already: it is absent, and the refusal is about what
                 // would be created.
                 (None, Some(error)) if error.code != 409 => DryRun::Error(error),
-                _ => self.try_apply(target, candidate, live.as_ref(), &mut patience).await?,
+                _ => self.try_action(target, candidate, live.as_ref(), &mut patience).await?,
             };
             if let DryRun::Error(error) = &dry_run
                 && moved(error)
@@ -175,31 +176,33 @@ impl Observer<'_> {
         }
     }
 
-    /// The dry-run of what would be written onto `live`.
-    async fn try_apply(
+    /// The dry-run of what would be done to `live`.
+    async fn try_action(
         &self,
         target: Target<'_>,
         candidate: &Candidate,
         live: Option<&Value>,
         patience: &mut Patience,
     ) -> Result<DryRun, Ended> {
-        let Some(desired) = candidate.desired.as_deref().filter(|_| self.policy.preflight) else {
-            return Ok(DryRun::NotTried);
-        };
-        if live.is_some_and(|live| being_deleted(live).is_some()) {
+        if !self.policy.preflight || live.is_some_and(|live| being_deleted(live).is_some()) {
             return Ok(DryRun::NotTried);
         }
-        let body = body(desired, live, self.policy);
-        let precondition = live.map(precondition_of).unwrap_or_default();
-        // A dry-run harms nobody: it is forced, and `conclude` refuses what
-        // others claim.
-        let call = target.apply(&self.policy.membership.manager, &body, &precondition, true, Mode::DryRun)?;
+        let (call, made) = match (candidate.desired.as_deref(), live) {
+            (Some(desired), live) => {
+                let body = body(desired, live, self.policy);
+                let precondition = live.map(precondition_of).unwrap_or_default();
+                let manager = &self.policy.membership.manager;
+                // A dry-run harms nobody: it is forced, and `conclude` refuses
+                // what others claim.
+                (target.apply(manager, &body, &precondition, true, Mode::DryRun)?, live.is_none())
+            }
+            (None, Some(live)) => (target.delete(&precondition_of(live), Mode::DryRun)?, false),
+            (None, None) => return Ok(DryRun::NotTried),
+        };
         match self.cluster.patiently(&call, patience).await {
             Ok(answer) => {
                 let mut would: Value = answer.json()?;
-                if live.is_none()
-                    && let Some(metadata) = would.get_mut("metadata").and_then(Value::as_object_mut)
-                {
+                if made && let Some(metadata) = would.get_mut("metadata").and_then(Value::as_object_mut) {
                     // Half of the answer's size, and all of it our own.
                     metadata.remove("managedFields");
                 }
@@ -207,8 +210,10 @@ impl Observer<'_> {
             }
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
             Err(error) if error.absent_namespace().is_some() => Err(error.into()),
+            // Gone since it was read.
+            Err(error) if error.is_not_found() && live.is_some() => Ok(DryRun::Error(conflict(error))),
             Err(error) if error.error.code == 0 => Err(error.into()),
-            Err(error) => Ok(DryRun::Error(self.identity.advise(error.into(), candidate.id.namespace.as_deref()))),
+            Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
         }
     }
 
@@ -240,6 +245,10 @@ impl Observer<'_> {
 fn moved(error: &ServerError) -> bool {
     let other_uid = error.code == 422 && error.fields.iter().any(|field| field == "metadata.uid");
     (error.code == 409 && !super::error::is_field_manager_conflict(error)) || other_uid
+}
+
+fn conflict(error: RequestError) -> ServerError {
+    ServerError { code: 409, reason: "Conflict".into(), ..error.error }
 }
 
 fn precondition_of(live: &Value) -> Precondition {

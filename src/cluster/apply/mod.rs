@@ -9,6 +9,7 @@
 //! Before each write the permit is asked: a controller whose lease ran out
 //! writes nothing more.
 
+mod locate;
 mod request;
 mod still;
 mod write;
@@ -120,6 +121,7 @@ pub struct Stage<'a> {
     /// What the plan was made on. If an object changed since, and nothing that
     /// the plan relied on did (only its status, say), its action goes on with
     /// the new version; without the observation it is [`Stale`](Outcome::Stale).
+    /// Fields that were added by hand are found again by it, too.
     pub observations: &'a Observations,
     /// Whether writing is still allowed.
     pub permit: &'a dyn WritePermit,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Applied, Mode, NotBegun, Outcome, Stage, Target, still};
+use super::{Applied, Mode, NotBegun, Outcome, Stage, Target, locate::locate, still};
 use crate::{
     cluster::{
         Cluster, Identity, RequestError,
@@ -203,9 +203,20 @@ async fn drop_fields(
     left: Value,
     patience: &mut Patience,
 ) -> Result<Result<Value, Outcome>, Stopped> {
+    let Some(Observation::Live { object: planned, .. }) = stage.observations.get(&action.id) else {
+        let message = format!("{} is not observed, so that what was added by hand cannot be found", action.id);
+        return Ok(Err(Outcome::Stale(stale(message))));
+    };
+    let pointers = match locate(&action.drops, planned, &left) {
+        Ok(pointers) => pointers,
+        Err(problem) => return Ok(Err(Outcome::Stale(stale(format!("{}: {problem}", action.id))))),
+    };
+    if pointers.is_empty() {
+        return Ok(Ok(left));
+    }
     let mut version = text(&left, "resourceVersion").unwrap_or_default().to_owned();
     for _ in 0..=RENEWALS {
-        let call = target.drop_fields(stage.manager, &action.drops, &version)?;
+        let call = target.drop_fields(stage.manager, &pointers, &version)?;
         let error = match send(stage, &call, patience).await {
             Ok(answer) => return Ok(Ok(answer.json()?)),
             Err(Stopped::Failed(error)) if is_unsettled(&error) => error,
