@@ -20,7 +20,7 @@ pub struct RequestError {
     pub retry_after: Option<Duration>,
     /// The kind that the error is about, plural and lower case, where the
     /// server named one: `namespaces` when an object's namespace is absent.
-    pub about: Option<About>,
+    pub about: Option<Box<About>>,
 }
 
 /// What an error of the server is about.
