@@ -21,6 +21,7 @@ pub mod error;
 pub mod evidence;
 pub mod identity;
 pub mod index;
+pub mod lease;
 pub mod observe;
 mod owner;
 pub mod store;

@@ -81,9 +81,13 @@ fn by_ready(object: &Value, found: &Found<'_>, ready: Condition<'_>, word: Optio
             let broken = found.positives.iter().find(|condition| {
                 truth(condition) == Truth::False && words::reason(condition.reason) == Some(Tone::Bad)
             });
-            match broken {
-                Some(condition) => Health::degraded(condition.describe()),
-                None => Health::healthy(),
+            let asleep = found.positives.iter().find(|condition| {
+                truth(condition) == Truth::False && words::reason(condition.reason) == Some(Tone::Asleep)
+            });
+            match (broken, asleep) {
+                (Some(condition), _) => Health::degraded(condition.describe()),
+                (None, Some(condition)) => Health::suspended(condition.describe()),
+                (None, None) => Health::healthy(),
             }
         }
         Truth::Unknown => match word.filter(|word| matches!(word.tone, Tone::Asleep | Tone::Bad)) {
@@ -201,7 +205,8 @@ fn truth(condition: &Condition<'_>) -> Truth {
 fn stale(object: &Value, condition: &Condition<'_>) -> Option<Health> {
     let generation = fields::number(object, "metadata.generation")?;
     let observed = condition.observed_generation?;
-    if observed >= generation || fields::number(object, "status.observedGeneration").is_some() {
+    let vouched = fields::number(object, "status.observedGeneration").is_some_and(|seen| seen >= generation);
+    if observed >= generation || vouched {
         return None;
     }
     Some(Health::progressing(format!(
@@ -309,6 +314,7 @@ fn is_busy(kind: &str) -> bool {
     ]
     .iter()
     .any(|busy| kind.eq_ignore_ascii_case(busy))
+        || ends_with(kind, "InProgress")
 }
 
 /// A `Progressing` that stays true once the work is done, as a Deployment

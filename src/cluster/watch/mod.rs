@@ -5,7 +5,12 @@
 //! changed, so that nobody polls.
 
 mod changes;
+mod decode;
 mod feed;
+mod own;
+mod store;
 
 pub use changes::{Announcer, Changes};
 pub use feed::{Failure, FailureClass, Feed, FeedEvent, ListError, Pulse, Target, list_pages};
+pub use own::{OwnResources, OwnWatchReport};
+pub use store::Unreadable;

@@ -6,6 +6,7 @@
 //! conventions do, or the verdict under `else`. `language` describes the
 //! tests, `page` writes the reference from the table.
 
+mod cases;
 mod evaluate;
 mod language;
 mod page;
