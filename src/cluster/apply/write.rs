@@ -9,6 +9,7 @@ use crate::{
         client::{Answer, Call, Patience},
         discovery::{Resolution, ServedKind},
     },
+    manifest::ObjectId,
     plan::{Action, DryRun, Observation, Precondition, ServerError, Verb},
 };
 
@@ -37,7 +38,12 @@ pub(super) async fn carry_out(stage: &Stage<'_>, action: &Action) -> Outcome {
 }
 
 /// The dry-run of one action.
-pub(super) async fn dry_run(cluster: &Cluster, identity: &Identity, manager: &str, action: &Action) -> DryRun {
+pub(super) async fn dry_run(
+    cluster: &Cluster,
+    identity: &Identity,
+    manager: &str,
+    action: &Action,
+) -> (ObjectId, DryRun) {
     let attempt = async {
         let served = served(cluster, action).await?;
         let target = Target { id: &action.id, served: &served, identity };
@@ -52,13 +58,14 @@ pub(super) async fn dry_run(cluster: &Cluster, identity: &Identity, manager: &st
         };
         Ok(DryRun::Would(Box::new(answer.json()?)))
     };
-    match attempt.await {
+    let dry_run = match attempt.await {
         Ok(dry_run) => dry_run,
         Err(error) => {
             let error: RequestError = error;
             DryRun::Error(identity.advise(error.into(), action.id.namespace.as_deref()))
         }
-    }
+    };
+    (action.id.clone(), dry_run)
 }
 
 /// Why an action stopped before its end.

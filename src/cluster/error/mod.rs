@@ -80,8 +80,11 @@ impl RequestError {
     }
 
     /// Whether the same request is worth sending again at once, after a pause.
+    /// A webhook that is out of reach is not: it comes back in its own time.
     pub fn is_worth_a_retry(&self) -> bool {
-        self.error.transient && matches!(self.error.code, 0 | 429 | 500 | 502 | 503 | 504)
+        self.error.transient
+            && matches!(self.error.code, 0 | 429 | 500 | 502 | 503 | 504)
+            && !self.error.message.contains("failed calling webhook")
     }
 }
 
