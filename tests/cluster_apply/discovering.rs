@@ -1,12 +1,7 @@
 //! What discovery knows, and when it asks.
 
 use bowline::{
-    cluster::{
-        ClusterError, ConnectOptions,
-        client::connect,
-        discovery::Resolution,
-        identity::service_account_exists,
-    },
+    cluster::{ClusterError, ConnectOptions, client::connect, discovery::Resolution, identity::service_account_exists},
     manifest::{GroupKind, GroupVersionKind},
 };
 use serde_json::json;

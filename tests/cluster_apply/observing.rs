@@ -28,7 +28,9 @@ async fn a_live_object_is_returned_whole_with_the_dry_run_of_its_update() {
     world.applied(&world.config_map("a", "1")).await;
     for why in [Why::Changed, Why::New] {
         let observation = world.observe_one(&world.config_map("a", "2"), why).await;
-        let Observation::Live { object, dry_run: DryRun::Would(would) } = observation else { panic!("{observation:?}") };
+        let Observation::Live { object, dry_run: DryRun::Would(would) } = observation else {
+            panic!("{observation:?}")
+        };
         assert_eq!((&object["data"]["key"], &would["data"]["key"]), (&json!("1"), &json!("2")));
         assert_eq!(object["metadata"]["uid"], would["metadata"]["uid"]);
         assert!(would["metadata"]["managedFields"].is_array(), "the entries of an update are kept");
@@ -67,7 +69,10 @@ async fn an_absent_namespace_is_told_from_an_absent_object() {
         world.policy.preflight = preflight;
         let manifests = [config_map("a"), config_map("b")];
         let observations = world.observe(&[(&manifests[0], why), (&manifests[1], why)]).await;
-        assert!(observations.values().all(|it| *it == Observation::NamespaceAbsent), "{preflight} {why:?} {observations:?}");
+        assert!(
+            observations.values().all(|it| *it == Observation::NamespaceAbsent),
+            "{preflight} {why:?} {observations:?}"
+        );
     }
 }
 
@@ -185,8 +190,16 @@ async fn a_terminating_object_is_seen_and_nothing_is_tried_on_it() {
     world.applied(&held).await;
     world.kubectl(&["delete", "configmap", "held", "-n", &world.namespace, "--wait=false"]);
     let observation = world.observe_one(&held, Why::Changed).await;
-    world.kubectl(&["patch", "configmap", "held", "-n", &world.namespace, "--type=json",
-        "-p", r#"[{"op":"remove","path":"/metadata/finalizers"}]"#]);
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "held",
+        "-n",
+        &world.namespace,
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/metadata/finalizers"}]"#,
+    ]);
     let Observation::Live { object, dry_run } = observation else { panic!("{observation:?}") };
     assert!(object["metadata"]["deletionTimestamp"].is_string());
     assert_eq!(dry_run, DryRun::NotTried);

@@ -237,12 +237,20 @@ pub fn policy(namespace: &str) -> Policy {
 
 pub fn proposal(candidates: Vec<Candidate>) -> Proposal {
     let objects = u32::try_from(candidates.len()).unwrap();
-    Proposal { bundle: BundleDigest(Digest::of(b"bundle")), candidates, unchanged: 0, objects, guards: Vec::new(), moved: Vec::new() }
+    Proposal {
+        bundle: BundleDigest(Digest::of(b"bundle")),
+        candidates,
+        unchanged: 0,
+        objects,
+        guards: Vec::new(),
+        moved: Vec::new(),
+    }
 }
 
 pub fn manifest(value: Value) -> Arc<Manifest> {
-    let gvk = GroupVersionKind::from_api_version(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap())
-        .unwrap();
+    let gvk =
+        GroupVersionKind::from_api_version(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap())
+            .unwrap();
     let metadata = &value["metadata"];
     let namespace = metadata["namespace"].as_str().map(str::to_owned);
     let id = ObjectId::new(gvk.group_kind(), namespace, metadata["name"].as_str().unwrap());
@@ -275,9 +283,8 @@ pub fn precondition(live: &Value) -> Precondition {
 pub fn refusal(observation: Observation) -> ServerError {
     use bowline::plan::DryRun;
     match observation {
-        Observation::Absent { dry_run: DryRun::Error(error) } | Observation::Live { dry_run: DryRun::Error(error), .. } => {
-            error
-        }
+        Observation::Absent { dry_run: DryRun::Error(error) }
+        | Observation::Live { dry_run: DryRun::Error(error), .. } => error,
         other => panic!("{other:?}"),
     }
 }

@@ -67,8 +67,17 @@ async fn an_update_goes_on_when_only_the_status_changed_since_the_plan() {
     let Some(Observation::Live { object, .. }) = observations.get(&quota("6").id) else { panic!("{observations:?}") };
     let body = bowline::plan::body(&quota("6"), Some(object), &world.policy);
     let update = action(&quota("6"), Verb::Update, precondition(object), Some(body));
-    world.kubectl(&["patch", "resourcequota", "q", "-n", &world.namespace, "--subresource=status", "--type=merge",
-        "-p", r#"{"status":{"used":{"secrets":"3"}}}"#]);
+    world.kubectl(&[
+        "patch",
+        "resourcequota",
+        "q",
+        "-n",
+        &world.namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        r#"{"status":{"used":{"secrets":"3"}}}"#,
+    ]);
     let outcome = only(world.apply_planned_on(&[update], &observations, &|| true).await);
     assert!(matches!(outcome, Outcome::Applied(_)), "{outcome:?}");
     assert_eq!(world.live(&quota("6")).await.unwrap()["spec"]["hard"]["secrets"], "6");
@@ -122,8 +131,16 @@ async fn nothing_is_applied_to_an_object_that_is_being_deleted() {
     let update = only(world.apply(&[action(&released, Verb::Update, stale, Some(body))]).await);
     assert_eq!(update, Outcome::Terminating { finalizers: vec!["example.com/hold".into()] });
     assert_eq!(world.live(&held).await.unwrap()["data"]["key"], "1");
-    world.kubectl(&["patch", "configmap", "held", "-n", &world.namespace, "--type=json",
-        "-p", r#"[{"op":"remove","path":"/metadata/finalizers"}]"#]);
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "held",
+        "-n",
+        &world.namespace,
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/metadata/finalizers"}]"#,
+    ]);
 }
 
 #[tokio::test]
@@ -132,13 +149,17 @@ async fn what_was_added_by_hand_is_dropped_in_one_write_and_its_owner_is_gone() 
     let deployment = world.deployment("web", "nginx");
     world.applied(&deployment).await;
     world.kubectl(&["set", "env", "deployment/web", "A=1", "B=2", "-n", &world.namespace]);
-    world.kubectl(&["annotate", "deployment/web", "example.com/by-hand=1", "-n", &world.namespace,
-        "--field-manager=kubectl-edit"]);
+    world.kubectl(&[
+        "annotate",
+        "deployment/web",
+        "example.com/by-hand=1",
+        "-n",
+        &world.namespace,
+        "--field-manager=kubectl-edit",
+    ]);
     let mut update = world.write(&deployment).await;
-    update.drops = vec![
-        "/spec/template/spec/containers/0/env".into(),
-        "/metadata/annotations/example.com~1by-hand".into(),
-    ];
+    update.drops =
+        vec!["/spec/template/spec/containers/0/env".into(), "/metadata/annotations/example.com~1by-hand".into()];
     let before = world.live(&deployment).await.unwrap();
     let outcome = only(world.apply(&[update]).await);
     let Outcome::Applied(applied) = outcome else { panic!("{outcome:?}") };
@@ -196,8 +217,16 @@ async fn a_delete_that_a_finalizer_holds_says_which() {
         action(&held, Verb::Delete, Precondition { uid: precondition(&live).uid, resource_version: None }, None);
     let outcome = only(world.apply(&[delete]).await);
     assert_eq!(outcome, Outcome::Deleting { finalizers: vec!["example.com/hold".into()] });
-    world.kubectl(&["patch", "configmap", "held", "-n", &world.namespace, "--type=json",
-        "-p", r#"[{"op":"remove","path":"/metadata/finalizers"}]"#]);
+    world.kubectl(&[
+        "patch",
+        "configmap",
+        "held",
+        "-n",
+        &world.namespace,
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/metadata/finalizers"}]"#,
+    ]);
 }
 
 #[tokio::test]
@@ -284,7 +313,10 @@ async fn a_stage_is_proved_when_it_opens() {
     let actions: Vec<&Action> = actions.iter().collect();
     let manager = &world.policy.membership.manager;
     let early = prove(&world.cluster, &world.identity, manager, &actions).await;
-    assert!(early.values().all(|it| matches!(it, DryRun::Error(error) if error.code == 404 || error.code == 500)), "{early:?}");
+    assert!(
+        early.values().all(|it| matches!(it, DryRun::Error(error) if error.code == 404 || error.code == 500)),
+        "{early:?}"
+    );
     world.kubectl(&["create", "namespace", &namespace]);
     let proved = prove(&world.cluster, &world.identity, manager, &actions).await;
     world.kubectl(&["delete", "namespace", &namespace, "--wait=false"]);
