@@ -46,7 +46,7 @@ async fn the_status_of_an_application_of_the_same_name_is_not_written_by_mistake
     world.application().await;
     let status = ApplicationStatus { note: "of the first".into(), ..ApplicationStatus::default() };
     let error = world.store.write_status(&first, &status).await.unwrap_err();
-    assert!(error.is_conflict(), "{error}");
+    assert!(error.is_not_found(), "{error}");
 }
 
 #[tokio::test]

@@ -18,7 +18,6 @@ mod error;
 mod events;
 mod installation;
 mod inventory;
-mod patch;
 mod releases;
 mod statuses;
 
