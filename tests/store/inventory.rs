@@ -105,9 +105,9 @@ fn owned(number: u32) -> Owned {
     let digest = Digest::of(&number.to_be_bytes());
     Owned {
         gvk: GroupVersionKind::new("apps", "v1", "Deployment"),
-        uid: (number % 5 != 0).then(|| format!("uid-{number}")),
+        uid: (!number.is_multiple_of(5)).then(|| format!("uid-{number}")),
         manifest: Some(ManifestDigest(digest.clone())),
-        fingerprint: (number % 4 != 0).then_some(Fingerprint(digest)),
-        done: number % 7 == 0,
+        fingerprint: (!number.is_multiple_of(4)).then_some(Fingerprint(digest)),
+        done: number.is_multiple_of(7),
     }
 }
