@@ -1,1 +1,4 @@
 //! cli
+
+pub mod render;
+pub mod validate;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     GroupVersionKind, Manifest, ObjectId, Origin, Problem,
-    canonical::{canonical, manifest_digest, named, segment},
+    canonical::{canonical_or_faults, manifest_digest, named, segment},
     yaml::Positions,
 };
 
@@ -52,11 +52,11 @@ impl Manifest {
         let mut check = Check { origin: origin.as_ref(), positions, problems: Vec::new() };
         let gvk = check.gvk(&value);
         let identity = check.metadata(&value, gvk.as_ref(), default_namespace, scope);
-        let canonical = gvk.as_ref().map(|gvk| canonical(value, gvk));
-        if let Some(Err(error)) = &canonical {
+        let canonical = gvk.as_ref().map(|gvk| canonical_or_faults(value, gvk));
+        for fault in canonical.iter().filter_map(|canonical| canonical.as_ref().err()).flatten() {
             // What is wrong with the metadata is known already.
-            if error.pointer() != "/metadata" {
-                check.problem(error.pointer(), error.to_string(), error.hint());
+            if fault.pointer() != "/metadata" && !fault.pointer().is_empty() {
+                check.problem(fault.pointer(), fault.to_string(), fault.hint());
             }
         }
         match (gvk, identity, canonical) {

@@ -66,3 +66,4 @@ pub use references::Resolved;
 pub use repositories::Repositories;
 pub use revision::{Revision, RevisionRefused};
 pub use url::{RepositoryUrl, UrlPolicy, UrlRefused, redact};
+pub mod working;

@@ -157,11 +157,16 @@ async fn what_was_added_by_hand_is_dropped_in_one_write_and_its_owner_is_gone() 
         &world.namespace,
         "--field-manager=kubectl-edit",
     ]);
+<<<<<<< HEAD
+=======
+    // The controllers write its status meanwhile.
+    let planned_on = world.planned_on(&deployment).await;
+>>>>>>> main
     let mut update = world.write(&deployment).await;
     update.drops =
         vec!["/spec/template/spec/containers/0/env".into(), "/metadata/annotations/example.com~1by-hand".into()];
     let before = world.live(&deployment).await.unwrap();
-    let outcome = only(world.apply(&[update]).await);
+    let outcome = only(world.apply_planned_on(&[update], &planned_on, &|| true).await);
     let Outcome::Applied(applied) = outcome else { panic!("{outcome:?}") };
     let object = &applied.object;
     assert!(object["spec"]["template"]["spec"]["containers"][0].get("env").is_none(), "{object}");

@@ -179,12 +179,9 @@ async fn applied(
         return Ok(Outcome::Stale(stale(format!("{} was {was}, the plan is made for one that {planned}", action.id))));
     }
     if !action.drops.is_empty() {
-        let version = text(&object, "resourceVersion").unwrap_or_default().to_owned();
-        let call = target.drop_fields(stage.manager, &action.drops, &version)?;
-        object = match send(stage, &call, patience).await {
-            Ok(answer) => answer.json()?,
-            Err(Stopped::Failed(error)) if is_unsettled(&error) => return Ok(Outcome::Stale(error.into())),
-            Err(stopped) => return Err(stopped),
+        object = match drop_fields(stage, target, action, object, patience).await? {
+            Ok(object) => object,
+            Err(outcome) => return Ok(outcome),
         };
     }
     let (Some(uid), Some(version)) = (text(&object, "uid"), text(&object, "resourceVersion")) else {
@@ -196,6 +193,35 @@ async fn applied(
         created,
         object: Box::new(object),
     }))
+}
+
+/// Removes what was added by hand from an object as the apply left it.
+async fn drop_fields(
+    stage: &Stage<'_>,
+    target: Target<'_>,
+    action: &Action,
+    left: Value,
+    patience: &mut Patience,
+) -> Result<Result<Value, Outcome>, Stopped> {
+    let mut version = text(&left, "resourceVersion").unwrap_or_default().to_owned();
+    for _ in 0..=RENEWALS {
+        let call = target.drop_fields(stage.manager, &action.drops, &version)?;
+        let error = match send(stage, &call, patience).await {
+            Ok(answer) => return Ok(Ok(answer.json()?)),
+            Err(Stopped::Failed(error)) if is_unsettled(&error) => error,
+            Err(stopped) => return Err(stopped),
+        };
+        match look(stage, target).await? {
+            Some(live) if still::is_as_planned(&left, &live) => {
+                version = text(&live, "resourceVersion").unwrap_or_default().to_owned();
+            }
+            _ => return Ok(Err(Outcome::Stale(error.into()))),
+        }
+        if !patience.pause(&error).await {
+            return Err(error.into());
+        }
+    }
+    Ok(Err(Outcome::Stale(busy_object(action))))
 }
 
 async fn delete(stage: &Stage<'_>, target: Target<'_>, action: &Action) -> Result<Outcome, Stopped> {

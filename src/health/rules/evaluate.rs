@@ -56,7 +56,7 @@ fn condition<'a>(test: &Test, object: &'a Value) -> Option<Condition<'a>> {
     let mut found = None;
     any(object, base, &mut |value| {
         found = conditions::of(value).find(|condition| {
-            types.iter().any(|kind| condition.is(kind))
+            types.iter().any(|kind| kind.matches(condition.kind))
                 && (statuses.is_empty() || statuses.iter().any(|status| status.matches(condition.said)))
                 && (reasons.is_empty() || reasons.iter().any(|reason| reason.matches(condition.reason)))
                 && (message.is_empty() || {

@@ -120,7 +120,7 @@ pub(super) enum Subject {
         /// Where the conditions are; `status` where nothing is written.
         base: Path,
         /// Types.
-        types: Vec<String>,
+        types: Vec<Pattern>,
         /// Statuses; any where empty.
         statuses: Vec<Pattern>,
         /// Reasons; any where empty.
@@ -172,7 +172,7 @@ fn condition(base: &str, text: &str) -> Result<Subject, SyntaxError> {
     let (text, message) = text.split_once('~').unwrap_or((text, ""));
     let (types, rest) = text.split_once('=').unwrap_or((text, ""));
     let (statuses, reasons) = rest.split_once('/').unwrap_or((rest, ""));
-    let types: Vec<String> = parts(types).map(str::to_owned).collect();
+    let types: Vec<Pattern> = parts(types).map(Pattern::read).collect();
     if types.is_empty() {
         return Err(SyntaxError::NoType);
     }
@@ -277,7 +277,7 @@ mod tests {
         else {
             unreachable!("a condition is read as one")
         };
-        assert_eq!(types, ["cnpg.io/hibernation"]);
+        assert_eq!(types, [Pattern::Whole("cnpg.io/hibernation".into())]);
         assert_eq!(reasons, [Pattern::Whole("A".into()), Pattern::Whole("B".into())]);
     }
 

@@ -172,7 +172,7 @@ impl<'a> Decoder<'a> {
                 None => {
                     let hint =
                         "Kubernetes' objects are JSON, which has no infinity and no NaN; quote it to make it text";
-                    self.problem(position, "not a finite number".to_owned(), Some(hint.to_owned()));
+                    self.problem(position, "is not a finite number".to_owned(), Some(hint.to_owned()));
                     Value::Null
                 }
             },

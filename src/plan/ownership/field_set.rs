@@ -75,6 +75,11 @@ impl<'a> FieldSet<'a> {
         fields.as_object().map(|node| Self { node })
     }
 
+    /// Whether two sets hold the same fields.
+    pub fn is_same(left: FieldSet<'_>, right: FieldSet<'_>) -> bool {
+        left.node == right.node
+    }
+
     /// Whether the node is owned with all it holds.
     pub fn is_leaf(self) -> bool {
         self.node.is_empty() || (self.node.len() == 1 && self.node.contains_key("."))
