@@ -157,11 +157,8 @@ async fn what_was_added_by_hand_is_dropped_in_one_write_and_its_owner_is_gone() 
         &world.namespace,
         "--field-manager=kubectl-edit",
     ]);
-<<<<<<< HEAD
-=======
     // The controllers write its status meanwhile.
     let planned_on = world.planned_on(&deployment).await;
->>>>>>> main
     let mut update = world.write(&deployment).await;
     update.drops =
         vec!["/spec/template/spec/containers/0/env".into(), "/metadata/annotations/example.com~1by-hand".into()];
