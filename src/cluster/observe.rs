@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, future::BoxFuture, StreamExt as _, stream};
 use serde_json::Value;
 
 use super::{
@@ -43,15 +43,14 @@ pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal
         out_of_reach: Mutex::default(),
     };
     let observer = &observer;
-    stream::iter(
-        proposal
-            .candidates
-            .iter()
-            .map(|candidate| async move { (candidate.id.clone(), observer.observe(candidate).await) }),
-    )
-    .buffer_unordered(UNDER_WAY)
-    .collect()
-    .await
+    // The futures are boxed and collected first, so that the whole can be sent
+    // between threads: a closure within the stream could not.
+    let observed: Vec<BoxFuture<'_, _>> = proposal
+        .candidates
+        .iter()
+        .map(|candidate| async move { (candidate.id.clone(), observer.observe(candidate).await) }.boxed())
+        .collect();
+    stream::iter(observed).buffer_unordered(UNDER_WAY).collect().await
 }
 
 struct Observer<'a> {

@@ -15,7 +15,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, future::BoxFuture, StreamExt as _, stream};
 pub(in crate::cluster) use request::{Mode, Target};
 use serde_json::Value;
 pub(in crate::cluster) use write::being_deleted;
@@ -144,10 +144,13 @@ pub async fn apply_stage(
             }));
             continue;
         }
-        let mut running = stream::iter(
-            group.iter().map(|action| async move { result(action, write::carry_out(stage, action).await) }),
-        )
-        .buffer_unordered(UNDER_WAY);
+        // The futures are boxed and collected first, so that the whole can be
+        // sent between threads: a closure within the stream could not.
+        let begun: Vec<BoxFuture<'_, ActionResult>> = group
+            .iter()
+            .map(|action| async move { result(action, write::carry_out(stage, action).await) }.boxed())
+            .collect();
+        let mut running = stream::iter(begun).buffer_unordered(UNDER_WAY);
         while let Some(result) = running.next().await {
             failed |= !result.outcome.is_done();
             progress(&result);
@@ -168,7 +171,9 @@ pub async fn prove(
     let writes = actions.iter().filter(|action| is_write(action));
     stream::iter(
         writes
-            .map(|action| async move { (action.id.clone(), write::dry_run(cluster, identity, manager, action).await) }),
+            .map(|action| {
+                async move { (action.id.clone(), write::dry_run(cluster, identity, manager, action).await) }.boxed()
+            }),
     )
     .buffer_unordered(UNDER_WAY)
     .collect()

@@ -16,6 +16,7 @@
 mod bundles;
 mod error;
 mod events;
+mod finalizers;
 mod installation;
 mod inventory;
 mod releases;

@@ -464,7 +464,7 @@ fn a_removed_object_that_is_gone_is_forgotten(#[case] observation: Observation) 
     let (a, b) = (config_map("a", "1"), config_map("b", "1"));
     let plan = Scene::new().wants(&b).has(&b).has(&a).sees(&a.id, observation).plan();
     assert!(plan.actions.is_empty());
-    assert_eq!(plan.forgotten, [a.id.clone()]);
+    assert_eq!(plan.forgotten.as_slice(), std::slice::from_ref(&a.id));
 }
 
 #[test]
@@ -581,7 +581,7 @@ fn the_former_identity_of_a_kind_that_moved_is_forgotten_and_the_object_updated(
     object["apiVersion"] = json!("networking.k8s.io/v1");
     let plan = Scene::new().wants(&new).has(&old).sees(&new.id, met(object, &new)).plan();
     assert_eq!(said(&plan), [(Verb::Update, "web", 0)]);
-    assert_eq!(plan.forgotten, [old.id.clone()]);
+    assert_eq!(plan.forgotten.as_slice(), std::slice::from_ref(&old.id));
 }
 
 /// A scene of up to four objects in all sorts of states.
