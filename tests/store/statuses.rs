@@ -1,7 +1,7 @@
 //! Statuses, events, credentials and the identity of the installation.
 
 use bowline::{
-    api::{ApplicationStatus, RequestPhase, RequestStatus, SyncRequest, SyncStatus},
+    api::{Application, ApplicationStatus, RequestPhase, RequestStatus, SyncRequest, SyncStatus},
     cluster::store::{EventKind, Events},
 };
 use kube::{Api, Resource as _};
@@ -47,6 +47,33 @@ async fn the_status_of_an_application_of_the_same_name_is_not_written_by_mistake
     let status = ApplicationStatus { note: "of the first".into(), ..ApplicationStatus::default() };
     let error = world.store.write_status(&first, &status).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
+}
+
+#[tokio::test]
+async fn a_finalizer_is_set_and_taken_away_beside_those_of_others() {
+    let world = World::new().await;
+    world.application().await;
+    world
+        .kubectl(&[
+            "patch",
+            "bapp",
+            "shop",
+            "--type=merge",
+            "-p",
+            r#"{"metadata":{"finalizers":["example.com/other"]}}"#,
+        ])
+        .unwrap();
+    let api: Api<Application> = Api::namespaced(world.client.clone(), &world.namespace);
+    let stale = api.get("shop").await.unwrap();
+    world.store.set_finalizer(&stale, "bowline.dev/prune", true).await.unwrap();
+    let error = world.store.set_finalizer(&stale, "bowline.dev/prune", false).await.unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    let held = api.get("shop").await.unwrap();
+    assert_eq!(held.metadata.finalizers.as_deref().unwrap_or_default(), ["example.com/other", "bowline.dev/prune"]);
+    world.store.set_finalizer(&held, "bowline.dev/prune", false).await.unwrap();
+    let free = api.get("shop").await.unwrap();
+    assert_eq!(free.metadata.finalizers.as_deref().unwrap_or_default(), ["example.com/other"]);
+    world.kubectl(&["patch", "bapp", "shop", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).unwrap();
 }
 
 #[tokio::test]
