@@ -19,7 +19,6 @@ mod events;
 mod finalizers;
 mod installation;
 mod inventory;
-mod patch;
 mod releases;
 mod statuses;
 
