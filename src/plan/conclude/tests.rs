@@ -216,6 +216,26 @@ fn what_was_added_by_hand_is_dropped_and_named() {
 }
 
 #[test]
+fn what_a_hand_took_of_ours_is_taken_back_and_not_dropped() {
+    let a = config_map("a", "1");
+    let mut object = live(&a);
+    object["data"] = json!({"key": "by hand", "added": "too"});
+    set_own_fields(&mut object, json!({"f:metadata": fields_of(&live(&a))["f:metadata"]}));
+    with_entry(&mut object, "kubectl-edit", "Update", json!({"f:data": {"f:key": {}, "f:added": {}}}));
+    let Observation::Live { object, dry_run: DryRun::Would(mut result) } = met(object, &a) else { unreachable!() };
+    result["data"]["added"] = json!("too");
+    let seen = Observation::Live { object, dry_run: DryRun::Would(result) };
+    let scene = Scene::new().wants(&a).has(&a).drifted(&a.id).sees(&a.id, seen);
+    assert_eq!(only(&scene.plan()).drops, ["/data/added"]);
+
+    let mut untried = scene.seen[&a.id].clone();
+    if let Observation::Live { dry_run, .. } = &mut untried {
+        *dry_run = DryRun::NotTried;
+    }
+    assert_eq!(only(&scene.sees(&a.id, untried).plan()).drops, ["/data/added"]);
+}
+
+#[test]
 fn consequences_in_fields_of_others_alone_are_no_reason_to_write() {
     let a = config_map("a", "1");
     let Observation::Live { object, dry_run: DryRun::Would(mut result) } = met(live(&a), &a) else { unreachable!() };
