@@ -14,6 +14,7 @@
 mod brake;
 pub mod decide;
 mod options;
+pub mod plan_view;
 mod settings;
 mod status;
 pub mod words;
