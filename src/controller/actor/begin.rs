@@ -13,7 +13,7 @@ use crate::{
         settings::Occasion,
     },
     history::bundles,
-    plan::{Proposal, Why, propose},
+    plan::{Proposal, Why, irreversible, propose},
 };
 
 impl Actor {
@@ -125,8 +125,7 @@ impl Actor {
         // Content that cannot be read cannot be gone back to either, which is
         // said when it is tried.
         let before = self.content_of(From::Release(before.spec.number)).await.ok()?;
-        let _ = before;
-        None
+        irreversible(&before.manifests, &content.manifests)
     }
 
     /// Why a person's request is not carried out after all: the plan is not
