@@ -1,4 +1,4 @@
-//! Statuses: written only where they change.
+//! Statuses: written as a whole.
 
 use std::fmt::Debug;
 
@@ -23,8 +23,10 @@ pub(super) enum Precondition {
 }
 
 impl Store {
-    /// Writes the status of an Application or a request; sends nothing where
-    /// it is as it was read. Gives back the object as it is then.
+    /// Writes the status of an Application or a request as a whole, whatever
+    /// was stored before and whatever became of the spec meanwhile. Where the
+    /// object was replaced by another of its name, it is absent. Gives back
+    /// the object as it is then.
     pub async fn write_status<K>(&self, object: &K, status: &K::Status) -> Result<K, StoreError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + HasStatus,
@@ -46,7 +48,9 @@ where
     K: Resource<DynamicType = ()> + HasStatus + Clone + Debug + DeserializeOwned,
     K::Status: Serialize + PartialEq,
 {
-    if object.status() == Some(status) {
+    // Without the resourceVersion as precondition the object may be an old
+    // one, whose status says nothing of what is stored.
+    if precondition == Precondition::Unchanged && object.status() == Some(status) {
         return Ok(object.clone());
     }
     let name = object.name_any();
