@@ -373,6 +373,12 @@ fn word(object: &Value) -> Option<Word<'_>> {
         "deploymentStatus",
         "deploymentState",
         "currentStatus",
+        "updateStatus",
+        "syncStatus",
+        "serviceStatus",
+        "instanceStatus",
+        "resourceStatus",
+        "provisioningState",
     ];
     let mut worst: Option<Word<'_>> = None;
     for field in places {

@@ -41,7 +41,7 @@ pub(super) fn message(text: &str) -> Option<Tone> {
     let seen = read(text);
     if seen.bad || seen.not_found {
         Some(Tone::Bad)
-    } else if seen.waiting || seen.not_ready {
+    } else if seen.under_way || seen.not_ready {
         Some(Tone::Waiting)
     } else {
         None
@@ -72,6 +72,8 @@ struct Seen {
     tokens: usize,
     bad: bool,
     waiting: bool,
+    /// By a word that says so in a sentence too.
+    under_way: bool,
     asleep: bool,
     good: bool,
     not_ready: bool,
@@ -116,18 +118,22 @@ fn read(text: &str) -> Seen {
                 seen.bad = true;
             }
             (Some(Tone::Good), true) => seen.not_ready = true,
-            (Some(Tone::Waiting), _) => seen.waiting = true,
+            (Some(Tone::Waiting), _) => {
+                seen.waiting = true;
+                seen.under_way |=
+                    matches!(word, "pending" | "wait" | "waits" | "progress" | "queued") || is_gerund(word);
+            }
             (Some(Tone::Asleep), false) => seen.asleep = true,
             (Some(Tone::Asleep), true) => {}
             (None, true) if matches!(word, "found" | "exist" | "exists" | "supported" | "allowed" | "permitted") => {
                 seen.not_found = true;
             }
-            (None, true) if word == "yet" => seen.waiting = true,
+            (None, _) if word == "yet" => (seen.waiting, seen.under_way) = (true, true),
             (None, _) if matches!(word, "unavailable" | "offline" | "down") => seen.unavailable = true,
             (None, _) if matches!(word, "unready" | "notready" | "unknown") => seen.not_ready = true,
             (None, _) => {
                 if is_gerund(word) && !(seen.tokens > 1 && is_noun(word)) {
-                    seen.waiting = true;
+                    (seen.waiting, seen.under_way) = (true, true);
                 }
             }
         }
