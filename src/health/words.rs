@@ -102,6 +102,8 @@ impl Seen {
 fn read(text: &str) -> Seen {
     let mut seen = Seen::default();
     let mut not = false;
+    // Of the token before, where it makes a pair with the next.
+    let mut before = "";
     for token in Tokens::of(text) {
         seen.tokens += 1;
         let lower = Lower::of(token);
@@ -110,7 +112,19 @@ fn read(text: &str) -> Seen {
             not = true;
             continue;
         }
-        match (of_token(word), not) {
+        let pair = match (before, word) {
+            ("back", "off") | ("rolled", "back") => Some(Tone::Bad),
+            ("to", "zero") | ("on", "hold") => Some(Tone::Asleep),
+            _ => None,
+        };
+        before = match word {
+            "back" => "back",
+            "rolled" => "rolled",
+            "to" => "to",
+            "on" => "on",
+            _ => "",
+        };
+        match (pair.or_else(|| of_token(word)), not) {
             (Some(Tone::Bad), false) => seen.bad = true,
             (Some(Tone::Bad), true) => seen.good = true,
             (Some(Tone::Good), false) => seen.good = true,
@@ -192,17 +206,21 @@ fn of_token(word: &str) -> Option<Tone> {
         | "cannot" | "couldn" | "unable" | "impossible" | "insufficient" | "disconnected" | "fault" | "faulted"
         | "faulty" | "inconsistent" | "mismatch" | "mismatched" | "evicted" | "unsuccessful" | "notfound"
         | "undefined" | "unrecognized" | "malformed" | "blocked" | "red" | "critical" | "revoked" | "violated"
-        | "violation" | "violations" | "backoff" | "exhausted" | "unexpected" | "unprocessable" | "unstable" => {
-            Some(Tone::Bad)
-        }
+        | "violation" | "violations" | "backoff" | "irreconcilable" | "rollback" | "rolledback" | "exhausted"
+        | "unexpected" | "unprocessable" | "unstable" => Some(Tone::Bad),
         "suspended" | "suspend" | "paused" | "stopped" | "hibernated" | "hibernating" | "hibernation" | "halted"
-        | "disabled" | "shutdown" | "onhold" | "dormant" | "poweredoff" | "hibernate" => Some(Tone::Asleep),
+        | "disabled" | "shutdown" | "onhold" | "dormant" | "poweredoff" | "hibernate" | "sleeping" | "asleep"
+        | "cordoned" | "inactive" | "deactivated" | "parked" | "frozen" => Some(Tone::Asleep),
         "pending" | "creating" | "provisioning" | "initializing" | "initialising" | "updating" | "upgrading"
         | "deploying" | "deleting" | "terminating" | "scaling" | "reconciling" | "progressing" | "inprogress"
         | "progress" | "queued" | "starting" | "waiting" | "wait" | "waits" | "new" | "init" | "requested"
         | "scheduled" | "submitted" | "unbound" | "outofsync" | "partial" | "partially" | "yellow" | "rollingout"
         | "retry" | "requeue" | "requeued" | "uninitialized" | "await" | "awaits" | "unscheduled" | "rollout"
-        | "outdated" | "stale" => Some(Tone::Waiting),
+        | "outdated" | "stale" | "reconcile" | "bootstrap" | "install" | "installation" | "initialization"
+        | "initialisation" | "initialize" | "provision" | "deploy" | "deployment" | "upgrade" | "creation"
+        | "deletion" | "migration" | "recovery" | "failover" | "switchover" | "restart" | "reboot" | "rebalance" => {
+            Some(Tone::Waiting)
+        }
         "running" | "ready" | "active" | "bound" | "available" | "succeeded" | "success" | "successful"
         | "successfully" | "complete" | "completed" | "online" | "healthy" | "deployed" | "installed" | "synced"
         | "sync" | "insync" | "synchronized" | "established" | "ok" | "up" | "valid" | "provisioned" | "reconciled"
