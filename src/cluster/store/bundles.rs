@@ -52,10 +52,7 @@ impl ApplicationStore {
             .filter(|chunk| !existing.contains(&(chunk.reference.store, chunk.reference.name.as_str())))
             .map(|chunk| self.create_chunk(chunk).boxed())
             .collect();
-        stream::iter(missing)
-            .buffer_unordered(IN_FLIGHT)
-            .try_collect::<Vec<()>>()
-            .await?;
+        stream::iter(missing).buffer_unordered(IN_FLIGHT).try_collect::<Vec<()>>().await?;
 
         let name = bundle_name(&self.application, &packed.spec.digest);
         let bundle = Bundle { metadata: self.metadata(&name), spec: packed.spec.clone() };
