@@ -60,7 +60,8 @@ impl Statuses {
             let written = &written;
             let failed: Vec<_> = futures::stream::iter(waiting)
                 .map(|(owner, wanted)| async move {
-                    let base = lock(written).get(&owner).filter(|base| base.metadata.uid == wanted.metadata.uid).cloned();
+                    let base =
+                        lock(written).get(&owner).filter(|base| base.metadata.uid == wanted.metadata.uid).cloned();
                     let base = base.or_else(|| own.application(&owner).map(|there| there.as_ref().clone()))?;
                     let status = wanted.status.clone().unwrap_or_default();
                     match store.write_status(&base, &status).await {

@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster::OwnerKey,
     source::{
-        Commit, CommitId, Credentials, Fetched, Limits, Mirror, Repositories, RepositoryUrl, Resolved, Revision, SourceError,
-        UrlPolicy,
+        Commit, CommitId, Credentials, Fetched, Limits, Mirror, Repositories, RepositoryUrl, Resolved, Revision,
+        SourceError, UrlPolicy,
     },
 };
 

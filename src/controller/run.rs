@@ -1,7 +1,7 @@
 //! The controller: waits for the lease, then has one actor an application.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -20,17 +20,20 @@ use super::{
 use crate::{
     cluster::{
         Cluster, ClusterError, OwnerKey,
-        index::{LiveIndex, assess},
-        lease::{LeaseOptions, campaign},
+        index::{KindStatus, LiveIndex, assess},
+        lease::{Leadership, LeaseOptions, campaign},
         store::{self, Store, StoreError},
         watch::OwnResources,
     },
+    server::{Check, Heartbeats, Probes, ServerError, serve},
     source::{Repositories, SourceError, UrlPolicy},
     telemetry::Metrics,
 };
 
 /// How long the actors have to finish requests in flight when it ends.
 const GRACE: Duration = Duration::from_secs(10);
+/// After how long without a move the loop counts as stuck.
+const STANDSTILL: Duration = Duration::from_secs(60);
 /// How often ended requests are looked through, in memory.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -41,19 +44,16 @@ pub enum ControllerError {
     #[error("the cluster cannot be used")]
     Cluster(#[from] ClusterError),
     /// Bowline's own resources cannot be read.
-    #[error("Bowline's own resources cannot be read; are its CustomResourceDefinitions installed (kubectl apply -f manifests/crds.yaml)?")]
+    #[error(
+        "Bowline's own resources cannot be read; are its CustomResourceDefinitions installed (kubectl apply -f manifests/crds.yaml)?"
+    )]
     Store(#[from] StoreError),
     /// The cache of repositories cannot be used.
     #[error("the cache of repositories cannot be used")]
     Cache(#[from] SourceError),
-    /// The address of the probes cannot be listened on.
-    #[error("cannot listen on {address} for probes and metrics")]
-    Listen {
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The probes and metrics cannot be served.
+    #[error("probes and metrics cannot be served")]
+    Server(#[from] ServerError),
     /// Another replica leads now.
     #[error("the lease was lost: another replica leads now")]
     LeaseLost,
@@ -64,7 +64,12 @@ pub enum ControllerError {
 /// # Errors
 /// The cluster or the cache cannot be used, or the lease was lost: the process
 /// is to be started again.
-pub async fn run(cluster: Cluster, options: Options, metrics: Arc<Metrics>, stop: CancellationToken) -> Result<(), ControllerError> {
+pub async fn run(
+    cluster: Cluster,
+    options: Options,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<(), ControllerError> {
     let store = Arc::new(Store::new(cluster.client().clone()));
     let installation = store.installation_id().await?;
     let repositories = Repositories::open(&options.cache)?;
@@ -72,14 +77,30 @@ pub async fn run(cluster: Cluster, options: Options, metrics: Arc<Metrics>, stop
     let index = LiveIndex::new(cluster.client().clone(), assess);
     let lease = LeaseOptions::new(&options.lease_namespace, &options.lease_name, &options.identity);
     let leadership = campaign(cluster.client().clone(), lease);
-    info!(address = %options.listen, installation, "started");
+    let heartbeats = Heartbeats::new();
+    let probes = Probes {
+        heartbeats: heartbeats.clone(),
+        unready: unready(own.clone(), index.clone(), leadership.clone()),
+        metrics: metrics.clone(),
+    };
+    count_what_is_there(&metrics, own.clone(), index.clone());
+    let (listening, address) = tokio::sync::oneshot::channel();
+    let mut server = tokio::spawn(serve(options.listen, probes, stop.child_token(), |address| {
+        // Nobody waits for it any more only if the controller ended already.
+        let _ = listening.send(address);
+    }));
+    tokio::select! {
+        ended = &mut server => return ended.map_or(Ok(()), |ended| ended.map_err(ControllerError::from)),
+        address = address => info!(address = ?address.ok(), installation, version = env!("CARGO_PKG_VERSION"), "started"),
+    }
     let policies = Policies::default();
     policies.look(&store).await;
     if !policies.names_are_verified() {
         warn!("the admission policies are not installed: who makes a request is recorded as unverified");
     }
     let urls = UrlPolicy { allow_file: options.allow_file_repositories, ..UrlPolicy::default() };
-    let (events, tell) = Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
+    let (events, tell) =
+        Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
     let tasks = TaskTracker::new();
     let outbox = tokio::spawn(tell);
     let shared = Arc::new(Shared {
@@ -98,7 +119,7 @@ pub async fn run(cluster: Cluster, options: Options, metrics: Arc<Metrics>, stop
         policies,
         tasks: tasks.clone(),
     });
-    let result = lead_when_leader(&shared, &stop).await;
+    let result = lead_when_leader(&shared, &stop, &heartbeats).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         warn!("some applications did not come to a rest in time");
@@ -108,7 +129,11 @@ pub async fn run(cluster: Cluster, options: Options, metrics: Arc<Metrics>, stop
     result
 }
 
-async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<(), ControllerError> {
+async fn lead_when_leader(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    heartbeats: &Heartbeats,
+) -> Result<(), ControllerError> {
     let mut leads = shared.leadership.changed();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -118,7 +143,7 @@ async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken) -> Res
         () = stop.cancelled() => return Ok(()),
         () = shared.own.ready() => {}
     }
-    shared.metrics.leads(true);
+    shared.metrics.set_leader(true);
     info!(applications = shared.own.applications().len(), "leading");
     let work = stop.child_token();
     let statuses = {
@@ -128,10 +153,10 @@ async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken) -> Res
     let lost = tokio::select! {
         () = stop.cancelled() => false,
         _ = leads.wait_for(|leads| !*leads) => true,
-        () = direct(shared, &work) => false,
+        () = direct(shared, &work, heartbeats) => false,
     };
     work.cancel();
-    shared.metrics.leads(false);
+    shared.metrics.set_leader(false);
     if tokio::time::timeout(GRACE, statuses).await.is_err() {
         warn!("some statuses were not written");
     }
@@ -140,7 +165,9 @@ async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken) -> Res
 
 /// Has an actor for each application and wakes those that something changed
 /// for.
-async fn direct(shared: &Arc<Shared>, stop: &CancellationToken) {
+async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Heartbeats) {
+    let heartbeat = heartbeats.expect("the loop that wakes applications", STANDSTILL);
+    let mut beat = tokio::time::interval(STANDSTILL / 3);
     let mut own = shared.own.changed();
     let mut live = shared.index.subscribe();
     let mut actors: HashMap<OwnerKey, Handle> = HashMap::new();
@@ -159,11 +186,17 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken) {
                 }
             }
             _ = sweep.tick() => sweep_requests(shared).await,
+            _ = beat.tick() => heartbeat.beat(),
         }
     }
 }
 
-fn wake(shared: &Arc<Shared>, stop: &CancellationToken, actors: &mut HashMap<OwnerKey, Handle>, changed: &BTreeSet<OwnerKey>) {
+fn wake(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    actors: &mut HashMap<OwnerKey, Handle>,
+    changed: &BTreeSet<OwnerKey>,
+) {
     for owner in changed {
         let exists = shared.own.application(owner).is_some();
         match (exists, actors.get(owner)) {
@@ -176,7 +209,6 @@ fn wake(shared: &Arc<Shared>, stop: &CancellationToken, actors: &mut HashMap<Own
                 info!(application = owner.as_str(), "let go");
                 handle.stop.cancel();
                 actors.remove(owner);
-                shared.metrics.forget_application(owner);
             }
             (false, None) => {}
         }
@@ -206,4 +238,50 @@ fn forget(deleted: Result<(), StoreError>) {
     if let Err(error) = deleted {
         warn!(%error, "an old request could not be deleted: it is tried again in an hour");
     }
+}
+
+/// What keeps this replica from being ready. A follower is ready too.
+fn unready(own: OwnResources, index: LiveIndex, leadership: Leadership) -> Check {
+    Arc::new(move || {
+        let mut problems = Vec::new();
+        if !own.is_ready() {
+            problems.push("Bowline's own resources are not all listed yet".to_owned());
+        }
+        if !leadership.is_known() {
+            problems.push("it is not known yet who leads".to_owned());
+        }
+        let syncing = index.watches().iter().filter(|watch| watch.status == KindStatus::Syncing).count();
+        if syncing > 0 {
+            problems.push(format!("{} not in sync yet", super::words::count(syncing, "watch")));
+        }
+        problems
+    })
+}
+
+/// Counts applications, watches and objects whenever metrics are asked for.
+fn count_what_is_there(metrics: &Metrics, own: OwnResources, index: LiveIndex) {
+    metrics.before_encoding(move |metrics| {
+        let mut counts = BTreeMap::<(&'static str, &'static str), u32>::new();
+        for owner in own.applications() {
+            let application = own.application(&owner);
+            let status = application.as_ref().and_then(|application| application.status.as_ref());
+            let sync = status.and_then(|status| status.sync).map_or("Unknown", |sync| sync.as_str());
+            let health = status.and_then(|status| status.health).map_or("Unknown", |health| health.as_str());
+            *counts.entry((sync, health)).or_default() += 1;
+        }
+        metrics.set_applications(counts);
+        let watches = index.watches();
+        let mut by_status = BTreeMap::<&'static str, u32>::new();
+        for watch in &watches {
+            let status = match watch.status {
+                KindStatus::Syncing => "syncing",
+                KindStatus::InSync => "in_sync",
+                KindStatus::Broken { .. } => "broken",
+            };
+            *by_status.entry(status).or_default() += 1;
+        }
+        let oldest = watches.iter().filter_map(|watch| watch.age).max().unwrap_or_default();
+        metrics.set_watches(by_status, oldest);
+        metrics.set_live_objects(index.len());
+    });
 }

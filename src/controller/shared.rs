@@ -32,7 +32,7 @@ pub(super) struct Shared {
     pub(super) brake: Mutex<Brake>,
     pub(super) statuses: Statuses,
     pub(super) events: Events,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Metrics,
     pub(super) policies: Policies,
     pub(super) tasks: TaskTracker,
 }
@@ -71,11 +71,7 @@ impl Policies {
 pub(super) struct Secrets(pub(super) Arc<Store>);
 
 impl CredentialStore for Secrets {
-    async fn secret(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<std::collections::BTreeMap<String, Vec<u8>>, String> {
+    async fn secret(&self, namespace: &str, name: &str) -> Result<std::collections::BTreeMap<String, Vec<u8>>, String> {
         let secret = self.0.read_secret(namespace, name).await.map_err(|error| error.to_string())?;
         let data = secret.ok_or_else(|| "it does not exist".to_owned())?.data.unwrap_or_default();
         Ok(data.into_iter().map(|(key, value)| (key, value.0)).collect())

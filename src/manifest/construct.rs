@@ -69,6 +69,10 @@ impl Manifest {
         let mut check = Check { origin: origin.as_ref(), positions, problems: Vec::new() };
         let gvk = check.gvk(&value);
         let identity = check.metadata(&value, gvk.as_ref(), default_namespace, scope);
+        if value.pointer("/sops/mac").is_some() {
+            let hint = "decrypt it before it is rendered, or exclude the file with render.exclude";
+            check.problem("/sops", "is encrypted with SOPS, which is not supported yet".to_owned(), Some(hint));
+        }
         let fatal = check.problems.len();
         let canonical = gvk.as_ref().and_then(|gvk| canonical_with_faults(value, gvk).ok());
         for fault in canonical.iter().flat_map(|(_, faults)| faults) {
@@ -276,8 +280,9 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// What a name must be, if it is not. Most kinds want a DNS subdomain; access
-/// rules and certificate requests anything that can stand in a path.
+/// What a name must be, if it is not. Most kinds want a DNS subdomain, namespaces
+/// and services a label of one; access rules and certificate requests anything
+/// that can stand in a path.
 fn name_fault(name: &str, gvk: Option<&GroupVersionKind>) -> Option<&'static str> {
     let path_segment = gvk.is_some_and(|gvk| {
         matches!(
@@ -291,6 +296,10 @@ fn name_fault(name: &str, gvk: Option<&GroupVersionKind>) -> Option<&'static str
     if path_segment {
         let fits = !matches!(name, "." | "..") && !name.contains(['/', '%']);
         return (!fits).then_some("it cannot be `.` or `..`, and has no `/` and no `%`");
+    }
+    if gvk.is_some_and(|gvk| gvk.group.is_empty() && matches!(gvk.kind.as_str(), "Namespace" | "Service")) {
+        let hint = "at most 63 lower-case letters, digits and `-`, with a letter or digit first and last";
+        return (!is_dns_label(name)).then_some(hint);
     }
     let fits = name.len() <= 253 && name.split('.').all(is_label_of_any_length);
     (!fits).then_some("at most 253 lower-case letters, digits, `-` and `.`, with a letter or digit first and last")

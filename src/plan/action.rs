@@ -77,9 +77,9 @@ pub struct Action {
     pub manifest: Option<ManifestDigest>,
     /// What changes, field by field; masked only when it is shown.
     pub changes: Vec<FieldChange>,
-    /// JSON pointers of fields that were added by hand, into the object as the
-    /// apply leaves it, in an order in which one JSON patch can remove them one
-    /// after the other.
+    /// JSON pointers of fields that were added by hand and stay after the
+    /// apply, into the live object that the plan was made on: removed by one
+    /// JSON patch after it.
     pub drops: Vec<String>,
     /// Whether the object still needs a dry-run when its stage opens, because
     /// its namespace or kind did not exist when the plan was made.

@@ -257,7 +257,7 @@ impl Meeting<'_> {
             let (path, pointer) = (field.path_for_people.clone(), field.pointer.clone());
             action.changes.push(FieldChange { path, pointer, before, after: None, owned: true });
         }
-        action.drops = by_hand.into_iter().map(|field| field.pointer).collect();
+        action.drops = by_hand.iter().filter_map(|field| field.pointer_in(self.live)).collect();
         action.body = Some(Box::new(body));
         action.manifest = Some(self.manifest.digest.clone());
         action.unproven = self.later;
@@ -276,13 +276,9 @@ impl Meeting<'_> {
         if let DryRun::Would(result) = dry_run {
             return (result, of(result));
         }
-        // Without one, an apply may move the items of a list: only what stands
-        // in no list, and is not sent, is certain.
+        // Without one, what is sent is known at least.
         let mut found = of(self.live);
-        found.retain(|field| {
-            let in_list = ownership::tokens_of(&field.pointer).iter().any(|token| token.parse::<usize>().is_ok());
-            !in_list && body.pointer(&field.pointer).is_none()
-        });
+        found.retain(|field| field.pointer_in(body).is_none());
         (self.live, found)
     }
 

@@ -7,15 +7,13 @@ use tracing::info;
 
 use super::{Actor, StepError, known::Content};
 use crate::{
-    api::{
-        Cause, Phase, ReleaseCounts, ReleaseSpec, RequestPhase,
-    },
+    api::{Cause, Phase, ReleaseCounts, ReleaseSpec, RequestPhase},
     controller::{
         decide::{Attempt, Begin, Content as From, ContentId},
         settings::Occasion,
     },
     history::bundles,
-    plan::{Proposal, Why, propose},
+    plan::{Proposal, Why, irreversible, propose},
 };
 
 impl Actor {
@@ -118,13 +116,16 @@ impl Actor {
     async fn irreversible(&self, number: u64, content: &Content) -> Option<String> {
         let before = self.known.history.iter().rev().find(|release| {
             release.spec.number < number
-                && release.status.as_ref().and_then(|status| status.outcome.as_ref()).is_some_and(|outcome| outcome.phase == Phase::Healthy)
+                && release
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.outcome.as_ref())
+                    .is_some_and(|outcome| outcome.phase == Phase::Healthy)
         })?;
         // Content that cannot be read cannot be gone back to either, which is
         // said when it is tried.
         let before = self.content_of(From::Release(before.spec.number)).await.ok()?;
-        let _ = before;
-        None
+        irreversible(&before.manifests, &content.manifests)
     }
 
     /// Why a person's request is not carried out after all: the plan is not
@@ -144,7 +145,11 @@ impl Actor {
             ));
         }
         occasion.allow_prune.as_ref().filter(|allowed| **allowed != plan.digest).map(|allowed| {
-            format!("what was allowed is plan {}, but the plan is {} by now: look again", allowed.short(12), plan.digest.short(12))
+            format!(
+                "what was allowed is plan {}, but the plan is {} by now: look again",
+                allowed.short(12),
+                plan.digest.short(12)
+            )
         })
     }
 
@@ -204,10 +209,14 @@ impl Actor {
 
     /// Tells who should know that a release began.
     async fn announce(&mut self, begin: &Begin, number: u64) -> Result<(), StepError> {
-        self.shared.metrics.release_began(begin.cause);
+        if matches!(begin.cause, Cause::Rollback | Cause::AutomaticRollback) {
+            self.shared.metrics.rollback_began(begin.cause.as_str());
+        }
         let left = self.known.history.get(number - 1).map(|release| release.spec.number);
         let message = match (begin.cause, begin.content) {
-            (Cause::Rollback, From::Release(to)) => format!("release {number} goes back to the content of release {to}"),
+            (Cause::Rollback, From::Release(to)) => {
+                format!("release {number} goes back to the content of release {to}")
+            }
             (Cause::AutomaticRollback, From::Release(to)) => {
                 format!("release {number} takes it back to the content of release {to}: {}", begin.reason)
             }

@@ -24,6 +24,7 @@ use crate::{
     },
     manifest::ObjectId,
     plan::{Action, Observations, Owned, Plan, Policy, Refusal, Verb, conclude},
+    telemetry::Step,
 };
 
 /// The first pause before a release is tried again.
@@ -97,7 +98,9 @@ impl Actor {
     async fn plan_running(&mut self) -> Result<(), StepError> {
         let Some(number) = self.known.history.running().map(|release| release.spec.number) else { return Ok(()) };
         let content = match &self.known.running_content {
-            Some(content) if self.known.attempt.as_ref().is_some_and(|attempt| attempt.release == number) => content.clone(),
+            Some(content) if self.known.attempt.as_ref().is_some_and(|attempt| attempt.release == number) => {
+                content.clone()
+            }
             _ => self.content_of(From::Release(number)).await?,
         };
         let occasion = self.running_occasion();
@@ -113,7 +116,7 @@ impl Actor {
         self.watch_kinds(&content.manifests).await;
         let began = std::time::Instant::now();
         let (plan, observations) = self.plan(&content, &occasion).await;
-        self.shared.metrics.planned(began.elapsed());
+        self.shared.metrics.took(Step::Plan, began.elapsed());
         if !plan.refusals.is_empty() {
             self.refused(&plan.refusals);
             return Ok(());
@@ -164,7 +167,7 @@ impl Actor {
         let began = std::time::Instant::now();
         self.publish_progress(underway.applied, underway.to_apply);
         let results = self.write(&actions, &underway.observations).await;
-        self.shared.metrics.applied(began.elapsed());
+        self.shared.metrics.took(Step::Apply, began.elapsed());
         let written = results.iter().filter(|result| outcome::wrote(&result.outcome)).count();
         if let Some(attempt) = &mut self.known.attempt {
             attempt.touched |= results.iter().any(|result| outcome::may_have_written(&result.outcome));
@@ -268,7 +271,11 @@ impl Actor {
     }
 
     /// Takes what came of writes into the inventory and the live index.
-    pub(super) async fn take_results(&mut self, actions: &[&Action], results: &[ActionResult]) -> Result<(), StepError> {
+    pub(super) async fn take_results(
+        &mut self,
+        actions: &[&Action],
+        results: &[ActionResult],
+    ) -> Result<(), StepError> {
         let policy = FingerprintPolicy::new(&self.policy(&Occasion::default()), "");
         let mut owned = self.known.stored.objects.clone();
         let actions: BTreeMap<&ObjectId, &&Action> = actions.iter().map(|action| (&action.id, action)).collect();

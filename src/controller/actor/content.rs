@@ -18,6 +18,7 @@ use crate::{
     manifest::{Digest, Problem},
     render::{DirectoryOptions, Render, RenderFailure, ScopeLookup},
     source::{Commit, SourceError, TreeLimits},
+    telemetry::Step,
 };
 
 /// How many characters of a subject and of a name are kept, as the schema says.
@@ -54,6 +55,8 @@ impl Actor {
         }
         match event.found {
             Ok(found) => {
+                self.shared.metrics.fetched("succeeded");
+                self.shared.metrics.took(Step::Fetch, found.took);
                 info!(commit = %found.commit.id, took = ?found.took, "the head is known");
                 if let Some(from) = &found.forced_from {
                     let message = format!(
@@ -70,6 +73,7 @@ impl Actor {
                 self.render_head().await;
             }
             Err(failure) => {
+                self.shared.metrics.fetched("failed");
                 warn!(reason = failure.reason, message = failure.message, "the repository cannot be read");
                 self.event(&failure.reason, &failure.message, true);
                 if self.known.content.is_some() {
@@ -110,7 +114,7 @@ impl Actor {
                 None => return,
             },
             Looked::Rendered(from, render) => {
-                self.shared.metrics.rendered(began.elapsed());
+                self.shared.metrics.took(Step::Render, began.elapsed());
                 info!(commit = commit.short, objects = render.manifests.len(), took = ?began.elapsed(), "rendered");
                 let Render { manifests, bundle, inputs, .. } = *render;
                 let manifests = manifests.into_iter().map(Arc::new).collect();

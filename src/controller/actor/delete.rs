@@ -31,7 +31,8 @@ impl Actor {
     /// Carries out the deletion. It never blocks for ever: what cannot be
     /// deleted is named in an event and left, and the Application goes.
     pub(super) async fn delete(&mut self) -> Result<(), StepError> {
-        let prunes = self.known.application.spec.deletion_policy == DeletionPolicy::Prune && !self.shared.options.observe_only;
+        let prunes =
+            self.known.application.spec.deletion_policy == DeletionPolicy::Prune && !self.shared.options.observe_only;
         let there = self.known.application.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
         if !there {
             return Ok(());

@@ -37,7 +37,7 @@ impl Actor {
         self.known.degraded_since = None;
         let chain = self.known.history.tip();
         info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");
-        self.shared.metrics.release_ended(cause, end.phase);
+        self.shared.metrics.release_ended(cause.as_str(), end.phase.as_str());
         self.tell_of_end(&end, &commit);
         self.tell_brake(end.phase);
         if end.phase != Phase::Superseded {
@@ -61,7 +61,9 @@ impl Actor {
         let number = end.release;
         match end.phase {
             Phase::Healthy => self.event("Healthy", &format!("release {number} ({commit}) is healthy"), false),
-            Phase::Superseded => self.event("Superseded", &format!("release {number} ({commit}): {}", end.message), false),
+            Phase::Superseded => {
+                self.event("Superseded", &format!("release {number} ({commit}): {}", end.message), false)
+            }
             _ => self.event("Failed", &format!("release {number} ({commit}) failed: {}", end.message), true),
         }
         if end.rollback == RollbackVerdict::Person {
@@ -133,7 +135,11 @@ impl Actor {
     }
 
     /// Notes on a release what happened to it after its end.
-    pub(super) async fn note_after(&mut self, number: u64, change: impl FnOnce(&mut ReleaseAfter)) -> Result<(), StepError> {
+    pub(super) async fn note_after(
+        &mut self,
+        number: u64,
+        change: impl FnOnce(&mut ReleaseAfter),
+    ) -> Result<(), StepError> {
         let Some(release) = self.known.history.get(number) else { return Ok(()) };
         let mut after = release.status.as_ref().and_then(|status| status.after.clone()).unwrap_or_default();
         change(&mut after);

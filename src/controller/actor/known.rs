@@ -163,8 +163,11 @@ impl Known {
 
     /// Whether applying is stopped on purpose, and until when.
     pub(super) fn suspended(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
-        let standing: Vec<_> =
-            self.suspensions.iter().filter(|suspension| suspension.spec.until.is_none_or(|until| until > now)).collect();
+        let standing: Vec<_> = self
+            .suspensions
+            .iter()
+            .filter(|suspension| suspension.spec.until.is_none_or(|until| until > now))
+            .collect();
         if self.application.spec.suspend {
             return (true, None);
         }

@@ -77,7 +77,8 @@ impl Actor {
 
     fn settings_changed(&mut self, first: bool) {
         let application = self.known.application.clone();
-        let expiry = SignedDuration::try_from(self.shared.options.request_expiry).unwrap_or(SignedDuration::from_mins(10));
+        let expiry =
+            SignedDuration::try_from(self.shared.options.request_expiry).unwrap_or(SignedDuration::from_mins(10));
         self.known.settings = settings(&application, self.shared.options.observe_only, expiry);
         let policy = policy(&application, &self.membership(), &Occasion::default());
         self.shared.index.set_policy(&self.known.owner, FingerprintPolicy::new(&policy, ""));
@@ -99,7 +100,7 @@ impl Actor {
             // A kind that is not served has no objects to watch; one that this
             // very content defines is watched once it is served.
             if let Resolved::Served(kind) = self.shared.cluster.discovery().resolve(gvk).await {
-                watched.push((kind.resource, Scope::Cluster));
+                watched.push((kind, Scope::Cluster));
             }
         }
         self.shared.index.ensure(&self.known.owner, watched);
@@ -108,7 +109,8 @@ impl Actor {
     fn look_at_objects(&mut self, now: Timestamp) {
         let summary = self.shared.index.summary(&self.known.owner, &self.known.stored.objects);
         self.known.contests.retain(|_, contest| {
-            contest.until.is_some_and(|until| until > now) || contest.repairs.back().is_some_and(|last| now.duration_since(*last) < SignedDuration::from_mins(10))
+            contest.until.is_some_and(|until| until > now)
+                || contest.repairs.back().is_some_and(|last| now.duration_since(*last) < SignedDuration::from_mins(10))
         });
         let left_alone = |id: &crate::manifest::ObjectId| {
             self.known.contests.get(id).is_some_and(|contest| contest.until.is_some_and(|until| until > now))
@@ -117,7 +119,8 @@ impl Actor {
         let gone = summary.gone.iter().filter(|id| !left_alone(id)).cloned().collect();
         let unhealthy = summary.unhealthy.iter().map(|(id, health)| (id.clone(), health.clone())).collect();
         self.known.live = Live { settled: summary.in_sync, drifted, gone, unhealthy };
-        let degraded = summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
+        let degraded =
+            summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
         self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
         self.known.summary = summary;
         self.count_time(now);
@@ -159,7 +162,8 @@ impl Actor {
             .into_iter()
             .map(|request| (by_uid(request.metadata.uid.as_ref()), request))
             .collect();
-        let known = |uid: &String| self.known.sync_requests.contains_key(uid) || self.known.rollback_requests.contains_key(uid);
+        let known =
+            |uid: &String| self.known.sync_requests.contains_key(uid) || self.known.rollback_requests.contains_key(uid);
         let answered = self.known.answered.iter().filter(|uid| known(uid)).cloned().collect();
         self.known.answered = answered;
         let syncs = self.known.sync_requests.values().filter_map(|request| self.sync_request(request));
@@ -183,7 +187,8 @@ impl Actor {
              or start the controller with --trust-unverified-requests"
                 .to_owned()
         });
-        let revision = spec.revision.as_ref().map(|_| self.known.resolutions.get(&uid).cloned().unwrap_or(Resolution::Pending));
+        let revision =
+            spec.revision.as_ref().map(|_| self.known.resolutions.get(&uid).cloned().unwrap_or(Resolution::Pending));
         Some(Request {
             name: format!("SyncRequest {}", request.metadata.name.clone().unwrap_or_default()),
             created_at: request.metadata.creation_timestamp.as_ref()?.0,
@@ -224,7 +229,11 @@ impl Actor {
         self.shared.store.write_status(self.known.application.as_ref(), &status).await?;
         self.known.published = Some(status);
         if let Some(pin) = &self.known.pin {
-            warn!(revision = pin.revision, commit = pin.commit, "a person asked for this revision: it stays until the head changes");
+            warn!(
+                revision = pin.revision,
+                commit = pin.commit,
+                "a person asked for this revision: it stays until the head changes"
+            );
         }
         Ok(())
     }

@@ -140,7 +140,6 @@ impl Actor {
                         self.known.loaded &= !error.is_lost_race();
                     }
                     warn!(%error, retry_in = ?pause, "a step failed");
-                    self.shared.metrics.step_failed();
                     self.rest_for(pause.mul_f64(rand::random_range(0.8..1.2))).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

@@ -24,7 +24,6 @@ impl Actor {
 
     fn publish_with(&mut self, now: Timestamp, progress: Option<(u32, u32)>) {
         let status = self.status(now, progress);
-        self.shared.metrics.application(&self.known.owner, status.sync, status.health);
         if self.known.published.as_ref() == Some(&status) {
             return;
         }
@@ -47,7 +46,11 @@ impl Actor {
         let asked = known.pin.as_ref().map(|pin| pin.revision.as_str()).or(spec.source.revision.as_deref());
         let revision = match asked {
             // A range is shown with the tag that it chose.
-            Some(asked) if known.pin.is_none() && !short.is_empty() && asked != short && !asked.starts_with("refs/") => format!("{asked} {short}"),
+            Some(asked)
+                if known.pin.is_none() && !short.is_empty() && asked != short && !asked.starts_with("refs/") =>
+            {
+                format!("{asked} {short}")
+            }
             Some(asked) => asked.to_owned(),
             None => short.to_owned(),
         };
@@ -87,7 +90,8 @@ impl Actor {
     }
 
     fn suspension(&self, now: Timestamp) -> Option<String> {
-        let standing = self.known.suspensions.iter().find(|suspension| suspension.spec.until.is_none_or(|until| until > now))?;
+        let standing =
+            self.known.suspensions.iter().find(|suspension| suspension.spec.until.is_none_or(|until| until > now))?;
         let spec = &standing.spec;
         let who = if spec.requested_by.is_empty() { "a person" } else { &spec.requested_by };
         let until = spec.until.map(|until| format!(" until {until}")).unwrap_or_default();
@@ -96,7 +100,8 @@ impl Actor {
 
     fn drift(&self, now: Timestamp) -> Vec<ObjectProblem> {
         let problem = |id: &crate::manifest::ObjectId, message: &str| {
-            let contested = self.known.contests.get(id).filter(|contest| contest.until.is_some_and(|until| until > now));
+            let contested =
+                self.known.contests.get(id).filter(|contest| contest.until.is_some_and(|until| until > now));
             let message = contested.map_or_else(|| message.to_owned(), |contest| contest.words.clone());
             ObjectProblem { object: id.to_string(), health: None, message }
         };

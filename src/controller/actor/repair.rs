@@ -68,6 +68,7 @@ impl Actor {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.known.repair_failures.min(12)).min(LONGEST_PAUSE);
         let pause = pause.mul_f64(rand::random_range(0.8..1.2));
         self.known.repair_failures += 1;
+        self.shared.metrics.repaired("failed", 1);
         warn!(message, ?pause, "drift could not be repaired");
         self.event("RepairFailed", &format!("drift could not be repaired: {message}"), true);
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
@@ -94,7 +95,7 @@ impl Actor {
         }
         let Some(last) = words.last().cloned() else { return Ok(()) };
         let repairs = u32::try_from(words.len()).unwrap_or(u32::MAX);
-        self.shared.metrics.repaired(repairs);
+        self.shared.metrics.repaired("succeeded", u64::from(repairs));
         let more = if words.len() > 1 { format!(" (and {} more)", words.len() - 1) } else { String::new() };
         self.event("Repaired", &format!("{last}{more}"), false);
         self.note_after(number, |after| {
@@ -106,11 +107,12 @@ impl Actor {
     }
 
     fn contest(&mut self, id: &ObjectId, words: &str, now: Timestamp) {
-        let contest = self
-            .known
-            .contests
-            .entry(id.clone())
-            .or_insert_with(|| Contest { repairs: Default::default(), until: None, pause: CONTEST_PAUSE, words: String::new() });
+        let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest {
+            repairs: Default::default(),
+            until: None,
+            pause: CONTEST_PAUSE,
+            words: String::new(),
+        });
         contest.repairs.push_back(now);
         while contest.repairs.front().is_some_and(|time| now.duration_since(*time) > CONTEST_WINDOW) {
             contest.repairs.pop_front();

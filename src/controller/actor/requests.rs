@@ -93,7 +93,8 @@ impl Actor {
         let Some(request) = self.known.sync_requests.get(uid).cloned() else { return Ok(()) };
         let revision = request.spec.revision.clone().unwrap_or_default();
         let Some(head) = self.known.found.as_ref().map(|found| found.commit.id.to_string()) else {
-            let message = "the repository has not been read yet, so that nobody could tell when the head changes".to_owned();
+            let message =
+                "the repository has not been read yet, so that nobody could tell when the head changes".to_owned();
             self.known.resolutions.insert(uid.to_owned(), Resolution::Failed(message));
             return Ok(());
         };
