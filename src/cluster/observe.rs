@@ -28,7 +28,7 @@ use crate::{
 const UNDER_WAY: usize = 64;
 /// How often a candidate is looked at again because it changed between the
 /// read and the dry-run.
-const LOOKS: usize = 4;
+const LOOKS: usize = 8;
 
 /// Observes the candidates of a proposal: the live object of each and, where
 /// the policy wants a preflight, the dry-run of what would be written. No
@@ -70,6 +70,8 @@ enum Ended {
     NamespaceAbsent(String),
     KindAbsent,
     KindUnknown(String),
+    /// The object changes all the time.
+    Busy(RequestError),
     Failed(RequestError),
 }
 
@@ -115,6 +117,7 @@ impl Observer<'_> {
                 };
                 self.give_up(candidate, error, broken)
             }
+            Err(Ended::Busy(error)) => Observation::Unreadable(error.into()),
             Err(Ended::KindUnknown(reason)) => {
                 let error = RequestError::no_answer("Unreachable", reason);
                 self.give_up(candidate, error, Some(Some(candidate.id.group_kind())))
@@ -159,6 +162,12 @@ impl Observer<'_> {
             if let DryRun::Error(error) = &dry_run
                 && moved(error)
             {
+                // A rollout writes the status many times a second, for a while.
+                let message = format!("{} changes faster than it can be read", candidate.id);
+                let busy = RequestError::no_answer("Conflict", message);
+                if !patience.pause(&busy).await {
+                    return Err(Ended::Busy(busy));
+                }
                 continue;
             }
             return match live {
@@ -170,7 +179,7 @@ impl Observer<'_> {
             };
         }
         let message = format!("{} changes faster than it can be read", candidate.id);
-        Err(Ended::Failed(RequestError::no_answer("Conflict", message)))
+        Err(Ended::Busy(RequestError::no_answer("Conflict", message)))
     }
 
     /// How the candidate's kind is served. What the bundle no longer has may be

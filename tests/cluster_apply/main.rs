@@ -8,5 +8,6 @@ mod discovering;
 mod evidence;
 mod observing;
 mod out_of_reach;
+mod whole;
 mod world;
 mod writing;
