@@ -32,7 +32,9 @@ const LOOKS: usize = 8;
 
 /// Observes the candidates of a proposal: the live object of each and, where
 /// the policy wants a preflight, the dry-run of what would be written. No
-/// candidate, no request. What cannot be read is
+/// candidate, no request. Of the dry-run of a creation only identity and
+/// metadata are kept: ten thousand new objects would fill the memory with what
+/// their manifests say anyway. What cannot be read is
 /// [`Unreadable`](Observation::Unreadable), never absent.
 pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal, policy: &Policy) -> Observations {
     let observer = Observer {
@@ -232,11 +234,8 @@ impl Observer<'_> {
         };
         match self.cluster.patiently(&call, patience).await {
             Ok(answer) => {
-                let mut would: Value = answer.json()?;
-                if made && let Some(metadata) = would.get_mut("metadata").and_then(Value::as_object_mut) {
-                    // Half of the answer's size, and all of it our own.
-                    metadata.remove("managedFields");
-                }
+                let would: Value = answer.json()?;
+                let would = if made { without_content(would) } else { would };
                 Ok(DryRun::Would(Box::new(would)))
             }
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
@@ -270,6 +269,16 @@ impl Observer<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn without_content(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
 }
 
 /// Whether the object changed between the read and the dry-run.
