@@ -102,8 +102,7 @@ impl Observer<'_> {
         match self.look(candidate).await {
             Ok(observation) => observation,
             Err(Ended::KindAbsent) => Observation::KindAbsent,
-            // A manifest of kind Namespace is not in a namespace, and a
-            // webhook may speak of another one.
+            // A webhook may speak of another one.
             Err(Ended::NamespaceAbsent(name)) if Some(name.as_str()) == namespace => {
                 insert(&self.absent_namespaces, &name);
                 Observation::NamespaceAbsent
@@ -203,7 +202,7 @@ impl Observer<'_> {
         match self.cluster.patiently(&target.get()?, patience).await {
             Ok(answer) => Ok(Some(answer.json()?)),
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
-            Err(error) if error.absent_namespace().is_some() => Err(error.into()),
+            Err(error) if lacks_namespace(&error, target) => Err(error.into()),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -239,7 +238,7 @@ impl Observer<'_> {
                 Ok(DryRun::Would(Box::new(would)))
             }
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
-            Err(error) if error.absent_namespace().is_some() => Err(error.into()),
+            Err(error) if lacks_namespace(&error, target) => Err(error.into()),
             // Gone since it was read.
             Err(error) if error.is_not_found() && live.is_some() => Ok(DryRun::Error(conflict(error))),
             Err(error) if error.error.code == 0 => Err(error.into()),
@@ -269,6 +268,12 @@ impl Observer<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether the namespace of the object is what is absent: a Namespace that is
+/// absent itself is an absent object.
+fn lacks_namespace(error: &RequestError, target: Target<'_>) -> bool {
+    target.id.namespace.is_some() && error.absent_namespace().is_some()
 }
 
 fn without_content(mut object: Value) -> Value {

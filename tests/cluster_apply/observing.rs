@@ -78,6 +78,19 @@ async fn an_absent_namespace_is_told_from_an_absent_object() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_is_absent_is_an_absent_object() {
+    let world = World::as_admin().await;
+    let namespace = manifest(json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("{}-absent", world.namespace)}}));
+    for why in [Why::New, Why::Gone, Why::Changed] {
+        let observation = world.observe_one(&namespace, why).await;
+        assert!(matches!(observation, Observation::Absent { dry_run: DryRun::Would(_) }), "{why:?} {observation:?}");
+    }
+    let gone = world.observe_one(&namespace, Why::Removed).await;
+    assert_eq!(gone, Observation::Absent { dry_run: DryRun::NotTried });
+}
+
+#[tokio::test]
 async fn an_absent_kind_is_absent_for_certain() {
     let world = World::as_admin().await;
     let widget = manifest(json!({
