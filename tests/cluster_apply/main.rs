@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod counting;
 mod discovering;
 mod evidence;
 mod observing;

@@ -238,21 +238,3 @@ async fn a_terminating_object_is_seen_and_nothing_is_tried_on_it() {
     assert!(object["metadata"]["deletionTimestamp"].is_string());
     assert_eq!(dry_run, DryRun::NotTried);
 }
-
-#[tokio::test]
-async fn an_empty_proposal_sends_no_request() {
-    let world = World::new().await;
-    let agent = "bowline-test-silence/0";
-    let options = ConnectOptions {
-        kubeconfig: Some(world.access.kubeconfig_path().to_owned()),
-        context: None,
-        user_agent: agent.into(),
-    };
-    let silent = Cluster::connect(&options).await.unwrap();
-    let observations = observe(&silent, &world.identity, &proposal(Vec::new()), &world.policy).await;
-    assert!(observations.is_empty());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let log = std::fs::read_to_string(std::env::var("BOWLINE_TEST_AUDIT_LOG").unwrap()).unwrap();
-    assert!(log.contains("bowline-test/0"), "the audit log tells of requests");
-    assert!(!log.contains(agent));
-}
