@@ -1,4 +1,5 @@
 //! cli
 
+pub mod health;
 pub mod render;
 pub mod validate;

@@ -8,18 +8,19 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{Client, api::ApiResource};
+use kube::Client;
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{
     Assess, Assessed, BrokenReason, Changed, FingerprintPolicy, KindKey, KindStatus, LiveObject, LiveSummary, Outdated,
-    Reading, Scope, Sighting, State, Unread, sighting::type_of,
+    Reading, Scope, Sighting, State, Subject, Unread, sighting::type_of,
 };
 use crate::{
     api::SET_LABEL,
     cluster::{
         OwnerKey,
+        discovery::ServedKind,
         watch::{Announcer, Changes, Failure, FailureClass, Feed, FeedEvent, Pulse, Target, list_pages},
     },
     health::{Health, HealthStatus},
@@ -54,9 +55,20 @@ struct Held {
     watches: HashMap<KindKey, Watch>,
 }
 
+impl Held {
+    fn has_status(&self, gvk: &GroupVersionKind, namespace: &str) -> Option<bool> {
+        [Scope::Namespace(namespace.to_owned()), Scope::Cluster]
+            .into_iter()
+            .find_map(|scope| self.watches.get(&KindKey::new(gvk.clone(), scope)))
+            .map(|watch| watch.has_status)
+    }
+}
+
 /// The tasks of one kind; they end when this is dropped.
 struct Watch {
     tasks: [JoinHandle<()>; 2],
+    /// Whether the kind has a status.
+    has_status: bool,
     reread: Arc<Notify>,
     retry: Arc<Notify>,
     pulse: Pulse,
@@ -77,17 +89,14 @@ pub struct WatchReport {
     pub kind: KindKey,
     /// What it can be relied on for.
     pub status: KindStatus,
-    /// How long ago it was last heard of.
-    pub age: Duration,
+    /// How long ago it was last heard of; none where it was never asked.
+    pub age: Option<Duration>,
 }
 
 impl LiveIndex {
     /// An index that watches nothing yet. `assess` reads one object and must
     /// not block.
-    pub fn new(
-        client: Client,
-        assess: impl Fn(&Value, &OwnerKey, &FingerprintPolicy) -> Assessed + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(client: Client, assess: impl Fn(&Subject<'_>) -> Assessed + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             client,
             assess: Box::new(assess),
@@ -113,24 +122,23 @@ impl LiveIndex {
 
     /// Sets which kinds an application uses: watches that are missing start,
     /// those that nobody uses any more end.
-    pub fn ensure(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = (ApiResource, Scope)>) {
-        let resources: HashMap<KindKey, ApiResource> = kinds
-            .into_iter()
-            .map(|(resource, scope)| {
-                let gvk = GroupVersionKind::new(&*resource.group, &*resource.version, &*resource.kind);
-                (KindKey::new(gvk, scope), resource)
-            })
-            .collect();
+    pub fn ensure(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = (ServedKind, Scope)>) {
+        let served: HashMap<KindKey, ServedKind> =
+            kinds.into_iter().map(|(served, scope)| (KindKey::new(served.gvk(), scope), served)).collect();
         let held = &mut *self.0.held();
-        for unused in held.state.want(owner, &resources.keys().cloned().collect()) {
+        for unused in held.state.want(owner, &served.keys().cloned().collect()) {
             held.watches.remove(&unused);
         }
-        for (key, resource) in resources {
+        for (key, served) in served {
             match held.watches.get(&key) {
                 Some(watch) if !held.state.unread(&key).is_empty() => watch.reread.notify_one(),
                 Some(_) => {}
+                None if !served.verbs.is_empty() && !served.supports("watch") => {
+                    let message = "the API that serves it has no watch";
+                    held.state.broken(&key, BrokenReason::NotWatchable, message, Timestamp::now());
+                }
                 None => {
-                    let watch = Shared::watch(&self.0, key.clone(), resource);
+                    let watch = Shared::watch(&self.0, key.clone(), served);
                     held.watches.insert(key, watch);
                 }
             }
@@ -178,9 +186,9 @@ impl LiveIndex {
         let mut reports: Vec<_> = held
             .state
             .kinds()
-            .filter_map(|(kind, status)| {
-                let age = held.watches.get(kind)?.pulse.age();
-                Some(WatchReport { kind: kind.clone(), status: status.clone(), age })
+            .map(|(kind, status)| {
+                let age = held.watches.get(kind).map(|watch| watch.pulse.age());
+                WatchReport { kind: kind.clone(), status: status.clone(), age }
             })
             .collect();
         reports.sort_by(|left, right| left.kind.cmp(&right.kind));
@@ -210,7 +218,8 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(shared: &Arc<Self>, key: KindKey, resource: ApiResource) -> Watch {
+    fn watch(shared: &Arc<Self>, key: KindKey, served: ServedKind) -> Watch {
+        let ServedKind { resource, has_status, .. } = served;
         let namespace = match &key.scope {
             Scope::Cluster => None,
             Scope::Namespace(namespace) => Some(namespace.clone()),
@@ -246,7 +255,7 @@ impl Shared {
                 }
             }
         });
-        Watch { tasks: [following, rereading], reread, retry, pulse }
+        Watch { tasks: [following, rereading], has_status, reread, retry, pulse }
     }
 
     fn unread(&self, key: &KindKey) -> Option<Vec<Unread>> {
@@ -304,11 +313,16 @@ impl Shared {
             tracing::warn!("the server sent an object without a name");
             return;
         };
+        let gvk = type_of(object);
         loop {
-            let policy = self.held().state.policy_for(&sighting);
-            let assessed = policy
-                .zip(sighting.owner.as_ref())
-                .map(|((policy, generation), owner)| (self.assess(object, owner, &policy), generation));
+            let (policy, has_status) = {
+                let held = self.held();
+                let has_status = gvk.as_ref().and_then(|gvk| held.has_status(gvk, &sighting.namespace));
+                (held.state.policy_for(&sighting), has_status)
+            };
+            let assessed = policy.zip(sighting.owner.as_ref()).map(|((policy, generation), owner)| {
+                (self.assess(&Subject { object, owner, policy: &policy, has_status }), generation)
+            });
             let told = tell(&mut self.held().state, Reading { sighting: sighting.clone(), assessed });
             if let Ok(changed) = told {
                 self.announcer.announce(changed);
@@ -318,9 +332,9 @@ impl Shared {
     }
 
     /// A rule that fails on one object does not end the watch of its kind.
-    fn assess(&self, object: &Value, owner: &OwnerKey, policy: &FingerprintPolicy) -> Assessed {
-        catch_unwind(AssertUnwindSafe(|| (self.assess)(object, owner, policy))).unwrap_or_else(|_| {
-            tracing::error!(application = %owner, "a rule failed on an object");
+    fn assess(&self, subject: &Subject<'_>) -> Assessed {
+        catch_unwind(AssertUnwindSafe(|| (self.assess)(subject))).unwrap_or_else(|_| {
+            tracing::error!(application = %subject.owner, "a rule failed on an object");
             Assessed { fingerprint: None, health: Health::new(HealthStatus::Unknown, "its rule failed") }
         })
     }

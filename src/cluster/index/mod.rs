@@ -22,6 +22,6 @@ mod summary;
 mod tests;
 
 pub use live::{LiveIndex, WatchReport};
-pub use sighting::{Assess, Assessed, FingerprintPolicy, Sighting, assess};
+pub use sighting::{Assess, Assessed, FingerprintPolicy, Sighting, Subject, assess};
 pub use state::{BrokenReason, Changed, KindKey, KindStatus, Outdated, Reading, Scope, State, Unread};
 pub use summary::{BrokenKind, LiveObject, LiveSummary};

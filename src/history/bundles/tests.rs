@@ -231,7 +231,7 @@ fn only_what_nobody_names_for_an_hour_is_swept(#[case] chunk: usize, #[case] min
         uid: "uid".into(),
         created_at: now - SignedDuration::from_mins(minutes),
     };
-    let swept = sweep(&[kept.spec.clone()], vec![stored.clone()], now);
+    let swept = sweep(std::slice::from_ref(&kept.spec), vec![stored.clone()], now);
     assert_eq!(swept, if expected { vec![stored] } else { vec![] });
 }
 
