@@ -15,6 +15,7 @@
 //! `rules/*.yaml`, for kinds of well-known projects; where it has nothing to
 //! say, `conventions` reads what most controllers write the same way.
 
+pub mod checks;
 mod conditions;
 mod conventions;
 mod core;
