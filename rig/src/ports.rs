@@ -12,6 +12,7 @@ use crate::error::{At, Error, Result};
 
 const FIRST: u16 = 20_000;
 const LAST: u16 = 32_000;
+const STARTS: u16 = 400;
 
 /// A claimed port; the claim ends with the value or the process.
 #[derive(Debug)]
@@ -24,10 +25,10 @@ impl Port {
     pub(crate) fn claim() -> Result<Self> {
         let dir = cache_dir().join("ports");
         create_private(&dir)?;
-        let span = u32::from(LAST - FIRST);
-        let start = random();
-        for step in 0..span {
-            let number = FIRST + ((start.wrapping_add(step * 7)) % span) as u16;
+        // Few places to begin at, so that few lock files are ever made.
+        let start = random() % STARTS * ((LAST - FIRST) / STARTS);
+        for step in 0..LAST - FIRST {
+            let number = FIRST + (start + step) % (LAST - FIRST);
             let path = dir.join(number.to_string());
             let claim = File::create(&path).at("create", &path)?;
             if claim.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
@@ -42,7 +43,7 @@ impl Port {
     }
 }
 
-fn random() -> u32 {
+fn random() -> u16 {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    (RandomState::new().build_hasher().finish() % 1_000_000) as u32
+    (RandomState::new().build_hasher().finish() % u64::from(u16::MAX)) as u16
 }

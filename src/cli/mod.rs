@@ -1,1 +1,5 @@
 //! cli
+
+pub mod health;
+pub mod render;
+pub mod validate;

@@ -59,7 +59,8 @@ pub(super) fn is_empty(value: &Value) -> bool {
 /// that writes no observed generation is not judged by it.
 pub(super) fn generation_behind(object: &Value) -> Option<super::Health> {
     let generation = number(object, "metadata.generation")?;
-    let observed = number(object, "status.observedGeneration")?;
+    // Flux begins at -1, and stays there until its first success.
+    let observed = number(object, "status.observedGeneration").filter(|&observed| observed >= 0)?;
     (observed < generation).then(|| {
         super::Health::progressing(format!(
             "its controller has not seen generation {generation} yet (observed {observed})"

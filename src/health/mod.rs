@@ -30,7 +30,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::evidence::Evidence;
-pub use self::rules::{RuleError, reference_page};
 
 /// Judges an object by itself.
 ///

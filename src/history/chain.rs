@@ -7,12 +7,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::Value;
-
 use super::{ReleaseNumber, WHOLE_WINDOW, releases::outcome};
 use crate::{
     api::Release,
-    manifest::{Digest, ReleaseDigest},
+    manifest::{Digest, ReleaseDigest, canonical_json},
 };
 
 /// What the chain of an application's releases says.
@@ -91,13 +89,7 @@ pub fn release_digest(release: &Release) -> Option<ReleaseDigest> {
     let outcome = outcome(release)?;
     let spec = serde_json::to_value(&release.spec).ok()?;
     let outcome = serde_json::to_value(outcome).ok()?;
-    Some(ReleaseDigest(Digest::of_parts(["release".to_owned(), canonical(&spec), canonical(&outcome)])))
-}
-
-/// JSON with sorted keys and without white space.
-fn canonical(value: &Value) -> String {
-    // serde_json keeps the keys of its maps sorted.
-    value.to_string()
+    Some(ReleaseDigest(Digest::of_parts([b"release".to_vec(), canonical_json(&spec), canonical_json(&outcome)])))
 }
 
 /// Checks the chain of an application's releases, given in any order, against
@@ -219,5 +211,136 @@ impl Chain<'_> {
     fn knows(&self, end: &ReleaseDigest) -> bool {
         self.digests.iter().flatten().any(|digest| digest == end)
             || self.releases.iter().any(|release| release.spec.previous.as_ref() == Some(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{
+        super::{History, story::story},
+        *,
+    };
+
+    fn six() -> History {
+        story()
+            .push("A")
+            .healthy()
+            .push("B")
+            .failed()
+            .push("C")
+            .healthy()
+            .push("D")
+            .healthy()
+            .push("E")
+            .healthy()
+            .push("F")
+            .healthy()
+            .history()
+    }
+
+    fn edit(mut releases: Vec<Release>, number: ReleaseNumber, edit: impl Fn(&mut Release)) -> Vec<Release> {
+        releases.iter_mut().filter(|release| release.spec.number == number).for_each(edit);
+        releases
+    }
+
+    fn without(releases: Vec<Release>, gone: &[ReleaseNumber]) -> Vec<Release> {
+        releases.into_iter().filter(|release| !gone.contains(&release.spec.number)).collect()
+    }
+
+    fn all() -> Vec<Release> {
+        six().releases().to_vec()
+    }
+
+    #[rstest]
+    #[case::as_it_was_written(all(), 1, vec![])]
+    #[case::nothing_at_all(vec![], 0, vec![])]
+    #[case::a_trimmed_beginning(without(all(), &[1, 2]), 3, vec![])]
+    #[case::what_happened_afterwards_is_no_part(
+        edit(all(), 3, |release| release.status.get_or_insert_default().after = Some(crate::api::ReleaseAfter { repairs: 3, ..Default::default() })),
+        1, vec![]
+    )]
+    #[case::a_reason_was_edited(edit(all(), 3, |release| release.spec.reason = "x".into()), 4, vec![ChainProblem::Edited(3)])]
+    #[case::an_outcome_was_edited(
+        edit(all(), 2, |release| release.status.iter_mut().flat_map(|status| &mut status.outcome).for_each(|outcome| outcome.phase = crate::api::Phase::Healthy)),
+        3, vec![ChainProblem::Edited(2)]
+    )]
+    #[case::two_were_edited(
+        edit(edit(all(), 2, |release| release.spec.reason = "x".into()), 5, |release| release.spec.reason = "x".into()),
+        6, vec![ChainProblem::Edited(2), ChainProblem::Edited(5)]
+    )]
+    #[case::the_link_itself_was_edited(
+        edit(all(), 4, |release| release.spec.previous = Some(ReleaseDigest(Digest::of(b"x")))), 5, vec![ChainProblem::Edited(4)]
+    )]
+    #[case::one_was_removed(without(all(), &[4]), 5, vec![ChainProblem::Removed { first: 4, last: 4 }])]
+    #[case::some_were_removed(without(all(), &[3, 4, 5]), 6, vec![ChainProblem::Removed { first: 3, last: 5 }])]
+    #[case::the_newest_was_edited(edit(all(), 6, |release| release.spec.reason = "x".into()), 1, vec![ChainProblem::EndUnknown])]
+    #[case::the_newest_was_removed(without(all(), &[6]), 1, vec![ChainProblem::EndUnknown])]
+    #[case::one_that_had_no_end(
+        edit(all(), 4, |release| release.status = None), 5, vec![ChainProblem::Unended(4)]
+    )]
+    fn what_was_done_to_the_chain_is_found(
+        #[case] releases: Vec<Release>,
+        #[case] whole_from: ReleaseNumber,
+        #[case] problems: Vec<ChainProblem>,
+    ) {
+        let end = if releases.is_empty() { None } else { six().tip() };
+        let report = verify(&releases, end.as_ref());
+        assert_eq!(report, ChainReport { whole_from: Some(whole_from).filter(|from| *from > 0), problems });
+    }
+
+    #[test]
+    fn two_releases_that_changed_places_are_found() {
+        let mut releases = all();
+        releases[2].spec.number = 4;
+        releases[3].spec.number = 3;
+        let report = verify(&releases, six().tip().as_ref());
+        assert!(!report.problems.is_empty() && report.whole_from >= Some(5), "{report:?}");
+        assert!(report.problems.iter().any(|problem| matches!(problem, ChainProblem::Reordered { .. })), "{report:?}");
+    }
+
+    #[test]
+    fn a_release_that_was_slipped_in_at_the_end_is_found() {
+        let honest = six();
+        let mut releases = all();
+        let mut forged = releases[5].clone();
+        forged.spec.number = 7;
+        forged.spec.previous = Some(ReleaseDigest(Digest::of(b"guessed")));
+        releases.push(forged);
+        let report = verify(&releases, honest.tip().as_ref());
+        assert_eq!(report, ChainReport { whole_from: None, problems: vec![ChainProblem::Forged(7)] });
+    }
+
+    #[test]
+    fn a_copy_of_a_number_is_found() {
+        let mut releases = all();
+        releases.push(releases[2].clone());
+        assert!(verify(&releases, None).problems.contains(&ChainProblem::Doubled(3)));
+    }
+
+    #[test]
+    fn without_an_end_to_compare_either_of_the_newest_two_may_be_the_edited_one() {
+        let releases = edit(all(), 5, |release| release.spec.reason = "x".into());
+        assert_eq!(verify(&releases, None).problems, [ChainProblem::Broken { earlier: 5, later: 6 }]);
+    }
+
+    #[test]
+    fn the_status_may_lag_behind_the_newest_outcome() {
+        let end = release_digest(&all()[4]);
+        assert_eq!(verify(&all(), end.as_ref()), ChainReport { whole_from: Some(1), problems: vec![] });
+    }
+
+    #[test]
+    fn a_running_release_is_part_of_a_whole_chain() {
+        let history = story().push("A").healthy().push("B").applying().history();
+        let report = verify(history.releases(), release_digest(&history.releases()[0]).as_ref());
+        assert_eq!(report, ChainReport { whole_from: Some(1), problems: vec![] });
+    }
+
+    #[test]
+    fn the_digest_of_a_release_is_the_same_for_ever() {
+        let digest = six().tip().map(|digest| digest.short(16));
+        assert_eq!(digest.as_deref(), Some("32d8a9add98b16bb"));
     }
 }

@@ -203,3 +203,131 @@ fn owned(entry: &InventoryEntry) -> Result<Owned, InventoryError> {
         done: entry.done,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::manifest::{Digest, Fingerprint, GroupKind, GroupVersionKind, ManifestDigest};
+
+    #[rstest]
+    #[case(0, 1)]
+    #[case(64, 1)]
+    #[case(65, 2)]
+    #[case(1_000, 16)]
+    #[case(10_000, 256)]
+    #[case(1_000_000, 1024)]
+    fn buckets_have_64_entries_or_less(#[case] objects: usize, #[case] expected: u32) {
+        assert_eq!(buckets_for(objects), expected);
+    }
+
+    #[rstest]
+    #[case::it_fits(4, 256, 4)]
+    #[case::a_little_over_is_borne(4, 380, 4)]
+    #[case::too_full(4, 400, 8)]
+    #[case::a_little_under_is_borne(4, 60, 4)]
+    #[case::too_sparse(4, 40, 1)]
+    #[case::one_bucket_may_be_empty(1, 0, 1)]
+    fn the_layout_changes_only_when_it_must(#[case] buckets: u32, #[case] objects: usize, #[case] expected: u32) {
+        let before = Layout { generation: 3, buckets };
+        let after = before.for_objects(objects);
+        assert_eq!(after.buckets, expected);
+        assert_eq!(after.generation, if after.buckets == buckets { 3 } else { 4 });
+    }
+
+    #[test]
+    fn the_bucket_of_an_object_is_the_same_for_ever() {
+        let id = ObjectId::new(GroupKind::new("apps", "Deployment"), Some("team-a".into()), "web");
+        assert_eq!([1, 2, 16, 1024].map(|buckets| bucket_of(&id, buckets)), [0, 1, 13, 925]);
+    }
+
+    #[test]
+    fn one_changed_object_of_thousands_changes_one_bucket() {
+        let before = objects(0..5_000);
+        let layout = Layout::first(before.len());
+        let mut after = before.clone();
+        after.insert(id(7), owned_object(99));
+        let changed = changed_buckets("shop", &before, &after, layout);
+        assert_eq!(changed.len(), 1);
+        assert_eq!(changed.first(), split("shop", &after, layout).get(bucket_of(&id(7), layout.buckets) as usize));
+    }
+
+    #[test]
+    fn the_newest_complete_generation_counts() {
+        let old = split("shop", &objects(0..100), Layout { generation: 0, buckets: 2 });
+        let new = split("shop", &objects(50..150), Layout { generation: 1, buckets: 4 });
+        let all: Vec<_> = old.iter().chain(&new).collect();
+        assert_eq!(join(all).expect("both are whole").objects, objects(50..150));
+        let broken_off: Vec<_> = old.iter().chain(&new[..3]).collect();
+        let joined = join(broken_off).expect("the old one is whole");
+        assert_eq!((joined.objects, joined.layout), (objects(0..100), Some(Layout { generation: 0, buckets: 2 })));
+        let old_partly_deleted: Vec<_> = old[1..].iter().chain(&new).collect();
+        assert_eq!(join(old_partly_deleted).expect("the new one is whole").objects, objects(50..150));
+    }
+
+    #[test]
+    fn buckets_that_somebody_deleted_are_said() {
+        let mut buckets = split("shop", &objects(0..300), Layout { generation: 2, buckets: 4 });
+        let lost = buckets.remove(1);
+        let joined = join(&buckets).expect("what is left can be read");
+        assert_eq!(joined.missing, [1]);
+        assert_eq!(joined.objects.len() + lost.entries.len(), 300);
+    }
+
+    #[test]
+    fn an_entry_without_a_usable_version_is_an_error_that_names_it() {
+        let mut buckets = split("shop", &objects(0..1), Layout::first(1));
+        buckets[0].entries[0].api_version = "a/b/c".into();
+        let error = join(&buckets).expect_err("a/b/c is no version").to_string();
+        assert_eq!(error, "the inventory names ConfigMap team-a/object-0 with the API version `a/b/c`, which is none");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_split_is_joined_again(numbers in prop::collection::btree_map(0..500_u32, 0..9_u32, 0..200), buckets in 0..6_u32) {
+            let objects: OwnedObjects = numbers.iter().map(|(number, of)| (id(*number), owned_object(*of))).collect();
+            let layout = Layout { generation: 1, buckets: 1 << buckets };
+            let joined = join(&split("shop", &objects, layout)).expect("it was split a moment ago");
+            prop_assert_eq!(joined, Joined { objects, layout: Some(layout), missing: Vec::new() });
+        }
+
+        #[test]
+        fn writing_the_changed_buckets_is_as_good_as_writing_all(
+            before in prop::collection::btree_map(0..300_u32, 0..9_u32, 0..200),
+            after in prop::collection::btree_map(0..300_u32, 0..9_u32, 0..200),
+        ) {
+            let of = |numbers: &BTreeMap<u32, u32>| -> OwnedObjects {
+                numbers.iter().map(|(number, of)| (id(*number), owned_object(*of))).collect()
+            };
+            let (before, after) = (of(&before), of(&after));
+            let layout = Layout { generation: 0, buckets: 8 };
+            let mut stored = split("shop", &before, layout);
+            for bucket in changed_buckets("shop", &before, &after, layout) {
+                let number = bucket.bucket as usize;
+                stored[number] = bucket;
+            }
+            prop_assert_eq!(stored, split("shop", &after, layout));
+        }
+    }
+
+    fn objects(numbers: std::ops::Range<u32>) -> OwnedObjects {
+        numbers.map(|number| (id(number), owned_object(number))).collect()
+    }
+
+    fn id(number: u32) -> ObjectId {
+        ObjectId::new(GroupKind::new("", "ConfigMap"), Some("team-a".into()), format!("object-{number}"))
+    }
+
+    fn owned_object(number: u32) -> Owned {
+        let digest = Digest::of(&number.to_be_bytes());
+        Owned {
+            gvk: GroupVersionKind::new("", "v1", "ConfigMap"),
+            uid: (!number.is_multiple_of(5)).then(|| format!("uid-{number}")),
+            manifest: (!number.is_multiple_of(3)).then(|| ManifestDigest(digest.clone())),
+            fingerprint: (!number.is_multiple_of(4)).then_some(Fingerprint(digest)),
+            done: number.is_multiple_of(7),
+        }
+    }
+}

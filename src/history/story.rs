@@ -8,7 +8,9 @@ use kube::api::ObjectMeta;
 
 use super::{History, ReleaseNumber};
 use crate::{
-    api::{Cause, CommitRecord, Phase, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome, ReleaseSpec},
+    api::{
+        Cause, CommitRecord, Phase, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome, ReleaseSpec, RollbackVerdict,
+    },
     manifest::{BundleDigest, Digest, InputDigest},
 };
 
@@ -149,7 +151,7 @@ impl Story {
                 failures: Vec::new(),
                 written: u32::from(touched_cluster),
                 touched_cluster,
-                rollback: crate::api::RollbackVerdict::None,
+                rollback: RollbackVerdict::None,
                 ended_at,
             });
         })

@@ -83,13 +83,24 @@ pub(crate) fn segment(key: &str) -> String {
 /// The object is no mapping, or the data of a Secret or ConfigMap holds what
 /// it cannot hold.
 pub fn canonical(value: Value, gvk: &GroupVersionKind) -> Result<Value, CanonicalError> {
+    let (value, faults) = canonical_with_faults(value, gvk)?;
+    faults.into_iter().next().map_or(Ok(value), Err)
+}
+
+/// As [`canonical`], with everything that is wrong within the object; what is
+/// wrong stays as it is.
+pub(super) fn canonical_with_faults(
+    value: Value,
+    gvk: &GroupVersionKind,
+) -> Result<(Value, Vec<CanonicalError>), CanonicalError> {
     let Value::Object(mut object) = value else { return Err(CanonicalError::NotAMapping { pointer: String::new() }) };
+    let mut faults = Vec::new();
     object.remove("status");
     match (gvk.group.as_str(), gvk.kind.as_str()) {
-        ("", "Secret") => secret_data(&mut object)?,
+        ("", "Secret") => secret_data(&mut object, &mut faults),
         ("", "ConfigMap") => {
-            text_values(&mut object, "data")?;
-            binary_values(&mut object, "binaryData")?;
+            text_values(&mut object, "data", &mut faults);
+            binary_values(&mut object, "binaryData", &mut faults);
         }
         ("rbac.authorization.k8s.io", "ClusterRole")
             if object.get("aggregationRule").is_some_and(|rule| !rule.is_null()) =>
@@ -99,7 +110,7 @@ pub fn canonical(value: Value, gvk: &GroupVersionKind) -> Result<Value, Canonica
         }
         _ => {}
     }
-    metadata(&mut object)?;
+    metadata(&mut object, &mut faults);
     if is_built_in(&gvk.group) {
         let crd = gvk.group == "apiextensions.k8s.io";
         drop_nulls(&mut object, crd);
@@ -111,7 +122,7 @@ pub fn canonical(value: Value, gvk: &GroupVersionKind) -> Result<Value, Canonica
         }
     }
     object.values_mut().for_each(store_numbers);
-    Ok(Value::Object(object))
+    Ok((Value::Object(object), faults))
 }
 
 /// The canonical form as JSON text with sorted keys and no white space.
@@ -153,7 +164,9 @@ pub fn is_built_in(group: &str) -> bool {
             | "discovery.k8s.io"
             | "events.k8s.io"
             | "flowcontrol.apiserver.k8s.io"
+            | "imagepolicy.k8s.io"
             | "internal.apiserver.k8s.io"
+            | "lifecycle.k8s.io"
             | "networking.k8s.io"
             | "node.k8s.io"
             | "rbac.authorization.k8s.io"
@@ -164,9 +177,9 @@ pub fn is_built_in(group: &str) -> bool {
     )
 }
 
-fn metadata(object: &mut Map<String, Value>) -> Result<(), CanonicalError> {
+fn metadata(object: &mut Map<String, Value>, faults: &mut Vec<CanonicalError>) {
     match object.get_mut("metadata") {
-        None | Some(Value::Null) => Ok(()),
+        None | Some(Value::Null) => {}
         Some(Value::Object(metadata)) => {
             for field in SERVER_SET {
                 metadata.remove(field);
@@ -177,19 +190,18 @@ fn metadata(object: &mut Map<String, Value>) -> Result<(), CanonicalError> {
                     metadata.remove(field);
                 }
             }
-            Ok(())
         }
-        Some(_) => Err(CanonicalError::NotAMapping { pointer: "/metadata".to_owned() }),
+        Some(_) => faults.push(CanonicalError::NotAMapping { pointer: "/metadata".to_owned() }),
     }
 }
 
 /// Turns `stringData` into `data`, over which it has precedence.
-fn secret_data(object: &mut Map<String, Value>) -> Result<(), CanonicalError> {
-    binary_values(object, "data")?;
-    text_values(object, "stringData")?;
-    let Some(Value::Object(texts)) = object.remove("stringData") else { return Ok(()) };
+fn secret_data(object: &mut Map<String, Value>, faults: &mut Vec<CanonicalError>) {
+    binary_values(object, "data", faults);
+    text_values(object, "stringData", faults);
+    let Some(Value::Object(texts)) = object.remove("stringData") else { return };
     if texts.is_empty() {
-        return Ok(());
+        return;
     }
     let data = object.entry("data").or_insert_with(|| Value::Object(Map::new()));
     if !data.is_object() {
@@ -197,54 +209,59 @@ fn secret_data(object: &mut Map<String, Value>) -> Result<(), CanonicalError> {
     }
     if let Value::Object(data) = data {
         for (key, text) in texts {
-            let encoded = STANDARD.encode(text.as_str().unwrap_or_default());
-            data.insert(key, Value::String(encoded));
+            let encoded = match text {
+                Value::String(text) => Value::String(STANDARD.encode(text)),
+                fault => fault,
+            };
+            data.insert(key, encoded);
         }
     }
-    Ok(())
 }
 
 /// Null is stored as an empty text; everything else must be text.
-fn text_values(object: &mut Map<String, Value>, field: &str) -> Result<(), CanonicalError> {
-    each_value(object, field, |_| Ok(()))
+fn text_values(object: &mut Map<String, Value>, field: &str, faults: &mut Vec<CanonicalError>) {
+    each_value(object, field, faults, |_| Some(()));
 }
 
 /// As texts, in base64 of the one form that the server writes.
-fn binary_values(object: &mut Map<String, Value>, field: &str) -> Result<(), CanonicalError> {
-    each_value(object, field, |text| {
+fn binary_values(object: &mut Map<String, Value>, field: &str, faults: &mut Vec<CanonicalError>) {
+    each_value(object, field, faults, |text| {
         let engine = GeneralPurpose::new(
             &alphabet::STANDARD,
             GeneralPurposeConfig::new()
                 .with_decode_allow_trailing_bits(true)
                 .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
         );
-        let bytes = engine.decode(text.replace(['\r', '\n'], "")).map_err(|_| ())?;
+        let bytes = engine.decode(text.replace(['\r', '\n'], "")).ok()?;
         *text = STANDARD.encode(bytes);
-        Ok(())
-    })
+        Some(())
+    });
 }
 
+/// Changes each text of a field; `None` of the change is that it is not base64.
 fn each_value(
     object: &mut Map<String, Value>,
     field: &str,
-    mut change: impl FnMut(&mut String) -> Result<(), ()>,
-) -> Result<(), CanonicalError> {
+    faults: &mut Vec<CanonicalError>,
+    mut change: impl FnMut(&mut String) -> Option<()>,
+) {
     let values = match object.get_mut(field) {
-        None | Some(Value::Null) => return Ok(()),
+        None | Some(Value::Null) => return,
         Some(Value::Object(values)) => values,
-        Some(_) => return Err(CanonicalError::NotAMapping { pointer: segment(field) }),
+        Some(_) => return faults.push(CanonicalError::NotAMapping { pointer: segment(field) }),
     };
     for (key, value) in values {
         let pointer = || format!("{}{}", segment(field), segment(key));
         match value {
             Value::Null => *value = Value::String(String::new()),
             Value::String(text) => {
-                change(text).map_err(|()| CanonicalError::NotBase64 { pointer: pointer() })?;
+                if change(text).is_none() {
+                    faults.push(CanonicalError::NotBase64 { pointer: pointer() });
+                }
             }
-            _ => return Err(CanonicalError::NotText { pointer: pointer() }),
+            _ => faults.push(CanonicalError::NotText { pointer: pointer() }),
         }
     }
-    Ok(())
 }
 
 /// Drops fields that are null, at any depth. Items of lists stay, since others
@@ -398,7 +415,7 @@ mod tests {
         };
         let (one, two) = (manifest("one"), manifest("two"));
         assert_eq!(bundle_digest(&[one.clone(), two.clone()]), bundle_digest(&[two.clone(), one.clone()]));
-        assert_ne!(bundle_digest(&[one.clone()]), bundle_digest(&[one, two]));
+        assert_ne!(bundle_digest(std::slice::from_ref(&one)), bundle_digest(&[one, two]));
     }
 
     proptest! {

@@ -17,6 +17,7 @@ mod identity;
 mod mask;
 mod object;
 mod problem;
+pub mod writer;
 pub mod yaml;
 
 pub use canonical::{CanonicalError, bundle_digest, canonical, canonical_json, is_built_in, manifest_digest};

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::manifest::{BundleDigest, Fingerprint, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
+use super::Owned;
+use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
 
 /// What an action does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +40,9 @@ pub struct Precondition {
 pub struct FieldChange {
     /// Where, for people: `spec.template.spec.containers[web].image`.
     pub path: String,
+    /// Where, as a JSON pointer into the state after, or before where the field
+    /// is gone after.
+    pub pointer: String,
     /// The value before.
     pub before: Option<Value>,
     /// The value after.
@@ -73,8 +77,9 @@ pub struct Action {
     pub manifest: Option<ManifestDigest>,
     /// What changes, field by field; masked only when it is shown.
     pub changes: Vec<FieldChange>,
-    /// JSON pointers of fields that were added by hand, in an order in which
-    /// one JSON patch can remove them one after the other, after the apply.
+    /// JSON pointers of fields that were added by hand and stay after the
+    /// apply, into the live object that the plan was made on: removed by one
+    /// JSON patch after it.
     pub drops: Vec<String>,
     /// Whether the object still needs a dry-run when its stage opens, because
     /// its namespace or kind did not exist when the plan was made.
@@ -161,22 +166,6 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// An object that is as it should be, of which the inventory did not know it:
-/// it is recorded without a write to the object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirmed {
-    /// The object.
-    pub id: ObjectId,
-    /// Type by which it was applied.
-    pub gvk: GroupVersionKind,
-    /// uid of the live object.
-    pub uid: String,
-    /// Digest of the manifest that it was found to agree with.
-    pub manifest: ManifestDigest,
-    /// Hash of the owned fields of the live object.
-    pub fingerprint: Fingerprint,
-}
-
 /// What an apply will do. Made by `conclude`, never changed, carried out as it
 /// is: applying makes no choices.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,8 +176,10 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// How many objects stay as they are.
     pub unchanged: u32,
-    /// Objects among the unchanged that the inventory is to record anew.
-    pub confirmed: Vec<Confirmed>,
+    /// What the inventory is to record anew without a write to the object:
+    /// objects that are as they should be and of which it did not know it, and
+    /// Jobs that a rollback does not run again.
+    pub confirmed: Vec<(ObjectId, Owned)>,
     /// Objects that the inventory is to forget: they are gone already, they
     /// belong to somebody else now, or their kind moved to another group.
     pub forgotten: Vec<ObjectId>,

@@ -12,17 +12,26 @@
 
 mod action;
 mod body;
+mod claim;
+mod conclude;
+mod diff;
+mod digest;
 mod observation;
 mod order;
 pub mod ownership;
 mod policy;
 mod proposal;
 mod propose;
+mod prune;
+mod refusal;
+pub mod safety;
+mod settle;
 #[cfg(test)]
 mod testing;
 
-pub use action::{Action, Confirmed, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
+pub use action::{Action, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;
+pub use conclude::conclude;
 pub use observation::{DryRun, Observation, Observations, ServerError};
 pub use policy::{APPLICATION_ANNOTATION, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
 pub use proposal::{Candidate, Owned, OwnedObjects, Proposal, Why};

@@ -106,7 +106,9 @@ fn why(manifest: &Manifest, owned: Option<&Owned>, drifted: bool, gone: bool) ->
     if *digest != manifest.digest || owned.gvk != manifest.gvk {
         return Some(Why::Changed);
     }
-    if owned.done && gone {
+    // A Job that a rollback left alone is recorded as done without ever having
+    // been made.
+    if owned.done && (gone || owned.uid.is_none()) {
         return None;
     }
     let confirmed = owned.uid.is_some() && owned.fingerprint.as_ref().is_some_and(|hash| hash.is_current_scheme());

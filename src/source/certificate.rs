@@ -75,3 +75,41 @@ impl fmt::Debug for CaBundle {
         write!(f, "CaBundle({} certificates)", self.certificates.len())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn der(pem: &str) -> Vec<u8> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_bundle_that_holds_no_certificate_is_refused() {
+        assert!(CaBundle::parse(b"").unwrap_err().contains("holds no certificate"));
+        let spoilt = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(CaBundle::parse(spoilt.as_bytes()).unwrap_err().contains("number 1"));
+        let open = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(CaBundle::parse(open.as_bytes()).unwrap_err().contains("PEM"));
+    }
+
+    #[test]
+    fn a_certificate_that_is_itself_in_the_bundle_must_still_name_the_host() {
+        // The authority's own certificate names no host.
+        let authority = rig::Authority::new("self-signed").unwrap();
+        let bundle = CaBundle::parse(authority.certificate_pem().as_bytes()).unwrap();
+        let error = bundle.verify(&der(authority.certificate_pem()), "git.example.com").unwrap_err();
+        assert!(error.contains("not valid for"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_a_certificate_or_not_a_host_is_refused() {
+        let authority = rig::Authority::new("authority").unwrap();
+        let bundle = CaBundle::parse(authority.certificate_pem().as_bytes()).unwrap();
+        assert!(bundle.verify(b"nonsense", "git.example.com").is_err());
+        assert!(
+            bundle.verify(&der(authority.certificate_pem()), "not a host").unwrap_err().contains("not a host name")
+        );
+    }
+}

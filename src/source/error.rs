@@ -173,6 +173,22 @@ pub enum SourceError {
         /// What the library said.
         message: String,
     },
+    /// The repository holds an object that Git cannot read.
+    #[error("{url} holds what is no valid Git object: {message}")]
+    Malformed {
+        /// The repository.
+        url: String,
+        /// What the library said.
+        message: String,
+    },
+    /// The repository is of a kind that cannot be read.
+    #[error("{url} is a SHA-256 repository, and only SHA-1 repositories can be read: {message}")]
+    Unsupported {
+        /// The repository.
+        url: String,
+        /// What the library said.
+        message: String,
+    },
     /// The commit is not in the mirror.
     #[error("commit {commit} of {url} is not in the cache; fetch it first")]
     CommitNotFetched {
@@ -212,6 +228,8 @@ impl SourceError {
             Self::DiskFull { .. } => "DiskFull",
             Self::CacheUnusable { .. } => "CacheUnusable",
             Self::RepositoryDamaged { .. } | Self::CommitNotFetched { .. } => "RepositoryDamaged",
+            Self::Unsupported { .. } => "RepositoryUnsupported",
+            Self::Malformed { .. } => "RepositoryMalformed",
             Self::GitFailed { .. } => "GitFailed",
         }
     }

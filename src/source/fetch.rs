@@ -130,7 +130,7 @@ fn fetch_into(
             Want::Nothing
         } else {
             everything = all_refspecs(references);
-            want(mirror, &repository, references, &found, anew)
+            want(mirror, &repository, references, &found)
         };
         (resolved, listed) = (Some(found), Some(digest));
         Ok(want)
@@ -164,7 +164,7 @@ fn fetch_into(
 
 /// Which objects to ask for: the newest commit alone at first, some history
 /// when a reference moved. A local repository gives no part of a history.
-fn want(mirror: &Mirror, repository: &Repository, references: &References, found: &Resolved, anew: bool) -> Want {
+fn want(mirror: &Mirror, repository: &Repository, references: &References, found: &Resolved) -> Want {
     let refspec = match &found.reference {
         Some(name) => format!("+{name}:refs/bowline/incoming"),
         None => references
@@ -175,7 +175,7 @@ fn want(mirror: &Mirror, repository: &Repository, references: &References, found
     let known = found.reference.as_ref().is_some_and(|name| tip(mirror, repository, name).is_some());
     let depth = if mirror.url().is_local() {
         0
-    } else if known && !anew {
+    } else if known {
         HISTORY
     } else {
         1

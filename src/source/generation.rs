@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     error::SourceError,
-    git_tree::damaged,
     id::CommitId,
+    objects::{self, unreadable},
     transport::disk_full,
     url::{RepositoryUrl, visible},
 };
@@ -84,7 +84,7 @@ impl Generation {
     pub(super) fn open(&self, url: &RepositoryUrl) -> Result<Repository, SourceError> {
         Repository::open_bare(&self.path).map_err(|error| {
             self.mark_damaged();
-            damaged(url, &error)
+            unreadable(url, &error)
         })
     }
 
@@ -115,7 +115,8 @@ impl Drop for Generation {
 
 /// Whether a commit and its tree are in a repository.
 pub(super) fn holds(repository: &Repository, commit: &CommitId) -> bool {
-    commit.oid().and_then(|oid| repository.find_commit(oid).ok()).is_some_and(|commit| commit.tree().is_ok())
+    let commit = commit.oid().and_then(|oid| objects::commit(repository, oid).ok());
+    commit.is_some_and(|commit| objects::tree(repository, commit.tree_id()).is_ok())
 }
 
 /// Where a reference was when it was fetched last.

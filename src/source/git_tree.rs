@@ -14,6 +14,7 @@ use super::{
     id::{CommitId, TreeId},
     limits::TreeLimits,
     names,
+    objects::{self, unreadable},
     tree::{EntryKind, Tree, TreeEntry, TreeError},
     url::{RepositoryUrl, visible},
 };
@@ -194,18 +195,18 @@ pub(super) fn tree_at(
         ));
     }
     let not_fetched = || SourceError::CommitNotFetched { url: url.to_string(), commit: commit.clone() };
-    let damaged = |error: git2::Error| damaged(url, &error);
+    let damaged = |error: git2::Error| unreadable(url, &error);
     let oid = commit.oid().ok_or_else(not_fetched)?;
-    let object = repository.find_commit(oid).map_err(|error| match error.code() {
+    let object = objects::commit(repository, oid).map_err(|error| match error.code() {
         git2::ErrorCode::NotFound => not_fetched(),
         _ => damaged(error),
     })?;
     let mut id = object.tree_id();
     let mut above = String::new();
     for part in &parts {
-        let tree = repository.find_tree(id).map_err(damaged)?;
+        let tree = objects::tree(repository, id).map_err(damaged)?;
         let here = if above.is_empty() { "the root".to_owned() } else { format!("`{}`", visible(&above)) };
-        let Some(entry) = tree.get_name_bytes(part.as_bytes()) else {
+        let Some(entry) = tree.iter().find(|entry| entry.name_bytes() == part.as_bytes()) else {
             let names: Vec<String> =
                 tree.iter().map(|entry| String::from_utf8_lossy(entry.name_bytes()).into_owned()).collect();
             return Err(not_found("does not exist".to_owned(), near(part, &here, &names)));
@@ -245,10 +246,6 @@ fn near(part: &str, here: &str, names: &[String]) -> String {
     }
 }
 
-pub(super) fn damaged(url: &RepositoryUrl, error: &git2::Error) -> SourceError {
-    SourceError::RepositoryDamaged { url: url.to_string(), message: visible(error.message()) }
-}
-
 /// A walk through a tree, within limits.
 struct Walk<'a> {
     repository: &'a Repository,
@@ -270,7 +267,7 @@ impl<'a> Walk<'a> {
         commit: &'a CommitId,
         limits: &'a TreeLimits,
     ) -> Result<Self, SourceError> {
-        let odb = repository.odb().map_err(|error| damaged(url, &error))?;
+        let odb = repository.odb().map_err(|error| unreadable(url, &error))?;
         let (found, problems) = (Vec::new(), Vec::new());
         Ok(Self { repository, odb, url, commit, limits, seen: 0, bytes: 0, found, problems, dropped: 0 })
     }
@@ -295,7 +292,7 @@ impl<'a> Walk<'a> {
             );
         }
         let repository = self.repository;
-        let tree = repository.find_tree(id).map_err(|error| damaged(self.url, &error))?;
+        let tree = objects::tree(repository, id).map_err(|error| unreadable(self.url, &error))?;
         let mut last: Option<Vec<u8>> = None;
         for entry in tree.iter() {
             self.seen += 1;
@@ -329,7 +326,7 @@ impl<'a> Walk<'a> {
     }
 
     fn blob(&mut self, path: String, id: Oid, link: bool) -> Result<(), SourceError> {
-        let (size, kind) = self.odb.read_header(id).map_err(|error| damaged(self.url, &error))?;
+        let (size, kind) = self.odb.read_header(id).map_err(|error| unreadable(self.url, &error))?;
         if kind != ObjectType::Blob {
             self.problem(&path, "is not the file that its directory says");
             return Ok(());
@@ -339,7 +336,7 @@ impl<'a> Walk<'a> {
                 self.problem(&path, "is a symbolic link with a target of more than 4096 bytes");
                 return Ok(());
             }
-            let blob = self.repository.find_blob(id).map_err(|error| damaged(self.url, &error))?;
+            let blob = self.repository.find_blob(id).map_err(|error| unreadable(self.url, &error))?;
             match std::str::from_utf8(blob.content()) {
                 Ok(target) if !target.contains('\0') => EntryKind::Symlink { target: target.to_owned() },
                 _ => {

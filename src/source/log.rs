@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::{
     error::SourceError,
-    git_tree::damaged,
     id::CommitId,
+    objects::{self, unreadable},
     url::{RepositoryUrl, visible},
 };
 
@@ -62,10 +62,10 @@ pub enum Relation {
 pub(super) fn commit(repository: &Repository, url: &RepositoryUrl, id: &CommitId) -> Result<Commit, SourceError> {
     let not_fetched = || SourceError::CommitNotFetched { url: url.to_string(), commit: id.clone() };
     let oid = id.oid().ok_or_else(not_fetched)?;
-    match repository.find_commit(oid) {
+    match objects::commit(repository, oid) {
         Ok(commit) => Ok(describe(&commit)),
         Err(error) if error.code() == git2::ErrorCode::NotFound => Err(not_fetched()),
-        Err(error) => Err(damaged(url, &error)),
+        Err(error) => Err(unreadable(url, &error)),
     }
 }
 
@@ -103,7 +103,7 @@ pub(super) fn between(
 ) -> Result<Option<CommitLog>, SourceError> {
     commit(repository, url, new)?;
     let (Some(old_oid), Some(new_oid)) = (old.oid(), new.oid()) else { return Ok(None) };
-    if repository.find_commit(old_oid).is_err() || relation(repository, old, new) == Relation::Unknown {
+    if objects::commit(repository, old_oid).is_err() || relation(repository, old, new) == Relation::Unknown {
         return Ok(None);
     }
     let walk = || -> Result<CommitLog, git2::Error> {
@@ -116,7 +116,7 @@ pub(super) fn between(
             if commits.len() == limit {
                 return Ok(CommitLog { commits, more: true });
             }
-            commits.push(describe(&repository.find_commit(id?)?));
+            commits.push(describe(&objects::commit(repository, id?)?));
         }
         Ok(CommitLog { commits, more: false })
     };
@@ -131,8 +131,8 @@ pub(super) fn relation(repository: &Repository, old: &CommitId, new: &CommitId) 
         return Relation::Same;
     }
     let (Some(old), Some(new)) = (old.oid(), new.oid()) else { return Relation::Unknown };
-    let Ok(from) = repository.find_commit(old) else { return Relation::Unknown };
-    match (ancestor(repository, old, new, from.time().seconds()), repository.find_commit(new)) {
+    let Ok(from) = objects::commit(repository, old) else { return Relation::Unknown };
+    match (ancestor(repository, old, new, from.time().seconds()), objects::commit(repository, new)) {
         (Some(true), _) => Relation::Forward,
         (before, Ok(to)) => match (before, ancestor(repository, new, old, to.time().seconds())) {
             (_, Some(true)) => Relation::Backward,
@@ -156,7 +156,7 @@ fn ancestor(repository: &Repository, wanted: Oid, start: Oid, wanted_time: i64) 
         if seen.len() > WALK {
             return None;
         }
-        let Ok(commit) = repository.find_commit(id) else {
+        let Ok(commit) = objects::commit(repository, id) else {
             known = false;
             continue;
         };
@@ -167,7 +167,7 @@ fn ancestor(repository: &Repository, wanted: Oid, start: Oid, wanted_time: i64) 
             if !seen.insert(parent) {
                 continue;
             }
-            if repository.find_commit(parent).is_ok() {
+            if objects::commit(repository, parent).is_ok() {
                 queue.push_back(parent);
             } else if commit.time().seconds() >= wanted_time {
                 known = false;

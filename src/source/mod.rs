@@ -17,6 +17,21 @@
 //! of the Git library appears in a public signature, so that another
 //! implementation can take its place. A credential never appears in an error,
 //! in `Debug` or on disk.
+//!
+//! What it cannot do, and what would mend it:
+//!
+//! - The library cannot be interrupted while it waits for a server, nor while
+//!   it reads the list of references, which has no bound of its own. A caller
+//!   is held no longer than its deadline, but a thread may stay behind, one for
+//!   each mirror, and an endless list takes memory. A transport of our own, or
+//!   a subprocess with a bound on memory, would mend both.
+//! - A redirect within one host may lead to another port of it, with the
+//!   credentials.
+//! - With `ca.crt`, intermediate authorities must be in that bundle: the
+//!   library shows only the server's own certificate. Revocation is not checked.
+//! - Repositories over SSH, SHA-256 repositories and Git LFS are not read.
+//! - From a local repository (`file://`) all history is received; the library
+//!   knows no part of a history there.
 
 mod certificate;
 mod credentials;
@@ -29,6 +44,7 @@ mod limits;
 mod log;
 mod mirror;
 mod names;
+mod objects;
 mod process;
 mod references;
 mod repositories;
@@ -50,3 +66,4 @@ pub use references::Resolved;
 pub use repositories::Repositories;
 pub use revision::{Revision, RevisionRefused};
 pub use url::{RepositoryUrl, UrlPolicy, UrlRefused, redact};
+pub mod working;

@@ -174,12 +174,22 @@ mod tests {
     #[case::a_space("my branch")]
     #[case::an_empty_branch("refs/heads/")]
     #[case::a_line_break("a\nb")]
+    #[case::a_zero_byte("a\0b")]
     #[case::a_caret("main^")]
     #[case::a_wrong_range(">=one")]
     #[case::an_operator_alone(">=")]
     fn a_revision_is_refused(#[case] text: &str) {
         let message = text.parse::<Revision>().unwrap_err().to_string();
         assert!(!message.contains('\n'), "{message}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in ".*|[<>=~^v0-9.xX* ,-]{0,16}") {
+            if let Err(error) = text.parse::<Revision>() {
+                proptest::prop_assert!(!error.to_string().contains(char::is_control), "{}", error);
+            }
+        }
     }
 
     #[rstest]

@@ -234,6 +234,9 @@ fn classify(error: &git2::Error, request: &Request<'_>, watch: &Watch, step: Ste
     if step == Step::Receiving && (message.starts_with("remote error") || message.contains("doesn't support")) {
         return SourceError::GitFailed { url, message };
     }
+    if message.contains("object format") || message.contains("objectformat") {
+        return SourceError::Unsupported { url, message };
+    }
     if message.contains("content-type") {
         let message = format!("the server answers with something else than Git ({message}); check the path of the URL");
         return SourceError::NotFound { url, message };

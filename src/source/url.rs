@@ -129,8 +129,10 @@ fn looks_like_scp(text: &str) -> bool {
 /// control characters are escaped.
 pub fn redact(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), text),
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+            (format!("{scheme}://"), rest)
+        }
+        _ => (String::new(), text),
     };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let shown = match rest.rsplit_once('@') {
@@ -141,9 +143,11 @@ pub fn redact(text: &str) -> String {
     format!("{scheme}{shown}").chars().flat_map(escape).collect()
 }
 
-/// A character as it may be shown: control characters are escaped.
+/// A character as it may be shown. Control characters could drive a terminal,
+/// and marks of writing direction could show a text in another order.
 fn escape(character: char) -> Vec<char> {
-    if character.is_control() { character.escape_debug().collect() } else { vec![character] }
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if character.is_control() || turns { character.escape_unicode().collect() } else { vec![character] }
 }
 
 /// A text from outside as it may be shown: control characters are escaped.
@@ -194,6 +198,32 @@ mod tests {
         assert!(message.contains(because), "{message}");
         assert!(!message.contains("s3cret"), "{message}");
         assert!(!message.contains('\n'), "{message}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics_or_writes_to_the_terminal(text in "\\PC*|.*") {
+            for shown in [redact(&text), RepositoryUrl::parse(&text, &UrlPolicy::default()).map_or_else(|e| e.to_string(), |u| u.to_string())] {
+                proptest::prop_assert!(!shown.contains(char::is_control), "{:?}", shown);
+            }
+        }
+
+        #[test]
+        fn what_stands_before_the_host_or_in_the_query_is_never_shown(
+            scheme in "(https?|ssh|git|ftp|ext)",
+            user in "[a-zA-Z0-9._~%@:!$&'()*+,;=-]{0,12}",
+            rest in "/[a-z/]{0,12}",
+        ) {
+            for text in [
+                format!("{scheme}://{user}s3cret{user}@git.example.com{rest}"),
+                format!("{scheme}://{user}:s3cret@git.example.com{rest}"),
+                format!("{scheme}://git.example.com{rest}?token=s3cret{user}"),
+                format!("{user}s3cret@git.example.com:{rest}"),
+            ] {
+                let error = RepositoryUrl::parse(&text, &UrlPolicy::default()).unwrap_err().to_string();
+                proptest::prop_assert!(!error.contains("s3cret"), "{}", error);
+            }
+        }
     }
 
     #[rstest]

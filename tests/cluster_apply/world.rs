@@ -19,8 +19,8 @@ use bowline::{
     },
     manifest::{BundleDigest, Digest, GroupVersionKind, Manifest, ManifestDigest, ObjectId},
     plan::{
-        Action, Candidate, Membership, Observation, Observations, Policy, Precondition, Proposal, ServerError, Verb,
-        Why,
+        Action, Candidate, DryRun, Membership, Observation, Observations, Policy, Precondition, Proposal, ServerError,
+        Verb, Why,
     },
 };
 use serde_json::{Value, json};
@@ -159,11 +159,22 @@ impl World {
 
     /// An action that writes a manifest onto what is live now.
     pub async fn write(&self, manifest: &Manifest) -> Action {
-        let live = self.live(manifest).await;
+        self.write_onto(manifest, self.live(manifest).await)
+    }
+
+    fn write_onto(&self, manifest: &Manifest, live: Option<Value>) -> Action {
         let verb = if live.is_some() { Verb::Update } else { Verb::Create };
         let precondition = live.as_ref().map(precondition).unwrap_or_default();
         let body = bowline::plan::body(manifest, live.as_ref(), &self.policy);
         action(manifest, verb, precondition, Some(body))
+    }
+
+    /// What an action for a manifest would be planned on now.
+    pub async fn planned_on(&self, manifest: &Manifest) -> Observations {
+        let live = self.live(manifest).await.map(Box::new);
+        live.map(|object| (manifest.id.clone(), Observation::Live { object, dry_run: DryRun::NotTried }))
+            .into_iter()
+            .collect()
     }
 
     /// An action that makes a manifest, whatever is live.
@@ -201,8 +212,13 @@ impl World {
 
     /// Applies a manifest and returns the object as it was left.
     pub async fn applied(&self, manifest: &Manifest) -> Value {
-        let action = self.write(manifest).await;
-        let mut results = self.apply(&[action]).await;
+        let planned_on = self.planned_on(manifest).await;
+        let live = planned_on.get(&manifest.id).and_then(|it| match it {
+            Observation::Live { object, .. } => Some((**object).clone()),
+            _ => None,
+        });
+        let action = self.write_onto(manifest, live);
+        let mut results = self.apply_planned_on(&[action], &planned_on, &|| true).await;
         match results.remove(0).outcome {
             bowline::cluster::apply::Outcome::Applied(applied) => *applied.object,
             other => panic!("{}: {other:?}", manifest.id),
@@ -281,7 +297,6 @@ pub fn precondition(live: &Value) -> Precondition {
 
 /// The error of a dry-run that was refused.
 pub fn refusal(observation: Observation) -> ServerError {
-    use bowline::plan::DryRun;
     match observation {
         Observation::Absent { dry_run: DryRun::Error(error) }
         | Observation::Live { dry_run: DryRun::Error(error), .. } => error,

@@ -67,8 +67,8 @@ impl Remote {
 
     /// The newest bare repository of the cache.
     fn generation(&self) -> PathBuf {
-        let mirror = std::fs::read_dir(self.cache.path()).unwrap().map(|entry| entry.unwrap().path());
-        let mirror = mirror.filter(|path| path.is_dir()).next().unwrap();
+        let mut mirrors = std::fs::read_dir(self.cache.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mirror = mirrors.find(|path| path.is_dir()).unwrap();
         std::fs::read_dir(mirror).unwrap().map(|entry| entry.unwrap().path()).max().unwrap()
     }
 
@@ -289,6 +289,30 @@ fn credentials_are_nowhere_on_the_disk() {
     remote.fetch_as(&basic(PASSWORD), "main").unwrap();
     let found = Command::new("grep").args(["-r", "-l", PASSWORD]).arg(remote.cache.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    let shown = format!("{:?} {:?}", remote.repositories, remote.mirror(&basic(PASSWORD)));
+    assert!(!shown.contains(PASSWORD), "{shown}");
+}
+
+#[test]
+fn a_sha_256_repository_is_refused_with_its_reason() {
+    let remote = Remote::plain();
+    let bare = remote.repository.bare_path();
+    std::fs::remove_dir_all(bare).unwrap();
+    std::fs::create_dir(bare).unwrap();
+    remote
+        .repository
+        .in_bare(&["init", "--quiet", "--bare", "--object-format=sha256", "--initial-branch=main"])
+        .unwrap();
+    let tree = remote.repository.in_bare(&["mktree", "--missing"]).unwrap();
+    let commit = remote.repository.in_bare(&["commit-tree", &tree, "-m", "sha256"]).unwrap();
+    remote.repository.in_bare(&["update-ref", "refs/heads/main", &commit]).unwrap();
+    let file =
+        RepositoryUrl::parse(&remote.repository.file_url(), &UrlPolicy { allow_file: true, ..Default::default() });
+    for address in [remote.url(), file.unwrap()] {
+        let mirror = remote.repositories.mirror(&address, &Credentials::none()).unwrap();
+        let error = mirror.fetch(&Revision::Default, &Limits::default(), &CancellationToken::new()).unwrap_err();
+        assert_eq!((error.reason(), error.is_transient()), ("RepositoryUnsupported", false), "{error}");
+    }
 }
 
 #[rstest]

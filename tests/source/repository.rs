@@ -150,6 +150,22 @@ impl Cache {
         self.fetch(revision).unwrap().resolved.commit
     }
 
+    /// Writes an object into the cache, as a hostile server could send it, and
+    /// returns its name.
+    pub fn plant(&self, kind: &str, content: &[u8]) -> String {
+        let mut child = Command::new("git")
+            .args(["hash-object", "-w", "--literally", "--stdin", "-t", kind])
+            .current_dir(&self.generations()[0])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// The bare repositories of the cache.
     pub fn generations(&self) -> Vec<PathBuf> {
         let children =

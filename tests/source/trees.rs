@@ -80,6 +80,7 @@ fn a_push_elsewhere_leaves_the_tree_id_of_a_path() {
     "app/../..",
     "path `app/../..` contains `..` at commit <commit>; write it relative to the root of the repository"
 )]
+#[case::a_zero_byte("a\0p", "path `a\\u{0}p` does not exist at commit <commit>; the root has `app`")]
 #[case::absolute("/app", "path `/app` is absolute at commit <commit>; write it relative to the root of the repository")]
 fn a_path_that_is_no_directory_is_refused_with_what_is_near(#[case] path: &str, #[case] message: &str) {
     let repository = Repository::new();
@@ -185,4 +186,32 @@ fn a_link_with_an_endless_target_refuses_the_tree() {
     let (reason, message) = refusal(&repository, ".", &TreeLimits::default());
     assert_eq!(reason, "TreeRefused");
     assert!(message.contains("`link` is a symbolic link with a target of more than 4096 bytes"), "{message}");
+}
+
+#[test]
+fn a_directory_of_endless_size_is_not_inflated() {
+    let repository = Repository::new();
+    // Names of zero bytes' distance compress to almost nothing.
+    let blob = repository.blob(b"x");
+    let entry = ("100644", blob.as_str(), &[b'a'; 200][..]);
+    let huge = repository.raw_tree(&vec![entry; 100_000]);
+    repository.push_tree(&repository.raw_tree(&[("40000", &huge, b"huge")]));
+    let (reason, message) = refusal(&repository, ".", &TreeLimits::default());
+    assert_eq!(reason, "TooLarge", "{message}");
+}
+
+#[test]
+fn no_path_panics_or_leaves_the_repository() {
+    let repository = Repository::new();
+    let cache = Cache::of(&repository);
+    let (mirror, commit) = (cache.mirror(), cache.commit("main"));
+    proptest::proptest!(|(path in ".*|[a./]{0,12}|(app|\\.\\.|\\.|a\\.yaml|/){0,6}")| {
+        match mirror.tree(&commit, &path, &TreeLimits::default()) {
+            Ok(tree) => proptest::prop_assert!(["", "app"].contains(&tree.path()), "{path}"),
+            Err(error) => {
+                proptest::prop_assert_eq!(error.reason(), "PathNotFound");
+                proptest::prop_assert!(!error.to_string().contains(char::is_control));
+            }
+        }
+    });
 }

@@ -14,6 +14,9 @@ pub(crate) struct Arguments {
     /// Neither format nor lints
     #[arg(long)]
     only_tests: bool,
+    /// Only the tests of this package; may be given several times
+    #[arg(long, short, value_name = "NAME")]
+    package: Vec<String>,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -32,7 +35,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         }
     }
     step("compiling the tests");
-    let mut tests = vec!["test", "--locked", "--workspace"];
+    let mut tests = vec!["test", "--locked"];
+    if arguments.package.is_empty() {
+        tests.push("--workspace");
+    }
+    for package in &arguments.package {
+        tests.extend(["--package", package]);
+    }
     if arguments.unit {
         tests.extend(["--lib", "--bins"]);
     }

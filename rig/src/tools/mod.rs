@@ -38,6 +38,8 @@ const KUBERNETES: &[(&str, &str)] = &[
     ("k8s.io/component-base/version.gitMajor", "{major}"),
     ("k8s.io/component-base/version.gitMinor", "{minor}"),
     ("k8s.io/component-base/version.gitTreeState", "clean"),
+    // What clients call themselves in the audit log.
+    ("k8s.io/client-go/pkg/version.gitVersion", "{version}"),
 ];
 
 const fn kubernetes(name: &'static str, package: &'static str) -> Tool {

@@ -3,6 +3,9 @@
 
 use serde_json::{Map, Value};
 
+/// Annotations that controllers write together with a status.
+const STATUS_ANNOTATIONS: &[&str] = &["deployment.kubernetes.io/revision"];
+
 /// Whether all that a plan can rely on is the same in both: everything but the
 /// status, the version, and what other writers' entries say about the status.
 pub(super) fn is_as_planned(planned: &Value, live: &Value) -> bool {
@@ -10,7 +13,9 @@ pub(super) fn is_as_planned(planned: &Value, live: &Value) -> bool {
     same_except(planned, live, &["metadata", "status"])
         && match (metadata(planned), metadata(live)) {
             (Some(planned), Some(live)) => {
-                same_except(planned, live, &["resourceVersion", "managedFields"]) && owners(planned).eq(owners(live))
+                same_except(planned, live, &["resourceVersion", "managedFields", "annotations"])
+                    && annotations(planned).eq(annotations(live))
+                    && owners(planned).eq(owners(live))
             }
             _ => false,
         }
@@ -29,6 +34,11 @@ fn same_except(left: &Map<String, Value>, right: &Map<String, Value>, names: &[&
             .all(|(key, value)| right.get(key) == Some(value))
 }
 
+fn annotations(metadata: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    let annotations = metadata.get("annotations").and_then(Value::as_object);
+    annotations.into_iter().flatten().filter(|(name, _)| !STATUS_ANNOTATIONS.contains(&name.as_str()))
+}
+
 /// Who owns what of the object itself, without the times.
 fn owners(metadata: &Map<String, Value>) -> impl Iterator<Item = (Option<&Value>, Option<&Value>, Option<&Value>)> {
     let entries = metadata.get("managedFields").and_then(Value::as_array);
@@ -41,6 +51,8 @@ fn owners(metadata: &Map<String, Value>) -> impl Iterator<Item = (Option<&Value>
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use rstest::rstest;
     use serde_json::json;
 
@@ -48,7 +60,8 @@ mod tests {
 
     fn planned() -> Value {
         json!({
-            "metadata": {"name": "a", "uid": "u", "resourceVersion": "1", "generation": 1, "managedFields": [
+            "metadata": {"name": "a", "uid": "u", "resourceVersion": "1", "generation": 1,
+                "annotations": {"deployment.kubernetes.io/revision": "1", "a": "1"}, "managedFields": [
                 {"manager": "bowline/a/b", "operation": "Apply", "time": "t1", "fieldsV1": {"f:spec": {}}},
                 {"manager": "kcm", "operation": "Update", "subresource": "status", "fieldsV1": {}}]},
             "spec": {"replicas": 1},
@@ -61,6 +74,8 @@ mod tests {
     #[case::status("/status/ready", json!(1), true)]
     #[case::status_owner("/metadata/managedFields/1/fieldsV1", json!({"f:status": {}}), true)]
     #[case::time("/metadata/managedFields/0/time", json!("t2"), true)]
+    #[case::revision("/metadata/annotations/deployment.kubernetes.io~1revision", json!("2"), true)]
+    #[case::annotation("/metadata/annotations/a", json!("2"), false)]
     #[case::spec("/spec/replicas", json!(2), false)]
     #[case::owner("/metadata/managedFields/0/manager", json!("kubectl-edit"), false)]
     #[case::other_object("/metadata/uid", json!("v"), false)]
@@ -71,9 +86,7 @@ mod tests {
         #[case] expected: bool,
     ) {
         let mut live = planned();
-        if let Some(field) = live.pointer_mut(pointer) {
-            *field = value;
-        }
+        *live.pointer_mut(pointer).unwrap() = value;
         assert_eq!(is_as_planned(&planned(), &live), expected);
     }
 

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Applied, Mode, NotBegun, Outcome, Stage, Target, still};
+use super::{Applied, Mode, NotBegun, Outcome, Stage, Target, locate::locate, still};
 use crate::{
     cluster::{
         Cluster, Identity, RequestError,
         client::{Answer, Call, Patience},
         discovery::{Resolution, ServedKind},
     },
+    manifest::ObjectId,
     plan::{Action, DryRun, Observation, Precondition, ServerError, Verb},
 };
 
@@ -37,7 +38,12 @@ pub(super) async fn carry_out(stage: &Stage<'_>, action: &Action) -> Outcome {
 }
 
 /// The dry-run of one action.
-pub(super) async fn dry_run(cluster: &Cluster, identity: &Identity, manager: &str, action: &Action) -> DryRun {
+pub(super) async fn dry_run(
+    cluster: &Cluster,
+    identity: &Identity,
+    manager: &str,
+    action: &Action,
+) -> (ObjectId, DryRun) {
     let attempt = async {
         let served = served(cluster, action).await?;
         let target = Target { id: &action.id, served: &served, identity };
@@ -52,13 +58,14 @@ pub(super) async fn dry_run(cluster: &Cluster, identity: &Identity, manager: &st
         };
         Ok(DryRun::Would(Box::new(answer.json()?)))
     };
-    match attempt.await {
+    let dry_run = match attempt.await {
         Ok(dry_run) => dry_run,
         Err(error) => {
             let error: RequestError = error;
             DryRun::Error(identity.advise(error.into(), action.id.namespace.as_deref()))
         }
-    }
+    };
+    (action.id.clone(), dry_run)
 }
 
 /// Why an action stopped before its end.
@@ -179,12 +186,9 @@ async fn applied(
         return Ok(Outcome::Stale(stale(format!("{} was {was}, the plan is made for one that {planned}", action.id))));
     }
     if !action.drops.is_empty() {
-        let version = text(&object, "resourceVersion").unwrap_or_default().to_owned();
-        let call = target.drop_fields(stage.manager, &action.drops, &version)?;
-        object = match send(stage, &call, patience).await {
-            Ok(answer) => answer.json()?,
-            Err(Stopped::Failed(error)) if is_unsettled(&error) => return Ok(Outcome::Stale(error.into())),
-            Err(stopped) => return Err(stopped),
+        object = match drop_fields(stage, target, action, object, patience).await? {
+            Ok(object) => object,
+            Err(outcome) => return Ok(outcome),
         };
     }
     let (Some(uid), Some(version)) = (text(&object, "uid"), text(&object, "resourceVersion")) else {
@@ -196,6 +200,46 @@ async fn applied(
         created,
         object: Box::new(object),
     }))
+}
+
+/// Removes what was added by hand from an object as the apply left it.
+async fn drop_fields(
+    stage: &Stage<'_>,
+    target: Target<'_>,
+    action: &Action,
+    left: Value,
+    patience: &mut Patience,
+) -> Result<Result<Value, Outcome>, Stopped> {
+    let Some(Observation::Live { object: planned, .. }) = stage.observations.get(&action.id) else {
+        let message = format!("{} is not observed, so that what was added by hand cannot be found", action.id);
+        return Ok(Err(Outcome::Stale(stale(message))));
+    };
+    let pointers = match locate(&action.drops, planned, &left) {
+        Ok(pointers) => pointers,
+        Err(problem) => return Ok(Err(Outcome::Stale(stale(format!("{}: {problem}", action.id))))),
+    };
+    if pointers.is_empty() {
+        return Ok(Ok(left));
+    }
+    let mut version = text(&left, "resourceVersion").unwrap_or_default().to_owned();
+    for _ in 0..=RENEWALS {
+        let call = target.drop_fields(stage.manager, &pointers, &version)?;
+        let error = match send(stage, &call, patience).await {
+            Ok(answer) => return Ok(Ok(answer.json()?)),
+            Err(Stopped::Failed(error)) if is_unsettled(&error) => error,
+            Err(stopped) => return Err(stopped),
+        };
+        match look(stage, target).await? {
+            Some(live) if still::is_as_planned(&left, &live) => {
+                version = text(&live, "resourceVersion").unwrap_or_default().to_owned();
+            }
+            _ => return Ok(Err(Outcome::Stale(error.into()))),
+        }
+        if !patience.pause(&error).await {
+            return Err(error.into());
+        }
+    }
+    Ok(Err(Outcome::Stale(busy_object(action))))
 }
 
 async fn delete(stage: &Stage<'_>, target: Target<'_>, action: &Action) -> Result<Outcome, Stopped> {

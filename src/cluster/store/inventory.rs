@@ -50,19 +50,10 @@ impl ApplicationStore {
         stored: &StoredInventory,
         objects: OwnedObjects,
     ) -> Result<StoredInventory, StoreError> {
-        let layout = match stored.layout {
-            Some(layout) => layout.for_objects(objects.len()),
-            None => Layout::first(objects.len()),
-        };
-        // Buckets that are missing are written with the rest, under a new generation.
-        let layout = match stored.missing.is_empty() {
-            true => layout,
-            false => Layout { generation: layout.generation.saturating_add(1), ..layout },
-        };
-        let anew = stored.layout != Some(layout);
-        let changed = match anew {
-            true => split(&self.application, &objects, layout),
-            false => changed_buckets(&self.application, &stored.objects, &objects, layout),
+        let layout = Self::next_layout(stored, objects.len());
+        let changed = match stored.layout == Some(layout) {
+            true => changed_buckets(&self.application, &stored.objects, &objects, layout),
+            false => split(&self.application, &objects, layout),
         };
         let mut versions = stored.versions.clone();
         let written: Vec<(BucketKey, String)> = stream::iter(changed)
@@ -85,6 +76,19 @@ impl ApplicationStore {
             .await?;
         versions.retain(|key, _| !left_over.contains(key));
         Ok(StoredInventory { objects, missing: Vec::new(), layout: Some(layout), versions })
+    }
+
+    /// The layout to write: another one where the objects no longer fit, or
+    /// where buckets are missing. It then has a generation that no bucket has,
+    /// also none of those that were left by a writing that broke off.
+    fn next_layout(stored: &StoredInventory, objects: usize) -> Layout {
+        let Some(layout) = stored.layout else { return Layout::first(objects) };
+        let next = layout.for_objects(objects);
+        if next == layout && stored.missing.is_empty() {
+            return layout;
+        }
+        let newest = stored.versions.keys().map(|(generation, _)| *generation).max().unwrap_or(0);
+        Layout { generation: newest.saturating_add(1), ..next }
     }
 
     /// Deletes the inventory: the application is gone, and its objects with it

@@ -37,6 +37,7 @@ fn holds(test: &Test, object: &Value) -> bool {
                     parts.iter().any(|part| text.contains(part.as_str()))
                 })
             }),
+            Asks::There => any(object, path, &mut |_| true),
             Asks::Set => any(object, path, &mut |value| match value {
                 Value::Bool(flag) => *flag,
                 Value::Number(number) => number.as_f64() != Some(0.0),
@@ -55,7 +56,7 @@ fn condition<'a>(test: &Test, object: &'a Value) -> Option<Condition<'a>> {
     let mut found = None;
     any(object, base, &mut |value| {
         found = conditions::of(value).find(|condition| {
-            types.iter().any(|kind| condition.is(kind))
+            types.iter().any(|kind| kind.matches(condition.kind))
                 && (statuses.is_empty() || statuses.iter().any(|status| status.matches(condition.said)))
                 && (reasons.is_empty() || reasons.iter().any(|reason| reason.matches(condition.reason)))
                 && (message.is_empty() || {
@@ -105,7 +106,15 @@ fn compare(object: &Value, left: &Path, right: &Operand, order: fn(i64, i64) -> 
         Operand::Number(number) => Some(*number),
         Operand::Field(path) => number(path),
     };
-    right.is_some_and(|right| order(number(left).unwrap_or(0), right))
+    let Some(right) = right else { return false };
+    let mut there = false;
+    let holds = any(object, left, &mut |value| {
+        fields::integer(value).is_some_and(|left| {
+            there = true;
+            order(left, right)
+        })
+    });
+    holds || (!there && order(0, right))
 }
 
 /// What the first test that found something found.
@@ -115,10 +124,15 @@ fn reason(line: &Line, object: &Value) -> String {
             return condition.describe();
         }
         if let Subject::Field { path, .. } = &test.subject {
-            let name = path.iter().rev().find_map(|step| match step {
+            let mut fields = path.iter().filter_map(|step| match step {
                 Step::Field(name) => Some(name.as_str()),
                 Step::Each => None,
             });
+            // `phase is Failed`, `spec.paused is true`.
+            let name = match path.first() {
+                Some(Step::Field(first)) if first == "status" => fields.next_back().unwrap_or_default().to_owned(),
+                _ => fields.collect::<Vec<_>>().join("."),
+            };
             let mut text = String::new();
             any(object, path, &mut |value| {
                 says(value, &|_| true) && {
@@ -127,7 +141,7 @@ fn reason(line: &Line, object: &Value) -> String {
                 }
             });
             let told = conventions::told(object).filter(|told| *told != text);
-            let text = format!("{} is {text}", name.unwrap_or_default());
+            let text = format!("{name} is {text}");
             return told.map_or(text.clone(), |told| format!("{text}: {told}"));
         }
     }

@@ -10,6 +10,7 @@
 //! status.phase~Error                  contains
 //! status.readyReplicas<spec.replicas  less (or >) than a field or a number; a missing left side is 0
 //! status.address                      is there, and is not empty, false or 0
+//! metadata.annotations[a.b/c]?        is there at all
 //! metadata.annotations[a.b/c]=true    a field whose name has dots
 //! !…                                  not
 //! ```
@@ -21,7 +22,7 @@ use thiserror::Error;
 
 /// What is wrong with a test.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SyntaxError {
+pub(crate) enum SyntaxError {
     /// Nothing where a path should be.
     #[error("a path is missing")]
     NoPath,
@@ -97,6 +98,8 @@ pub(super) enum Operand {
 pub(super) enum Asks {
     /// It says something.
     Set,
+    /// It is there, whatever it says.
+    There,
     /// It is one of these.
     Is(Vec<Pattern>),
     /// It is there and is none of these.
@@ -117,7 +120,7 @@ pub(super) enum Subject {
         /// Where the conditions are; `status` where nothing is written.
         base: Path,
         /// Types.
-        types: Vec<String>,
+        types: Vec<Pattern>,
         /// Statuses; any where empty.
         statuses: Vec<Pattern>,
         /// Reasons; any where empty.
@@ -169,7 +172,7 @@ fn condition(base: &str, text: &str) -> Result<Subject, SyntaxError> {
     let (text, message) = text.split_once('~').unwrap_or((text, ""));
     let (types, rest) = text.split_once('=').unwrap_or((text, ""));
     let (statuses, reasons) = rest.split_once('/').unwrap_or((rest, ""));
-    let types: Vec<String> = parts(types).map(str::to_owned).collect();
+    let types: Vec<Pattern> = parts(types).map(Pattern::read).collect();
     if types.is_empty() {
         return Err(SyntaxError::NoType);
     }
@@ -192,6 +195,11 @@ fn field(text: &str) -> Result<Subject, SyntaxError> {
         }
         depth == 0 && matches!(c, '=' | '!' | '~' | '<' | '>')
     });
+    if operator.is_none()
+        && let Some(text) = text.strip_suffix('?')
+    {
+        return Ok(Subject::Field { path: path(text)?, asks: Asks::There });
+    }
     let Some((at, operator)) = operator else { return Ok(Subject::Field { path: path(text)?, asks: Asks::Set }) };
     let (left, right) = (path(&text[..at])?, text[at + 1..].trim());
     let values = |text: &str| -> Result<Vec<Pattern>, SyntaxError> {
@@ -269,7 +277,7 @@ mod tests {
         else {
             unreachable!("a condition is read as one")
         };
-        assert_eq!(types, ["cnpg.io/hibernation"]);
+        assert_eq!(types, [Pattern::Whole("cnpg.io/hibernation".into())]);
         assert_eq!(reasons, [Pattern::Whole("A".into()), Pattern::Whole("B".into())]);
     }
 

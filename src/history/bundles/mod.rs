@@ -10,6 +10,8 @@
 mod content;
 mod layout;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::{borrow::Cow, sync::Arc};
 

@@ -151,14 +151,19 @@ impl Parser<'_> {
         let mut properties = Properties::default();
         for _ in 0..2 {
             let mark = self.scanner.peek()?.mark;
-            match self.peek()?.clone() {
-                TokenKind::Anchor(name) if properties.anchor.is_none() => properties.anchor = Some(name),
-                TokenKind::Tag { handle, suffix } if properties.tag.is_none() => {
-                    properties.tag = Some(self.resolve_tag(&handle, suffix, mark)?);
-                }
+            let wanted = match self.peek()? {
+                TokenKind::Anchor(_) => properties.anchor.is_none(),
+                TokenKind::Tag { .. } => properties.tag.is_none(),
+                _ => false,
+            };
+            if !wanted {
+                break;
+            }
+            match self.take()? {
+                TokenKind::Anchor(name) => properties.anchor = Some(name),
+                TokenKind::Tag { handle, suffix } => properties.tag = Some(self.resolve_tag(&handle, suffix, mark)?),
                 _ => break,
             }
-            self.take()?;
         }
         Ok(properties)
     }
@@ -187,8 +192,13 @@ impl Parser<'_> {
             return Err(Refusal::TooDeep(mark, self.limits.depth));
         }
         let id = self.add(mark, Kind::Sequence(Vec::new()), anchor);
+        let opened_by = self.peek()?.clone();
         self.depth += 1;
-        let kind = content(self)?;
+        let kind = content(self).map_err(|refusal| match self.peek() {
+            // The end of the document is where it shows, not where it is wrong.
+            Ok(TokenKind::StreamEnd) => unclosed(&opened_by, mark).unwrap_or(refusal),
+            _ => refusal,
+        })?;
         self.depth -= 1;
         if let Some(node) = self.nodes.get_mut(id) {
             node.kind = kind;
@@ -356,6 +366,16 @@ impl Parser<'_> {
         }
         id
     }
+}
+
+/// What is wrong where the document ends within a flow collection.
+fn unclosed(opened_by: &TokenKind, mark: Mark) -> Option<Refusal> {
+    let message = match opened_by {
+        TokenKind::FlowSequenceStart => "a list in brackets has no end",
+        TokenKind::FlowMappingStart => "a mapping in braces has no end",
+        _ => return None,
+    };
+    Some(Refusal::Syntax(SyntaxError { message, mark }))
 }
 
 fn syntax<T>(message: &'static str, mark: Mark) -> Result<T, Refusal> {

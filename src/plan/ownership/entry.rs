@@ -137,7 +137,7 @@ pub fn lost_fields(before: &Value, now: &Value, manager: &str) -> Vec<LostField>
 
 /// The tokens of the same place in another state of the object: list items are
 /// found by their name where they have one.
-fn same_place(before: &Value, now: &Value, tokens: &[String]) -> Vec<String> {
+pub(crate) fn same_place(before: &Value, now: &Value, tokens: &[String]) -> Vec<String> {
     let (mut old, mut new) = (Some(before), Some(now));
     let mut place = Vec::with_capacity(tokens.len());
     for token in tokens {

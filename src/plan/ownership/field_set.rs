@@ -65,7 +65,7 @@ pub(super) fn has_key(item: &Value, key: &Map<String, Value>) -> bool {
     item.as_object().is_some_and(|fields| key.iter().all(|(name, value)| fields.get(name) == Some(value)))
 }
 
-fn nth<'v>(list: &'v Value, wanted: impl Fn(&Value) -> bool) -> Option<(String, &'v Value)> {
+fn nth(list: &Value, wanted: impl Fn(&Value) -> bool) -> Option<(String, &Value)> {
     list.as_array()?.iter().enumerate().find(|(_, item)| wanted(item)).map(|(index, item)| (index.to_string(), item))
 }
 
@@ -73,6 +73,11 @@ impl<'a> FieldSet<'a> {
     /// Reads the `fieldsV1` of an entry. `None` where it is no object.
     pub fn new(fields: &'a Value) -> Option<Self> {
         fields.as_object().map(|node| Self { node })
+    }
+
+    /// Whether two sets hold the same fields.
+    pub fn is_same(left: FieldSet<'_>, right: FieldSet<'_>) -> bool {
+        left.node == right.node
     }
 
     /// Whether the node is owned with all it holds.

@@ -13,13 +13,16 @@ mod entry;
 mod field_set;
 mod fingerprint;
 mod path;
+#[cfg(test)]
+mod recorded;
 mod server_set;
 #[cfg(test)]
 mod tests;
 
 pub use by_hand::{ByHand, added_by_hand};
-pub(crate) use entry::{Entry, entries};
+pub(crate) use entry::{Entry, entries, same_place};
 pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, owned_values};
 pub use field_set::{Element, FieldSet};
+pub(crate) use fingerprint::by_hand_counting;
 pub use fingerprint::fingerprint;
 pub(crate) use path::{PeoplePath, pointer_of, tokens_of};

@@ -96,6 +96,10 @@ const ALLOCATED: &[(&str, &str)] = &[
     ("", "metadata/ownerReferences"),
     ("", "metadata/labels/kubernetes.io~metadata.name"),
     ("Namespace", "spec"),
+    // A manifest without replicas leaves their number to whoever scales.
+    ("Deployment", "spec/replicas"),
+    ("StatefulSet", "spec/replicas"),
+    ("ReplicaSet", "spec/replicas"),
     ("Service", "spec/clusterIP"),
     ("Service", "spec/clusterIPs"),
     ("Service", "spec/ipFamilies"),
@@ -119,7 +123,17 @@ const ALLOCATED: &[(&str, &str)] = &[
 
 /// Whether a field is left alone whoever owns it.
 pub(super) fn is_left_alone<S: AsRef<str>>(kind: &str, place: &[S], value: &Value) -> bool {
-    is_own_annotation(place) || is_allocated(kind, place) || is_default(place, value)
+    if is_own_annotation(place) || is_allocated(kind, place) || is_default(place, value) {
+        return true;
+    }
+    let Some(fields) = value.as_object().filter(|fields| !fields.is_empty()) else { return false };
+    let mut beneath: Vec<&str> = place.iter().map(AsRef::as_ref).collect();
+    fields.iter().all(|(name, child)| {
+        beneath.push(name);
+        let alone = is_left_alone(kind, &beneath, child);
+        beneath.pop();
+        alone
+    })
 }
 
 /// Bowline reads its own annotations from live objects (`bowline.dev/prune`),
@@ -142,17 +156,6 @@ fn is_default<S: AsRef<str>>(place: &[S], value: &Value) -> bool {
     // Names that people choose mean nothing by themselves.
     if place.first().is_some_and(|root| FREE.contains(&root.as_ref())) {
         return false;
-    }
-    if let Value::Object(fields) = value
-        && !fields.is_empty()
-    {
-        let mut beneath: Vec<&str> = place.iter().map(AsRef::as_ref).collect();
-        return fields.iter().all(|(name, child)| {
-            beneath.push(name);
-            let default = is_default(&beneath, child);
-            beneath.pop();
-            default
-        });
     }
     DEFAULTS.iter().any(|(path, default)| {
         let steps = path.split('/').count();
@@ -186,6 +189,7 @@ mod tests {
     #[case("Deployment", "/spec/template/spec/containers/0/imagePullPolicy", json!("IfNotPresent"), true)]
     #[case("Deployment", "/spec/template/spec/containers/0/image", json!("x"), false)]
     #[case("Namespace", "/metadata/labels/kubernetes.io~1metadata.name", json!("team"), true)]
+    #[case("Namespace", "/metadata/labels", json!({"kubernetes.io/metadata.name": "team"}), true)]
     #[case("Namespace", "/metadata/labels/team", json!("a"), false)]
     #[case("Service", "/spec/clusterIP", json!("10.0.0.1"), true)]
     #[case("Service", "/spec/ports/3/nodePort", json!(30000), true)]

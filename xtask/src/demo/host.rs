@@ -60,10 +60,8 @@ impl Order {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Outcome {
-    if arguments.stay_with.is_some() {
-        // Ctrl-C in the terminal is for the story, which then tells us.
-        rig::detach();
-    }
+    // Ctrl-C in the terminal is for the story; we end with our input.
+    rig::detach();
     let mut server = GitServer::start()?;
     let repo = server.create_repo(REPOSITORY)?;
     repo.copy_from(&workspace().join("examples/shop"), "shop")?;

@@ -51,14 +51,18 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
     terminal.part("2/3", "A cluster, a Git server and the controller");
     let start = Instant::now();
-    let mut stage = Stage::set_up(&terminal, arguments.kubeconfig.as_deref(), arguments.keep)?;
+    let mut stage = Stage::set_up(&terminal, arguments.kubeconfig.as_deref(), arguments.keep)
+        .inspect_err(|_| stage::end_if_interrupted())?;
     terminal.note(&format!("ready after {:.1}s", start.elapsed().as_secs_f64()));
 
     terminal.part("3/3", "The story");
-    let told = story::tell(&terminal, &mut stage);
-    if let Err(error) = told {
+    if let Err(error) = story::tell(&terminal, &mut stage) {
+        stage::end_if_interrupted();
         // The controller's own words are what explains most failures.
         eprintln!("\n{}", stage.controller_log_end());
+        if !arguments.keep {
+            stage.take_down()?;
+        }
         return Err(error);
     }
     if arguments.keep { stage.leave(&terminal) } else { stage.take_down() }

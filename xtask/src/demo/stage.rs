@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rig::cluster::detached::Detached;
@@ -55,6 +56,7 @@ pub(super) fn build_bowline() -> Outcome {
 impl Stage {
     pub(super) fn set_up(terminal: &Terminal, kubeconfig: Option<&Path>, keep: bool) -> Result<Self> {
         let kubectl = rig::tools::path("kubectl")?;
+        clean_up_on_interrupt(kubeconfig.is_none().then(|| Detached::named(CLUSTER)));
         let (cluster, access) = match kubeconfig {
             Some(kubeconfig) => {
                 let directory = rig::cache_dir().join("demo");
@@ -66,7 +68,6 @@ impl Stage {
                 if cluster.down()? {
                     terminal.note("the cluster of an earlier demo is taken down");
                 }
-                clean_up_on_interrupt(cluster.clone());
                 let access = cluster.up(supervisor(keep)?)?;
                 (Some(cluster), access)
             }
@@ -80,7 +81,8 @@ impl Stage {
         access.kubectl(&["apply", "--server-side", "-R", "-f", &path("manifests")])?;
         access.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "applications.bowline.dev"])?;
         let log = access.directory().join("controller.log");
-        let (host, place) = Host::start(access.kubeconfig_path(), &log, keep && cluster.is_some())?;
+        let (host, place) = Host::start(access.kubeconfig_path(), &log, keep && cluster.is_some())
+            .inspect_err(|_| eprintln!("\n{}", log_end(&log)))?;
         terminal.note(&format!("cluster     export KUBECONFIG={}", access.kubeconfig_path().display()));
         terminal.note(&format!("repository  {}", place.url));
         terminal.note(&format!("controller  process {}, log {}", place.controller, log.display()));
@@ -142,10 +144,7 @@ impl Stage {
     }
 
     pub(super) fn controller_log_end(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        let last = lines.len().saturating_sub(15);
-        format!("The end of the controller's log ({}):\n{}", self.log.display(), lines[last..].join("\n"))
+        log_end(&self.log)
     }
 
     /// Ends everything and removes what the demo made.
@@ -154,6 +153,7 @@ impl Stage {
             // Orphaned objects are removed with their namespace; what is not in one, by name.
             self.kubectl(&["delete", "-f", &path("examples/setup.yaml"), "--ignore-not-found"])?;
             self.kubectl(&["delete", "crd", "deliveryzones.shop.example.com", "--ignore-not-found"])?;
+            eprintln!("Bowline's own definitions stay in your cluster: kubectl delete -R -f manifests/");
         }
         self.host.end();
         if let Some(cluster) = &self.cluster {
@@ -191,7 +191,9 @@ impl Host {
         if keep {
             command.args(["--stay-with", CLUSTER]);
         }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        // Not our standard error: who waits for its end would wait for a host that stays.
+        let errors = std::fs::File::options().create(true).append(true).open(log)?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn()?;
         let orders = child.stdin.take();
         let answers = child.stdout.take().ok_or("the host has no output")?;
         let mut host = Host { child, orders, answers: BufReader::new(answers) };
@@ -203,7 +205,7 @@ impl Host {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         match line.trim_end() {
-            "" => Err("the Git server or the controller did not start; see above".into()),
+            "" => Err("the Git server or the controller did not start".into()),
             line => Ok(line.to_owned()),
         }
     }
@@ -245,18 +247,48 @@ fn supervisor(keep: bool) -> Result<Command> {
     Ok(command)
 }
 
-/// Ctrl-C takes the cluster and its data down; the host ends with our pipe.
-fn clean_up_on_interrupt(cluster: Detached) {
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// After Ctrl-C, what runs fails because its cluster goes: the words about that
+/// are for nobody. Waits for the end of the process then.
+pub(super) fn end_if_interrupted() {
+    // The commands that run get the signal with us, and may be faster.
+    std::thread::sleep(Duration::from_millis(100));
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}
+
+/// Ctrl-C takes our own cluster and its data down; the host ends with our pipe.
+fn clean_up_on_interrupt(cluster: Option<Detached>) {
     std::thread::spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
             return;
         };
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            eprintln!("\nInterrupted: taking everything down.");
-            let _ = cluster.down();
-            std::process::exit(130);
+        if runtime.block_on(tokio::signal::ctrl_c()).is_err() {
+            return;
         }
+        INTERRUPTED.store(true, Ordering::SeqCst);
+        match cluster {
+            Some(cluster) => {
+                eprintln!("\nInterrupted: taking everything down.");
+                if let Err(error) = cluster.down() {
+                    eprintln!("error: {error}");
+                }
+            }
+            None => eprintln!(
+                "\nInterrupted. What the demo made is still in your cluster: kubectl delete -f examples/setup.yaml"
+            ),
+        }
+        std::process::exit(130);
     });
+}
+
+fn log_end(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.len().saturating_sub(15);
+    format!("The end of the controller's log ({}):\n{}", log.display(), lines[last..].join("\n"))
 }
 
 fn path(name: &str) -> String {

@@ -1,0 +1,228 @@
+//! `bowline render`: the canonical manifests of a directory or repository,
+//! offline.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    manifest::{Masker, Problem, escape_control},
+    render::{BuiltIn, DirectoryOptions, Render, RenderFailure, directory, json_array, yaml_stream},
+    source::{
+        tree::{Tree, TreeError},
+        working::WorkingTree,
+    },
+};
+
+/// Opens a repository of this machine at a revision.
+pub type OpenRevision<'a> = &'a dyn Fn(&Path, &str) -> Result<Box<dyn Tree>, String>;
+
+/// Shows the canonical manifests of a directory or repository, without a
+/// cluster. Whether a kind is namespaced is known of Kubernetes' own kinds and
+/// of the CRDs of the same input; any other kind is taken as namespaced.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// What to render.
+    #[command(flatten)]
+    pub input: Input,
+    /// Show the values of Secrets.
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    pub output: Format,
+}
+
+/// What an offline command reads.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Input {
+    /// Directory or Git repository.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Branch, tag or commit to read instead of the working tree.
+    #[arg(long, value_name = "REV")]
+    pub revision: Option<String>,
+    /// Directory within DIR.
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    pub path: String,
+    /// Namespace of namespaced objects that name none; without it they stay
+    /// without.
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Read only files that match the glob (repeatable).
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Leave out files that match the glob (repeatable).
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+}
+
+/// Form of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A stream of YAML documents.
+    Yaml,
+    /// One JSON array.
+    Json,
+}
+
+/// Runs the command: manifests on `out`, everything else on `err`. Gives the
+/// exit code: 0, or 1 if there is nothing to show for what is wrong.
+///
+/// # Errors
+/// Writing failed.
+pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    match args.input.render(open, true) {
+        Ok(Ok(render)) => {
+            let masker = Masker::new(rand::random::<[u8; 32]>());
+            match args.output {
+                Format::Yaml => out.write_all(yaml_stream(&render.manifests, args.show_secrets, &masker).as_bytes())?,
+                Format::Json => {
+                    let array = json_array(&render.manifests, args.show_secrets, &masker);
+                    writeln!(out, "{array:#}")?;
+                }
+            }
+            out.flush()?;
+            render.warnings.iter().try_for_each(|warning| write_problem("warning", warning, err))?;
+            Ok(0)
+        }
+        Ok(Err(failure)) => {
+            failure.problems.iter().try_for_each(|problem| write_problem("error", problem, err))?;
+            Ok(1)
+        }
+        Err(message) => {
+            writeln!(err, "error: {}", escape_control(&message))?;
+            Ok(1)
+        }
+    }
+}
+
+impl Input {
+    /// Renders the input; the outer error is that it cannot be opened. A
+    /// lenient render has warnings where only the API server would refuse.
+    pub(crate) fn render(
+        &self,
+        open: OpenRevision<'_>,
+        lenient: bool,
+    ) -> Result<Result<Render, RenderFailure>, String> {
+        let tree: Box<dyn Tree> = match &self.revision {
+            Some(revision) => open(&self.directory, revision)?,
+            None => Box::new(WorkingTree::open(&self.directory).map_err(|error: TreeError| error.to_string())?),
+        };
+        let options = DirectoryOptions {
+            path: self.path.clone(),
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            default_namespace: self.namespace.clone(),
+            lenient,
+            ..DirectoryOptions::default()
+        };
+        Ok(directory(tree.as_ref(), &options, &BuiltIn))
+    }
+}
+
+/// One problem for people: `error:` or `warning:` with its place, and a hint.
+pub(crate) fn write_problem(label: &str, problem: &Problem, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{label}: {}", escape_control(&problem.to_string()))?;
+    match &problem.hint {
+        Some(hint) => writeln!(out, "  hint: {}", escape_control(hint)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Runs the command in a directory of files; code, output and errors.
+    fn render(files: &[(&str, &str)], args: &[&str]) -> (u8, String, String) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let file = root.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, content).unwrap();
+        }
+        let directory = root.path().to_str().unwrap().to_owned();
+        let cli = Cli::parse_from(["render", &directory].iter().chain(args));
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let open = |_: &Path, revision: &str| Err(format!("no revision {revision}"));
+        let code = run(&cli.args, &open, &mut out, &mut err).unwrap();
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap().replace(&directory, "DIR"))
+    }
+
+    const SAMPLE: &[(&str, &str)] = &[
+        ("a.yaml", "# nothing\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {mode: '0644'}\n"),
+        ("b.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\nstringData: {password: hunter22}\n"),
+    ];
+
+    #[test]
+    fn manifests_come_as_a_yaml_stream() {
+        let (code, out, err) = render(SAMPLE, &["--namespace", "team-a", "--exclude", "b.yaml"]);
+        insta::assert_snapshot!(out, @r#"
+        ---
+        apiVersion: v1
+        kind: ConfigMap
+        metadata:
+          name: a
+          namespace: team-a
+        data:
+          mode: "0644"
+        "#);
+        assert_eq!((code, err.as_str()), (0, ""));
+    }
+
+    #[test]
+    fn json_is_one_array_and_secrets_are_masked() {
+        let (code, out, _) = render(SAMPLE, &["-o", "json"]);
+        let array: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, array.as_array().unwrap().len()), (0, 2));
+        assert!(array[1]["data"]["password"].as_str().unwrap().starts_with("*** (8 bytes, "));
+        let (_, shown, _) = render(SAMPLE, &["-o", "json", "--show-secrets"]);
+        assert!(shown.contains("aHVudGVyMjI="));
+    }
+
+    #[test]
+    fn an_empty_directory_is_an_empty_array() {
+        assert_eq!(render(&[("README.md", "x")], &["-o", "json"]).1, "[]\n");
+    }
+
+    #[test]
+    fn problems_are_named_with_their_places_and_nothing_is_shown() {
+        let files =
+            [SAMPLE[0], ("c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  labels: {on: yes}\n")];
+        let (code, out, err) = render(&files, &[]);
+        insta::assert_snapshot!(err, @r#"
+        error: c.yaml:5:12: metadata.labels["true"] must be text, not a boolean
+          hint: quote it to make it text
+        "#);
+        assert_eq!((code, out.as_str()), (1, ""));
+    }
+
+    #[test]
+    fn what_only_the_server_refuses_is_shown_with_a_warning() {
+        let files = [("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {mode: 0644}\n")];
+        let (code, out, err) = render(&files, &["-o", "json"]);
+        assert!(out.contains("\"mode\": 420"), "{out}");
+        insta::assert_snapshot!(err, @r"
+        warning: a.yaml:4:8: data.mode must be text
+          hint: quote it to make it text
+        ");
+        assert_eq!(code, 0);
+    }
+
+    #[test]
+    fn a_revision_is_opened_by_the_caller() {
+        let (code, _, err) = render(SAMPLE, &["--revision", "v1"]);
+        assert_eq!((code, err.as_str()), (1, "error: no revision v1\n"));
+    }
+}

@@ -1,0 +1,124 @@
+//! What people ask for: dry runs, revisions, answers.
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{Actor, StepError};
+use crate::{
+    api::{Cause, Pin, RequestPhase, RequestStatus},
+    controller::{
+        decide::{Content as From, Resolution},
+        plan_view::plan_view,
+    },
+};
+
+/// A plan in a request's status has at most this many bytes.
+const PLAN_BYTES: usize = 512 << 10;
+
+impl Actor {
+    /// Tells a person what became of a request.
+    pub(super) async fn answer(
+        &mut self,
+        uid: &str,
+        phase: RequestPhase,
+        message: impl Into<String>,
+        release: Option<u64>,
+    ) -> Result<(), StepError> {
+        let message = message.into();
+        let ended = matches!(phase, RequestPhase::Succeeded | RequestPhase::Failed | RequestPhase::Refused);
+        let ended_at = ended.then(Timestamp::now);
+        let status = RequestStatus { phase: Some(phase), message: message.clone(), release, plan: None, ended_at };
+        self.write_answer(uid, &status).await?;
+        if phase == RequestPhase::Refused {
+            self.event("RequestRefused", &message, true);
+        }
+        Ok(())
+    }
+
+    async fn write_answer(&mut self, uid: &str, status: &RequestStatus) -> Result<(), StepError> {
+        if status.ended_at.is_some() {
+            self.known.answered.insert(uid.to_owned());
+            self.known.requests.retain(|request| request.uid != uid);
+        }
+        info!(request = uid, phase = ?status.phase, message = status.message, "answered");
+        let written = match (self.known.sync_requests.get(uid), self.known.rollback_requests.get(uid)) {
+            (Some(request), _) => self.shared.store.write_status(request.as_ref(), status).await.map(drop),
+            (None, Some(request)) => self.shared.store.write_status(request.as_ref(), status).await.map(drop),
+            (None, None) => Ok(()),
+        };
+        match written {
+            // Whoever asked has taken it back.
+            Err(error) if error.is_not_found() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Makes the plan that a dry run asks for.
+    pub(super) async fn dry_run(&mut self, uid: &str, from: From) -> Result<(), StepError> {
+        let content = match self.content_of(from).await {
+            Ok(content) => content,
+            Err(error @ StepError::Content { .. }) => {
+                return self.answer(uid, RequestPhase::Refused, error.to_string(), None).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let cause = if self.known.rollback_requests.contains_key(uid) { Cause::Rollback } else { Cause::Request };
+        let occasion = self.occasion(Some(uid), cause);
+        let (plan, _) = self.plan(&content, &occasion).await;
+        let to = match from {
+            From::Release(number) => Some(number),
+            From::Head => None,
+        };
+        // Equal values are shown alike within one plan and differently in the
+        // next, so that nobody collects them.
+        let salt: [u8; 16] = rand::random();
+        let view = plan_view(&plan, &content.id.commit.short, to, &salt, PLAN_BYTES);
+        let writes = plan.writes().count();
+        let message = match plan.refusals.first() {
+            Some(refusal) => format!("it would be refused: {refusal}"),
+            None => format!("{} to change", crate::controller::words::count(writes, "object")),
+        };
+        let status = RequestStatus {
+            phase: Some(RequestPhase::Succeeded),
+            message,
+            release: None,
+            plan: Some(view),
+            ended_at: Some(Timestamp::now()),
+        };
+        self.write_answer(uid, &status).await
+    }
+
+    /// Looks up a revision that a person asked for and makes it the head.
+    pub(super) async fn pin(&mut self, uid: &str) -> Result<(), StepError> {
+        let Some(request) = self.known.sync_requests.get(uid).cloned() else { return Ok(()) };
+        let revision = request.spec.revision.clone().unwrap_or_default();
+        let Some(head) = self.known.found.as_ref().map(|found| found.commit.id.to_string()) else {
+            let message =
+                "the repository has not been read yet, so that nobody could tell when the head changes".to_owned();
+            self.known.resolutions.insert(uid.to_owned(), Resolution::Failed(message));
+            return Ok(());
+        };
+        let resolution = match self.shared.poller.find(&self.known.owner, &revision).await {
+            Ok(found) => {
+                let commit = found.commit.id.to_string();
+                self.known.pin = (commit != head).then(|| Pin {
+                    revision,
+                    commit,
+                    head_then: head,
+                    by: request.spec.requested_by.clone(),
+                });
+                self.known.pinned = Some(found);
+                // It is in the cluster before it is acted on.
+                self.save_pin().await?;
+                self.render_head().await;
+                Resolution::Pinned
+            }
+            Err(failure) => {
+                warn!(revision, message = failure.message, "the revision cannot be found");
+                Resolution::Failed(failure.message)
+            }
+        };
+        self.known.resolutions.insert(uid.to_owned(), resolution);
+        Ok(())
+    }
+}

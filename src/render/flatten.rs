@@ -1,0 +1,57 @@
+//! Lists into their items, as `kubectl` takes them apart.
+
+use serde_json::Value;
+
+use crate::manifest::{
+    Origin, Problem,
+    yaml::{Document, Positions},
+};
+
+/// An object of a file, still without a checked identity.
+pub(super) struct Object {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
+    pub(super) positions: Positions,
+}
+
+/// Takes a document apart into objects. Lists may hold lists.
+pub(super) fn flatten(file: &str, document: Document, objects: &mut Vec<Object>, problems: &mut Vec<Problem>) {
+    let origin = Origin { file: file.to_owned(), position: Some(document.position) };
+    flatten_object(Object { value: document.value, origin, positions: document.positions }, objects, problems);
+}
+
+fn flatten_object(mut object: Object, objects: &mut Vec<Object>, problems: &mut Vec<Problem>) {
+    let Some(item_kind) = object.value.get("kind").and_then(Value::as_str).and_then(|kind| kind.strip_suffix("List"))
+    else {
+        return objects.push(object);
+    };
+    let item_kind = item_kind.to_owned();
+    let api_version = object.value.get("apiVersion").cloned();
+    let items = match object.value.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        // A kind of this name whose objects are no lists.
+        None if !item_kind.is_empty() => return objects.push(object),
+        None | Some(Value::Null) => return,
+        Some(_) => {
+            let problem = Problem::in_file(&object.origin.file, "items of a list must be a list");
+            return problems.push(problem.at(object.positions.nearest("/items")));
+        }
+    };
+    for (index, mut value) in items.into_iter().enumerate() {
+        let pointer = format!("/items/{index}");
+        let position = object.positions.nearest(&pointer);
+        if let Value::Object(fields) = &mut value {
+            // The items of a PodList need not repeat what they are.
+            let bare = ["apiVersion", "kind"].iter().all(|field| fields.get(*field).is_none_or(Value::is_null));
+            if bare && !item_kind.is_empty() {
+                fields.insert("kind".to_owned(), Value::String(item_kind.clone()));
+                if let Some(api_version) = &api_version {
+                    fields.insert("apiVersion".to_owned(), api_version.clone());
+                }
+            }
+        }
+        let positions = object.positions.below(&pointer).unwrap_or_else(|| object.positions.clone());
+        let origin = Origin { file: object.origin.file.clone(), position: Some(position) };
+        flatten_object(Object { value, origin, positions }, objects, problems);
+    }
+}
