@@ -163,12 +163,14 @@ impl Search<'_> {
         path: &PeoplePath,
     ) {
         let texts: Vec<StepText> = place.iter().map(StepText::from).collect();
-        if server_set::is_left_alone(self.kind, &texts, value) {
+        if server_set::is_fixed(self.kind, &texts) {
             return;
         }
-        let whole = hands.iter().find(|(_, fields)| fields.owns_itself());
-        match whole {
+        match hands.iter().find(|(_, fields)| fields.owns_itself()) {
             Some((manager, _)) if others.is_empty() => {
+                if server_set::is_left_alone(self.kind, &texts, value) {
+                    return;
+                }
                 let field = ByHand {
                     pointer: pointer_of(&texts),
                     manager: (*manager).to_owned(),
