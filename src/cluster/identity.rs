@@ -54,10 +54,26 @@ impl Identity {
         Ok(())
     }
 
+    /// Says in plain words that the client itself may not act as this
+    /// ServiceAccount, and what would help. Other errors stay as they are.
+    pub fn explain(&self, mut error: ServerError) -> ServerError {
+        let refused = error.code == 403 && Denied::parse(&error.message).is_some_and(|it| it.verb == "impersonate");
+        if refused {
+            error.message = format!(
+                "Bowline has no right to act as {self}; let it: `kubectl create clusterrole bowline-impersonate \
+                 --verb=impersonate --resource=serviceaccounts,groups`, then `kubectl create clusterrolebinding \
+                 bowline-impersonate --clusterrole=bowline-impersonate --serviceaccount=<namespace>:<name>` with \
+                 Bowline's own ServiceAccount"
+            );
+        }
+        error
+    }
+
     /// Adds to a refusal for want of rights the commands that would help.
     /// Other errors, and other reasons of a 403 such as a quota, stay as they
     /// are. `namespace` is the one that the request was about.
-    pub fn advise(&self, mut error: ServerError, namespace: Option<&str>) -> ServerError {
+    pub fn advise(&self, error: ServerError, namespace: Option<&str>) -> ServerError {
+        let mut error = self.explain(error);
         if error.code == 403
             && let Some(advice) = self.advice(&error.message, namespace)
         {
@@ -69,15 +85,6 @@ impl Identity {
     fn advice(&self, message: &str, namespace: Option<&str>) -> Option<String> {
         let Self::ServiceAccount { namespace: home, name } = self else { return None };
         let denied = Denied::parse(message)?;
-        if denied.verb == "impersonate" {
-            return Some(
-                "let Bowline act as ServiceAccounts: `kubectl create clusterrole bowline-impersonate \
-                 --verb=impersonate --resource=serviceaccounts,groups`, then `kubectl create clusterrolebinding \
-                 bowline-impersonate --clusterrole=bowline-impersonate --serviceaccount=<namespace>:<name>` with \
-                 Bowline's own ServiceAccount"
-                    .into(),
-            );
-        }
         let resource = denied.resource_and_group();
         let verbs = "get,list,watch,create,update,patch,delete";
         Some(match namespace {
@@ -217,6 +224,7 @@ mod tests {
              \"serviceaccounts\" in API group \"\" in the namespace \"team-a\"",
         );
         let advised = Identity::service_account("team-a", "deployer").advise(error, Some("team-a"));
+        assert!(advised.message.contains("act as ServiceAccount team-a/deployer"), "{}", advised.message);
         assert!(advised.message.contains("--verb=impersonate"), "{}", advised.message);
     }
 }

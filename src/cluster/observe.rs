@@ -5,11 +5,11 @@
 //! only if that does not settle it: one request for each new object.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use serde_json::Value;
 
 use super::{
@@ -18,8 +18,9 @@ use super::{
     client::{Call, Patience, path},
     discovery::{Resolution, ServedKind},
 };
-use crate::plan::{
-    Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body,
+use crate::{
+    manifest::{GroupKind, ObjectId},
+    plan::{Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body},
 };
 
 /// How many candidates are under way; the cluster's own limit decides how many
@@ -40,18 +41,16 @@ pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal
         policy,
         absent_namespaces: Mutex::default(),
         present_namespaces: Mutex::default(),
-        out_of_reach: Mutex::default(),
+        broken: Mutex::default(),
     };
-    let observer = &observer;
-    stream::iter(
-        proposal
-            .candidates
-            .iter()
-            .map(|candidate| async move { (candidate.id.clone(), observer.observe(candidate).await) }),
-    )
-    .buffer_unordered(UNDER_WAY)
-    .collect()
-    .await
+    let mut waiting = proposal.candidates.iter();
+    let mut running = FuturesUnordered::new();
+    let mut observations = Observations::new();
+    loop {
+        running.extend(waiting.by_ref().take(UNDER_WAY - running.len()).map(|candidate| observer.observe(candidate)));
+        let Some((id, observation)) = running.next().await else { return observations };
+        observations.insert(id, observation);
+    }
 }
 
 struct Observer<'a> {
@@ -60,15 +59,17 @@ struct Observer<'a> {
     policy: &'a Policy,
     absent_namespaces: Mutex<BTreeSet<String>>,
     present_namespaces: Mutex<BTreeSet<String>>,
-    /// Set once a candidate ran out of patience with the server: the others
-    /// need not wait as long again.
-    out_of_reach: Mutex<Option<ServerError>>,
+    /// What a candidate ran out of patience with: a kind, or the server itself
+    /// under no kind. The others need not wait as long again, and a broken kind
+    /// does not stop the rest.
+    broken: Mutex<HashMap<Option<GroupKind>, ServerError>>,
 }
 
 /// What ends the observation of a candidate before its object is known.
 enum Ended {
     NamespaceAbsent(String),
     KindAbsent,
+    KindUnknown(String),
     Failed(RequestError),
 }
 
@@ -82,13 +83,16 @@ impl From<RequestError> for Ended {
 }
 
 impl Observer<'_> {
-    async fn observe(&self, candidate: &Candidate) -> Observation {
+    async fn observe(&self, candidate: &Candidate) -> (ObjectId, Observation) {
+        (candidate.id.clone(), self.find_out(candidate).await)
+    }
+
+    async fn find_out(&self, candidate: &Candidate) -> Observation {
         let namespace = candidate.id.namespace.as_deref();
         if namespace.is_some_and(|namespace| contains(&self.absent_namespaces, namespace)) {
             return Observation::NamespaceAbsent;
         }
-        let out_of_reach = self.out_of_reach.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(error) = out_of_reach {
+        if let Some(error) = self.known_broken(candidate) {
             return Observation::Unreadable(error);
         }
         match self.look(candidate).await {
@@ -104,14 +108,33 @@ impl Observer<'_> {
                 RequestError::no_answer("NotFound", format!("the namespace {name} does not exist")).into(),
             ),
             Err(Ended::Failed(error)) => {
-                let exhausted = error.is_worth_a_retry() && matches!(error.error.code, 0 | 429 | 503);
-                let error = self.identity.advise(error.into(), namespace);
-                if exhausted {
-                    *self.out_of_reach.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
-                }
-                Observation::Unreadable(error)
+                let broken = match error.error.code {
+                    0 | 429 if error.error.transient => Some(None),
+                    500..=599 if error.is_worth_a_retry() => Some(Some(candidate.id.group_kind())),
+                    _ => None,
+                };
+                self.give_up(candidate, error, broken)
+            }
+            Err(Ended::KindUnknown(reason)) => {
+                let error = RequestError::no_answer("Unreachable", reason);
+                self.give_up(candidate, error, Some(Some(candidate.id.group_kind())))
             }
         }
+    }
+
+    fn give_up(&self, candidate: &Candidate, error: RequestError, broken: Option<Option<GroupKind>>) -> Observation {
+        // The plan adds to other refusals what would help.
+        let error = self.identity.explain(error.into());
+        if let Some(what) = broken {
+            tracing::debug!(object = %candidate.id, error = error.message, "gave up reading");
+            self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(what, error.clone());
+        }
+        Observation::Unreadable(error)
+    }
+
+    fn known_broken(&self, candidate: &Candidate) -> Option<ServerError> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.get(&None).or_else(|| broken.get(&Some(candidate.id.group_kind()))).cloned()
     }
 
     async fn look(&self, candidate: &Candidate) -> Result<Observation, Ended> {
@@ -120,7 +143,7 @@ impl Observer<'_> {
         let mut patience = Patience::new();
         let mut refusal = None;
         if candidate.why == Why::New && self.policy.preflight {
-            match self.try_apply(target, candidate, None, &mut patience).await? {
+            match self.try_action(target, candidate, None, &mut patience).await? {
                 DryRun::Error(error) => refusal = Some(error),
                 dry_run => return Ok(Observation::Absent { dry_run }),
             }
@@ -131,7 +154,7 @@ impl Observer<'_> {
                 // Tried already: it is absent, and the refusal is about what
                 // would be created.
                 (None, Some(error)) if error.code != 409 => DryRun::Error(error),
-                _ => self.try_apply(target, candidate, live.as_ref(), &mut patience).await?,
+                _ => self.try_action(target, candidate, live.as_ref(), &mut patience).await?,
             };
             if let DryRun::Error(error) = &dry_run
                 && moved(error)
@@ -161,7 +184,7 @@ impl Observer<'_> {
         match resolution {
             Resolution::Served(served) => Ok(served),
             Resolution::Absent => Err(Ended::KindAbsent),
-            Resolution::Unknown(reason) => Err(Ended::Failed(RequestError::no_answer("Unreachable", reason))),
+            Resolution::Unknown(reason) => Err(Ended::KindUnknown(reason)),
         }
     }
 
@@ -175,31 +198,33 @@ impl Observer<'_> {
         }
     }
 
-    /// The dry-run of what would be written onto `live`.
-    async fn try_apply(
+    /// The dry-run of what would be done to `live`.
+    async fn try_action(
         &self,
         target: Target<'_>,
         candidate: &Candidate,
         live: Option<&Value>,
         patience: &mut Patience,
     ) -> Result<DryRun, Ended> {
-        let Some(desired) = candidate.desired.as_deref().filter(|_| self.policy.preflight) else {
-            return Ok(DryRun::NotTried);
-        };
-        if live.is_some_and(|live| being_deleted(live).is_some()) {
+        if !self.policy.preflight || live.is_some_and(|live| being_deleted(live).is_some()) {
             return Ok(DryRun::NotTried);
         }
-        let body = body(desired, live, self.policy);
-        let precondition = live.map(precondition_of).unwrap_or_default();
-        // A dry-run harms nobody: it is forced, and `conclude` refuses what
-        // others claim.
-        let call = target.apply(&self.policy.membership.manager, &body, &precondition, true, Mode::DryRun)?;
+        let (call, made) = match (candidate.desired.as_deref(), live) {
+            (Some(desired), live) => {
+                let body = body(desired, live, self.policy);
+                let precondition = live.map(precondition_of).unwrap_or_default();
+                let manager = &self.policy.membership.manager;
+                // A dry-run harms nobody: it is forced, and `conclude` refuses
+                // what others claim.
+                (target.apply(manager, &body, &precondition, true, Mode::DryRun)?, live.is_none())
+            }
+            (None, Some(live)) => (target.delete(&precondition_of(live), Mode::DryRun)?, false),
+            (None, None) => return Ok(DryRun::NotTried),
+        };
         match self.cluster.patiently(&call, patience).await {
             Ok(answer) => {
                 let mut would: Value = answer.json()?;
-                if live.is_none()
-                    && let Some(metadata) = would.get_mut("metadata").and_then(Value::as_object_mut)
-                {
+                if made && let Some(metadata) = would.get_mut("metadata").and_then(Value::as_object_mut) {
                     // Half of the answer's size, and all of it our own.
                     metadata.remove("managedFields");
                 }
@@ -207,8 +232,10 @@ impl Observer<'_> {
             }
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
             Err(error) if error.absent_namespace().is_some() => Err(error.into()),
+            // Gone since it was read.
+            Err(error) if error.is_not_found() && live.is_some() => Ok(DryRun::Error(conflict(error))),
             Err(error) if error.error.code == 0 => Err(error.into()),
-            Err(error) => Ok(DryRun::Error(self.identity.advise(error.into(), candidate.id.namespace.as_deref()))),
+            Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
         }
     }
 
@@ -240,6 +267,10 @@ impl Observer<'_> {
 fn moved(error: &ServerError) -> bool {
     let other_uid = error.code == 422 && error.fields.iter().any(|field| field == "metadata.uid");
     (error.code == 409 && !super::error::is_field_manager_conflict(error)) || other_uid
+}
+
+fn conflict(error: RequestError) -> ServerError {
+    ServerError { code: 409, reason: "Conflict".into(), ..error.error }
 }
 
 fn precondition_of(live: &Value) -> Precondition {

@@ -7,5 +7,6 @@
 mod discovering;
 mod evidence;
 mod observing;
+mod out_of_reach;
 mod world;
 mod writing;

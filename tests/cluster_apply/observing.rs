@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use bowline::{
-    cluster::observe::observe,
-    plan::{DryRun, Observation, Why},
+    cluster::{Cluster, ConnectOptions, observe::observe},
+    plan::{Candidate, DryRun, Observation, Why},
 };
 use serde_json::json;
 
@@ -49,11 +49,12 @@ async fn without_preflight_the_object_is_read_and_nothing_is_tried() {
 }
 
 #[tokio::test]
-async fn a_removed_object_is_read_and_nothing_is_tried() {
+async fn a_removed_object_is_read_and_its_deletion_is_tried() {
     let world = World::new().await;
     world.applied(&world.config_map("a", "1")).await;
     let live = world.observe_one(&world.config_map("a", "1"), Why::Removed).await;
-    assert!(matches!(live, Observation::Live { dry_run: DryRun::NotTried, .. }), "{live:?}");
+    assert!(matches!(live, Observation::Live { dry_run: DryRun::Would(_), .. }), "{live:?}");
+    assert!(world.live(&world.config_map("a", "1")).await.is_some(), "a dry-run deletes nothing");
     let gone = world.observe_one(&world.config_map("b", "1"), Why::Removed).await;
     assert_eq!(gone, Observation::Absent { dry_run: DryRun::NotTried });
 }
@@ -168,17 +169,37 @@ async fn an_immutable_secret_is_refused_without_its_value() {
 }
 
 #[tokio::test]
-async fn a_service_account_without_rights_is_refused_with_the_commands_that_help() {
+async fn a_service_account_without_rights_is_refused_by_name() {
     let world = World::without_rights().await;
-    for why in [Why::New, Why::Changed] {
+    for why in [Why::New, Why::Changed, Why::Removed] {
         let error = match world.observe_one(&world.config_map("a", "1"), why).await {
             Observation::Unreadable(error) => error,
             other => refusal(other),
         };
-        assert_eq!(error.code, 403);
-        let advice = format!("--serviceaccount={0}:bowline-deployer -n {0}", world.namespace);
-        assert!(error.message.contains("kubectl create rolebinding") && error.message.contains(&advice), "{error:?}");
+        assert_eq!((error.code, error.transient), (403, false));
+        let user = format!("system:serviceaccount:{}:bowline-deployer", world.namespace);
+        assert!(error.message.contains(&user), "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_may_not_impersonate_is_told_what_would_help() {
+    let world = World::without_rights().await;
+    let kubeconfig = world.access.kubeconfig_for("nobody", &["nobodies"]).unwrap();
+    let options = ConnectOptions { kubeconfig: Some(kubeconfig), context: None, user_agent: "bowline-test/0".into() };
+    let powerless = Cluster::connect(&options).await.unwrap();
+    let config_map = world.config_map("a", "1");
+    let candidate = Candidate {
+        id: config_map.id.clone(),
+        gvk: config_map.gvk.clone(),
+        desired: Some(config_map),
+        owned: None,
+        why: Why::Changed,
+    };
+    let proposal = proposal(vec![candidate]);
+    let mut observations = observe(&powerless, &world.identity, &proposal, &world.policy).await;
+    let Some((_, Observation::Unreadable(error))) = observations.pop_first() else { panic!("{observations:?}") };
+    assert!(error.message.contains("no right to act as ServiceAccount"), "{error:?}");
 }
 
 #[tokio::test]
@@ -209,12 +230,12 @@ async fn a_terminating_object_is_seen_and_nothing_is_tried_on_it() {
 async fn an_empty_proposal_sends_no_request() {
     let world = World::new().await;
     let agent = "bowline-test-silence/0";
-    let options = bowline::cluster::ConnectOptions {
+    let options = ConnectOptions {
         kubeconfig: Some(world.access.kubeconfig_path().to_owned()),
         context: None,
         user_agent: agent.into(),
     };
-    let silent = bowline::cluster::Cluster::connect(&options).await.unwrap();
+    let silent = Cluster::connect(&options).await.unwrap();
     let observations = observe(&silent, &world.identity, &proposal(Vec::new()), &world.policy).await;
     assert!(observations.is_empty());
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -184,6 +184,49 @@ async fn what_was_added_by_hand_is_dropped_in_one_write_and_its_owner_is_gone() 
 }
 
 #[tokio::test]
+async fn a_container_that_was_added_by_hand_in_front_is_the_one_that_goes() {
+    let world = World::new().await;
+    world.applied(&world.deployment("web", "nginx:1")).await;
+    let hand = r#"[{"op":"add","path":"/spec/template/spec/containers/0","value":{"name":"hand","image":"x"}}]"#;
+    world.kubectl(&[
+        "patch",
+        "deployment",
+        "web",
+        "-n",
+        &world.namespace,
+        "--type=json",
+        "-p",
+        hand,
+        "--field-manager=kubectl-edit",
+    ]);
+    let deployment = world.deployment("web", "nginx:2");
+    let planned_on = world.planned_on(&deployment).await;
+    let mut update = world.write(&deployment).await;
+    // The apply restores the order: place 0 is ours afterwards.
+    update.drops = vec!["/spec/template/spec/containers/0".into()];
+    let live = world.live(&deployment).await.unwrap();
+    assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["name"], "hand");
+    let outcome = only(world.apply_planned_on(&[update], &planned_on, &|| true).await);
+    let Outcome::Applied(applied) = outcome else { panic!("{outcome:?}") };
+    let containers = applied.object["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    assert_eq!(containers.len(), 1);
+    assert_eq!((&containers[0]["name"], &containers[0]["image"]), (&json!("main"), &json!("nginx:2")));
+}
+
+#[tokio::test]
+async fn nothing_is_dropped_without_the_observation_that_it_was_planned_on() {
+    let world = World::new().await;
+    let config_map = world.config_map("a", "1");
+    world.applied(&config_map).await;
+    world.kubectl(&["patch", "configmap", "a", "-n", &world.namespace, "-p", r#"{"data":{"hand":"1"}}"#]);
+    let mut update = world.write(&config_map).await;
+    update.drops = vec!["/data/hand".into()];
+    let outcome = only(world.apply(&[update]).await);
+    assert!(matches!(outcome, Outcome::Stale(_)), "{outcome:?}");
+    assert_eq!(world.live(&config_map).await.unwrap()["data"]["hand"], "1");
+}
+
+#[tokio::test]
 async fn an_apply_without_a_change_writes_nothing() {
     let world = World::new().await;
     let config_map = world.config_map("a", "1");

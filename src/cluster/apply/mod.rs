@@ -3,19 +3,24 @@
 //!
 //! Within a stage the writes go in the order of the plan: those of one kind at
 //! once, the next kind when they are done, deletes last. An action that fails
-//! does not stop the others of its kind, and nothing after them is begun: what
-//! comes later may need it. Its result says [`NotBegun`](Outcome::NotBegun).
+//! does not stop the others of its kind (unless the server cannot be reached),
+//! and nothing after them is begun: what comes later may need it. The results
+//! of those say [`NotBegun`](Outcome::NotBegun).
 //!
 //! Before each write the permit is asked: a controller whose lease ran out
 //! writes nothing more.
 
+mod locate;
 mod request;
 mod still;
 mod write;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 pub(in crate::cluster) use request::{Mode, Target};
 use serde_json::Value;
 pub(in crate::cluster) use write::being_deleted;
@@ -120,6 +125,7 @@ pub struct Stage<'a> {
     /// What the plan was made on. If an object changed since, and nothing that
     /// the plan relied on did (only its status, say), its action goes on with
     /// the new version; without the observation it is [`Stale`](Outcome::Stale).
+    /// Fields that were added by hand are found again by it, too.
     pub observations: &'a Observations,
     /// Whether writing is still allowed.
     pub permit: &'a dyn WritePermit,
@@ -144,11 +150,14 @@ pub async fn apply_stage(
             }));
             continue;
         }
-        let mut running = stream::iter(
-            group.iter().map(|action| async move { result(action, write::carry_out(stage, action).await) }),
-        )
-        .buffer_unordered(UNDER_WAY);
-        while let Some(result) = running.next().await {
+        // Without a server the others of the kind need not wait in vain.
+        let out_of_reach = AtomicBool::new(false);
+        let mut waiting = group.into_iter();
+        let mut running = FuturesUnordered::new();
+        loop {
+            let room = UNDER_WAY - running.len();
+            running.extend(waiting.by_ref().take(room).map(|action| begin(stage, action, &out_of_reach)));
+            let Some(result) = running.next().await else { break };
             failed |= !result.outcome.is_done();
             progress(&result);
             results.push(result);
@@ -165,14 +174,27 @@ pub async fn prove(
     manager: &str,
     actions: &[&Action],
 ) -> BTreeMap<ObjectId, DryRun> {
-    let writes = actions.iter().filter(|action| is_write(action));
-    stream::iter(
-        writes
-            .map(|action| async move { (action.id.clone(), write::dry_run(cluster, identity, manager, action).await) }),
-    )
-    .buffer_unordered(UNDER_WAY)
-    .collect()
-    .await
+    let mut waiting = actions.iter().copied().filter(|action: &&Action| is_write(action));
+    let mut running = FuturesUnordered::new();
+    let mut proofs = BTreeMap::new();
+    loop {
+        for action in waiting.by_ref().take(UNDER_WAY - running.len()) {
+            running.push(write::dry_run(cluster, identity, manager, action));
+        }
+        let Some((id, dry_run)) = running.next().await else { return proofs };
+        proofs.insert(id, dry_run);
+    }
+}
+
+async fn begin(stage: &Stage<'_>, action: &Action, out_of_reach: &AtomicBool) -> ActionResult {
+    if out_of_reach.load(Ordering::Relaxed) {
+        return result(action, Outcome::NotBegun(NotBegun::EarlierFailure));
+    }
+    let outcome = write::carry_out(stage, action).await;
+    if matches!(&outcome, Outcome::Failed(error) if error.code == 0 && error.transient) {
+        out_of_reach.store(true, Ordering::Relaxed);
+    }
+    result(action, outcome)
 }
 
 fn result(action: &Action, outcome: Outcome) -> ActionResult {

@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
-use super::{Applied, Mode, NotBegun, Outcome, Stage, Target, still};
+use super::{Applied, Mode, NotBegun, Outcome, Stage, Target, locate::locate, still};
 use crate::{
     cluster::{
         Cluster, Identity, RequestError,
         client::{Answer, Call, Patience},
         discovery::{Resolution, ServedKind},
     },
+    manifest::ObjectId,
     plan::{Action, DryRun, Observation, Precondition, ServerError, Verb},
 };
 
@@ -37,7 +38,12 @@ pub(super) async fn carry_out(stage: &Stage<'_>, action: &Action) -> Outcome {
 }
 
 /// The dry-run of one action.
-pub(super) async fn dry_run(cluster: &Cluster, identity: &Identity, manager: &str, action: &Action) -> DryRun {
+pub(super) async fn dry_run(
+    cluster: &Cluster,
+    identity: &Identity,
+    manager: &str,
+    action: &Action,
+) -> (ObjectId, DryRun) {
     let attempt = async {
         let served = served(cluster, action).await?;
         let target = Target { id: &action.id, served: &served, identity };
@@ -52,13 +58,14 @@ pub(super) async fn dry_run(cluster: &Cluster, identity: &Identity, manager: &st
         };
         Ok(DryRun::Would(Box::new(answer.json()?)))
     };
-    match attempt.await {
+    let dry_run = match attempt.await {
         Ok(dry_run) => dry_run,
         Err(error) => {
             let error: RequestError = error;
             DryRun::Error(identity.advise(error.into(), action.id.namespace.as_deref()))
         }
-    }
+    };
+    (action.id.clone(), dry_run)
 }
 
 /// Why an action stopped before its end.
@@ -203,9 +210,20 @@ async fn drop_fields(
     left: Value,
     patience: &mut Patience,
 ) -> Result<Result<Value, Outcome>, Stopped> {
+    let Some(Observation::Live { object: planned, .. }) = stage.observations.get(&action.id) else {
+        let message = format!("{} is not observed, so that what was added by hand cannot be found", action.id);
+        return Ok(Err(Outcome::Stale(stale(message))));
+    };
+    let pointers = match locate(&action.drops, planned, &left) {
+        Ok(pointers) => pointers,
+        Err(problem) => return Ok(Err(Outcome::Stale(stale(format!("{}: {problem}", action.id))))),
+    };
+    if pointers.is_empty() {
+        return Ok(Ok(left));
+    }
     let mut version = text(&left, "resourceVersion").unwrap_or_default().to_owned();
     for _ in 0..=RENEWALS {
-        let call = target.drop_fields(stage.manager, &action.drops, &version)?;
+        let call = target.drop_fields(stage.manager, &pointers, &version)?;
         let error = match send(stage, &call, patience).await {
             Ok(answer) => return Ok(Ok(answer.json()?)),
             Err(Stopped::Failed(error)) if is_unsettled(&error) => error,

@@ -70,6 +70,8 @@ pub struct Discovery {
     /// One question at a time: many objects miss the same kind at once.
     asking: tokio::sync::Mutex<()>,
     asked_directly: Mutex<HashMap<(String, String), Instant>>,
+    /// The last failure: who waited meanwhile need not ask in vain again.
+    failed: Mutex<Option<(Instant, RequestError)>>,
 }
 
 impl Discovery {
@@ -80,6 +82,7 @@ impl Discovery {
             snapshot: RwLock::new(None),
             asking: tokio::sync::Mutex::new(()),
             asked_directly: Mutex::new(HashMap::new()),
+            failed: Mutex::new(None),
         }
     }
 
@@ -180,10 +183,15 @@ impl Discovery {
         if let Some(snapshot) = self.known().filter(good) {
             return Ok(snapshot);
         }
+        let began = Instant::now();
         let _asking = self.asking.lock().await;
         // Somebody may have asked while we waited.
         if let Some(snapshot) = self.known().filter(good) {
             return Ok(snapshot);
+        }
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, error)) = failed.filter(|(at, _)| *at >= began) {
+            return Err(error);
         }
         let mut patience = Patience::new();
         loop {
@@ -194,7 +202,11 @@ impl Discovery {
                     return Ok(snapshot);
                 }
                 Err(error) if error.is_worth_a_retry() && patience.pause(&error).await => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let failure = Some((Instant::now(), error.clone()));
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+                    return Err(error);
+                }
             }
         }
     }

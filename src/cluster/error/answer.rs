@@ -67,11 +67,8 @@ pub fn from_answer(code: u16, headers: &HeaderMap, body: &[u8], secret: bool) ->
         .map(Duration::from_secs);
 
     let message = if secret { secrets::withhold(code, &reason, &message, &fields) } else { message };
-    let about = match (details.kind, details.name) {
-        (Some(kind), Some(name)) if is_status => Some(About { kind, name }),
-        (kind, name) if is_status => Some(About { kind: kind.unwrap_or_default(), name: name.unwrap_or_default() }),
-        _ => None,
-    };
+    let about = is_status
+        .then(|| Box::new(About { kind: details.kind.unwrap_or_default(), name: details.name.unwrap_or_default() }));
     RequestError {
         error: ServerError {
             code,

@@ -20,7 +20,7 @@ pub struct RequestError {
     pub retry_after: Option<Duration>,
     /// The kind that the error is about, plural and lower case, where the
     /// server named one: `namespaces` when an object's namespace is absent.
-    pub about: Option<About>,
+    pub about: Option<Box<About>>,
 }
 
 /// What an error of the server is about.
@@ -80,8 +80,11 @@ impl RequestError {
     }
 
     /// Whether the same request is worth sending again at once, after a pause.
+    /// A webhook that is out of reach is not: it comes back in its own time.
     pub fn is_worth_a_retry(&self) -> bool {
-        self.error.transient && matches!(self.error.code, 0 | 429 | 500 | 502 | 503 | 504)
+        self.error.transient
+            && matches!(self.error.code, 0 | 429 | 500 | 502 | 503 | 504)
+            && !self.error.message.contains("failed calling webhook")
     }
 }
 
