@@ -142,7 +142,7 @@ fn reference() -> String {
         write!(text, "\n## {}\n\n{}\n", word(&names["kind"]), word(&schema["description"])).unwrap();
         let short: Vec<&str> = names["shortNames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !short.is_empty() {
-            write!(text, "Short name: `{}`.\n", short.join("`, `")).unwrap();
+            writeln!(text, "Short name: `{}`.", short.join("`, `")).unwrap();
         }
         for rule in rules(schema) {
             write!(text, "\n- {rule}").unwrap();
@@ -178,7 +178,7 @@ fn fields(schema: &Value, path: &str, text: &mut String) {
         for rule in rules(field) {
             write!(described, " *{}.*", rule.replace('|', "\\|")).unwrap();
         }
-        write!(text, "| `{path}` | {kind} | {default} | {described} |\n").unwrap();
+        writeln!(text, "| `{path}` | {kind} | {default} | {described} |").unwrap();
         // The API server's own Condition is described where it belongs.
         if name != "conditions" {
             fields(inner, &format!("{path}{}", if field["items"].is_null() { "" } else { "[]" }), text);

@@ -13,7 +13,8 @@ use bowline::{
     cluster::{
         OwnerKey,
         client::{ConnectOptions, connect, install_crypto_provider},
-        index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, assess},
+        discovery::ServedKind,
+        index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, Wanted, assess},
         watch::Changes,
     },
     health::HealthStatus,
@@ -28,12 +29,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 static WORLDS: AtomicUsize = AtomicUsize::new(0);
 
-fn config_maps() -> ApiResource {
-    ApiResource::from_gvk(&KubeKind::gvk("", "v1", "ConfigMap"))
+fn kind(group: &str, version: &str, kind: &str, has_status: bool) -> ServedKind {
+    let resource = ApiResource::from_gvk(&KubeKind::gvk(group, version, kind));
+    let verbs = ["list", "watch"].map(str::to_owned).to_vec();
+    ServedKind { resource, namespaced: true, verbs, has_status }
 }
 
-fn secrets() -> ApiResource {
-    ApiResource::from_gvk(&KubeKind::gvk("", "v1", "Secret"))
+fn config_maps() -> ServedKind {
+    kind("", "v1", "ConfigMap", false)
+}
+
+fn secrets() -> ServedKind {
+    kind("", "v1", "Secret", false)
 }
 
 /// One application in a namespace of its own, watched there.
@@ -92,7 +99,7 @@ impl World {
         Scope::Namespace(self.namespace.clone())
     }
 
-    fn watch(&self, kinds: &[ApiResource]) {
+    fn watch(&self, kinds: &[ServedKind]) {
         self.index.set_policy(&self.owner, self.policy());
         self.index.ensure(&self.owner, kinds.iter().map(|kind| (kind.clone(), self.here())));
     }
@@ -190,7 +197,7 @@ async fn a_status_and_a_field_of_another_controller_are_no_drift() {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
     }));
-    world.watch(&[ApiResource::from_gvk(&KubeKind::gvk("", "v1", "Service"))]);
+    world.watch(&[kind("", "v1", "Service", true)]);
     world.in_sync().await;
     world.kubectl(&["annotate", "service", "web", "example.com/seen=yes", "--field-manager=another-controller"]);
     world.kubectl(&[
@@ -269,7 +276,7 @@ async fn a_deleted_crd_takes_its_objects_and_breaks_only_its_kind() {
     let config_map = world.config_map("a");
     let widget = json!({"apiVersion": format!("{group}/v1"), "kind": "Widget", "metadata": {"name": "w"}, "size": 3});
     let id = world.apply(widget.clone());
-    let widgets = ApiResource::from_gvk(&KubeKind::gvk(&group, "v1", "Widget"));
+    let widgets = kind(&group, "v1", "Widget", false);
     world.watch(&[config_maps(), widgets]);
     let summary = world.in_sync().await;
     assert!(summary.drifted.is_empty() && summary.gone.is_empty(), "{summary:#?}");
@@ -288,7 +295,7 @@ async fn a_deleted_crd_takes_its_objects_and_breaks_only_its_kind() {
     let summary = world.until("the kind is back", |summary| summary.in_sync && summary.broken.is_empty()).await;
     assert_eq!(summary.gone, only(&id));
     world.apply(widget);
-    world.until("its objects are seen", |summary| summary.gone.is_empty()).await;
+    world.until("its objects are seen", |summary| summary.gone.is_empty() && summary.unhealthy.is_empty()).await;
     world.access.kubectl(&["delete", &format!("crd/widgets.{group}"), "--wait=false"]).unwrap();
 }
 
@@ -365,6 +372,29 @@ async fn one_request_lists_and_watches_and_nothing_is_asked_while_nothing_change
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_not_served_holds_nobody_up_and_is_watched_once_it_is() {
+    let mut world = World::new().await;
+    world.config_map("a");
+    world.index.set_policy(&world.owner, world.policy());
+    let not_served = Wanted::Unserved {
+        gvk: config_maps().gvk(),
+        scope: world.here(),
+        reason: BrokenReason::NotServed,
+        message: "no such kind".into(),
+    };
+    world.index.ensure_all(&world.owner, [not_served.clone(), Wanted::Served(secrets(), world.here())]);
+    let summary = world.in_sync().await;
+    assert_eq!(&*summary.broken[0].message, "no such kind");
+    assert_eq!(summary.counts[&HealthStatus::Unknown], 1);
+    world.watch(&[config_maps(), secrets()]);
+    world.until("it is watched", |summary| summary.in_sync && summary.broken.is_empty()).await;
+    assert_eq!(world.summary().counts[&HealthStatus::Healthy], 1);
+    world.index.ensure_all(&world.owner, [not_served]);
+    let summary = world.summary();
+    assert!(summary.broken.is_empty(), "a watch that runs knows better");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_release_of_the_last_user_ends_the_watch() {
     let mut world = World::new().await;
     world.config_map("a");
@@ -372,7 +402,7 @@ async fn a_release_of_the_last_user_ends_the_watch() {
     world.in_sync().await;
     assert_eq!(world.index.watches().len(), 1);
     assert_eq!(world.index.watches()[0].status, KindStatus::InSync);
-    assert!(world.index.watches()[0].age < Duration::from_secs(10));
+    assert!(world.index.watches()[0].age.unwrap() < Duration::from_secs(10));
     world.index.release(&world.owner);
     assert!(world.index.watches().is_empty() && world.index.is_empty());
 }

@@ -5,6 +5,8 @@
 //! CustomResourceDefinitions in `charts/` and `manifests/` are generated from
 //! these types.
 
+#![expect(clippy::duplicated_attributes, reason = "two printer columns may have the same type")]
+
 mod admission;
 mod application;
 mod bundle;

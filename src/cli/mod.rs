@@ -14,12 +14,17 @@
 //!                                        └─ request ──follow──> Output
 //! ```
 
+<<<<<<< HEAD
 mod completion;
 mod error;
 mod get;
+pub mod health;
 mod history;
 mod output;
 mod plan_text;
+=======
+pub mod health;
+>>>>>>> main
 pub mod render;
 mod revision;
 mod session;
@@ -56,6 +61,7 @@ enum Command {
     Get(get::Args),
     History(history::Args),
     Render(render::Args),
+    Health(health::Args),
     Validate(validate::Args),
     Completion(completion::Args),
 }
@@ -103,6 +109,10 @@ fn run(cli: Cli, program: &'static str, output: &mut Output) -> Result<u8, Comma
         Command::Render(args) => {
             let (out, err) = output.writers();
             Ok(render::run(&args, &revision::open, out, err)?)
+        }
+        Command::Health(args) => {
+            let (out, err) = output.writers();
+            Ok(health::run(&args, out, err)?)
         }
         Command::Validate(args) => {
             let (out, err) = output.writers();

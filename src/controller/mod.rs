@@ -11,11 +11,19 @@
 //! index ──events──┘                                          └──> status, events
 //! ```
 
+mod actor;
 mod brake;
 pub mod decide;
 mod options;
+mod outbox;
+pub mod plan_view;
+mod poller;
+mod run;
+mod scopes;
 mod settings;
+mod shared;
 mod status;
 pub mod words;
 
 pub use options::Options;
+pub use run::{ControllerError, run};

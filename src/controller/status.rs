@@ -11,7 +11,7 @@ use crate::{
         ObjectCounts, ObjectProblem, Phase, Pin, Release, RollbackVerdict, SyncMode, SyncStatus,
     },
     health::HealthStatus,
-    history::{History, release_digest},
+    history::release_digest,
 };
 
 /// How many problems a status names.
@@ -154,7 +154,7 @@ fn current_release(facts: &Facts<'_>, release: &Release) -> CurrentRelease {
 
 fn hold(view: &View<'_>) -> Option<HoldStatus> {
     let content = view.head.content()?;
-    if is_live(view) {
+    if is_live(view) || view.history.running().is_some() {
         return None;
     }
     let rejected = view.history.rejection_of(&content.bundle, &content.inputs)?;

@@ -24,9 +24,39 @@ pub(super) fn assess(object: &Value, has_status: Option<bool>) -> Health {
 
 /// Paused by a field of its spec.
 pub(super) fn suspended(object: &Value) -> Option<Health> {
-    let spec = object.get("spec")?;
-    let field = ["suspend", "suspended", "paused", "pause"].into_iter().find(|field| fields::flag(spec, field))?;
-    Some(Health::suspended(format!("spec.{field} is true")))
+    let by_field =
+        |spec| ["suspend", "suspended", "paused", "pause"].into_iter().find(|field| fields::flag(spec, field));
+    if let Some(field) = object.get("spec").and_then(by_field) {
+        return Some(Health::suspended(format!("spec.{field} is true")));
+    }
+    let annotation = pausing_annotation(object)?;
+    Some(Health::suspended(format!("is paused by its annotation {annotation}")))
+}
+
+/// An annotation by which its own project pauses an object. One of another
+/// project (a GitOps tool that is told to leave the object alone) says nothing
+/// of its health.
+fn pausing_annotation(object: &Value) -> Option<&str> {
+    let annotations = fields::at(object, "metadata.annotations")?.as_object()?;
+    let group = fields::text(object, "apiVersion")?.split_once('/')?.0;
+    let domain = |name: &str| name.rmatch_indices('.').nth(1).map_or(0, |(dot, _)| dot + 1);
+    let (name, _) = annotations.iter().find(|(name, value)| {
+        let Some((project, name)) = name.split_once('/') else { return false };
+        matches!(
+            name,
+            "pause"
+                | "paused"
+                | "suspend"
+                | "suspended"
+                | "pause-reconciliation"
+                | "pause-reconcile"
+                | "reconciliation-paused"
+                | "reconcile-paused"
+                | "paused-reconciliation"
+        ) && value.as_str().is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            && project[domain(project)..] == group[domain(group)..]
+    })?;
+    Some(name)
 }
 
 /// The verdict on an object whose controller has written nothing.
@@ -92,6 +122,7 @@ fn by_ready(object: &Value, found: &Found<'_>, ready: Condition<'_>, word: Optio
         }
         Truth::Unknown => match word.filter(|word| matches!(word.tone, Tone::Asleep | Tone::Bad)) {
             Some(word) => word.health(object),
+            None if words::reason(ready.reason) == Some(Tone::Asleep) => Health::suspended(ready.describe()),
             None => Health::progressing(ready.describe()),
         },
         Truth::False => {
@@ -373,6 +404,12 @@ fn word(object: &Value) -> Option<Word<'_>> {
         "deploymentStatus",
         "deploymentState",
         "currentStatus",
+        "updateStatus",
+        "syncStatus",
+        "serviceStatus",
+        "instanceStatus",
+        "resourceStatus",
+        "provisioningState",
     ];
     let mut worst: Option<Word<'_>> = None;
     for field in places {
@@ -439,29 +476,57 @@ pub(super) fn told(object: &Value) -> Option<&str> {
 /// The last signs: an error that is told, a flag, a count.
 fn fallback(object: &Value) -> Health {
     let Some(status) = object.get("status") else { return Health::healthy() };
-    for field in ["error", "errorMessage", "failureMessage", "lastError", "failureReason"] {
-        if let Some(text) = fields::text(status, field) {
+    for field in ["error", "errorMessage", "failureMessage", "lastError", "failureReason", "errors"] {
+        let told = status.get(field).and_then(|value| match value {
+            Value::Array(items) => items.first()?.as_str(),
+            value => value.as_str(),
+        });
+        if let Some(text) = told.filter(|text| !text.is_empty()) {
             return Health::degraded(text);
         }
     }
     for field in ["ready", "isReady", "available", "healthy", "readyToUse", "synced", "initialized", "provisioned"] {
-        match status.get(field) {
-            Some(Value::Bool(true)) => return Health::healthy(),
-            Some(Value::Bool(false)) => {
+        match status.get(field).and_then(yes_or_no) {
+            Some(true) => return Health::healthy(),
+            Some(false) => {
+                let said = status.get(field).map(Value::to_string).unwrap_or_default();
                 let told = told(object).map(|told| format!(": {told}")).unwrap_or_default();
-                return Health::progressing(format!("status.{field} is false{told}"));
+                return Health::progressing(format!("status.{field} is {}{told}", said.trim_matches('"')));
             }
-            _ => {}
+            None => {}
         }
     }
-    let wanted = fields::number(object, "spec.replicas");
-    let ready = ["readyReplicas", "availableReplicas"].iter().find_map(|field| fields::number(status, field));
-    if let (Some(wanted), Some(ready)) = (wanted, ready)
-        && ready < wanted
-    {
-        return Health::progressing(format!("{ready} of {wanted} replicas ready"));
+    let Some(wanted) = fields::number(object, "spec.replicas") else { return Health::healthy() };
+    let counted = [
+        ("readyReplicas", "ready"),
+        ("availableReplicas", "available"),
+        ("updatedReplicas", "updated"),
+        ("replicas", "there"),
+    ];
+    for (field, word) in counted {
+        if let Some(count) = fields::number(status, field).filter(|&count| count < wanted) {
+            return Health::progressing(format!("{count} of {wanted} replicas {word}"));
+        }
     }
     Health::healthy()
+}
+
+/// What a flag says: a truth value, its name, or `2/3`.
+fn yes_or_no(value: &Value) -> Option<bool> {
+    let text = match value {
+        Value::Bool(flag) => return Some(*flag),
+        Value::String(text) => text,
+        _ => return None,
+    };
+    if text.eq_ignore_ascii_case("true") {
+        return Some(true);
+    }
+    if text.eq_ignore_ascii_case("false") {
+        return Some(false);
+    }
+    let (have, want) = text.split_once('/')?;
+    let (have, want): (u32, u32) = (have.trim().parse().ok()?, want.trim().parse().ok()?);
+    Some(have >= want)
 }
 
 #[cfg(test)]
@@ -491,6 +556,12 @@ mod tests {
         "spec.suspend is true"
     )]
     #[case::paused("spec: {paused: true}", Suspended, "spec.paused is true")]
+    #[case::paused_by_annotation(
+        "metadata: {annotations: {widgets.example.com/paused: 'true'}}",
+        Suspended,
+        "is paused by its annotation widgets.example.com/paused"
+    )]
+    #[case::paused_for_another_project("metadata: {annotations: {gitops.example.org/paused: 'true'}}", Healthy, "")]
     fn what_stands_beside_the_status_comes_first(
         #[case] rest: &str,
         #[case] status: HealthStatus,
@@ -659,6 +730,15 @@ mod tests {
         "phase is Error"
     )]
     #[case("{ready: true}", Healthy, "")]
+    #[case("{ready: 'False'}", Progressing, "status.ready is False")]
+    #[case("{ready: 1/3}", Progressing, "status.ready is 1/3")]
+    #[case("{ready: 3/3}", Healthy, "")]
+    #[case("{errors: [no such zone]}", Degraded, "no such zone")]
+    #[case("{replicas: 1}", Progressing, "1 of 2 replicas there")]
+    #[case("{phase: ImagePullBackOff}", Degraded, "phase is ImagePullBackOff")]
+    #[case("{phase: ScaledToZero}", Suspended, "phase is ScaledToZero")]
+    #[case("{phase: Bootstrap}", Progressing, "phase is Bootstrap")]
+    #[case("{state: ROLLBACK_COMPLETE}", Degraded, "state is ROLLBACK_COMPLETE")]
     #[case("{ready: false}", Progressing, "status.ready is false")]
     #[case("{error: no such zone}", Degraded, "no such zone")]
     #[case("{readyReplicas: 1}", Progressing, "1 of 2 replicas ready")]

@@ -41,7 +41,7 @@ pub(super) fn message(text: &str) -> Option<Tone> {
     let seen = read(text);
     if seen.bad || seen.not_found {
         Some(Tone::Bad)
-    } else if seen.waiting || seen.not_ready {
+    } else if seen.under_way || seen.not_ready {
         Some(Tone::Waiting)
     } else {
         None
@@ -72,6 +72,8 @@ struct Seen {
     tokens: usize,
     bad: bool,
     waiting: bool,
+    /// By a word that says so in a sentence too.
+    under_way: bool,
     asleep: bool,
     good: bool,
     not_ready: bool,
@@ -100,6 +102,8 @@ impl Seen {
 fn read(text: &str) -> Seen {
     let mut seen = Seen::default();
     let mut not = false;
+    // Of the token before, where it makes a pair with the next.
+    let mut before = "";
     for token in Tokens::of(text) {
         seen.tokens += 1;
         let lower = Lower::of(token);
@@ -108,7 +112,19 @@ fn read(text: &str) -> Seen {
             not = true;
             continue;
         }
-        match (of_token(word), not) {
+        let pair = match (before, word) {
+            ("back", "off") | ("rolled", "back") => Some(Tone::Bad),
+            ("to", "zero") | ("on", "hold") => Some(Tone::Asleep),
+            _ => None,
+        };
+        before = match word {
+            "back" => "back",
+            "rolled" => "rolled",
+            "to" => "to",
+            "on" => "on",
+            _ => "",
+        };
+        match (pair.or_else(|| of_token(word)), not) {
             (Some(Tone::Bad), false) => seen.bad = true,
             (Some(Tone::Bad), true) => seen.good = true,
             (Some(Tone::Good), false) => seen.good = true,
@@ -116,18 +132,22 @@ fn read(text: &str) -> Seen {
                 seen.bad = true;
             }
             (Some(Tone::Good), true) => seen.not_ready = true,
-            (Some(Tone::Waiting), _) => seen.waiting = true,
+            (Some(Tone::Waiting), _) => {
+                seen.waiting = true;
+                seen.under_way |=
+                    matches!(word, "pending" | "wait" | "waits" | "progress" | "queued") || is_gerund(word);
+            }
             (Some(Tone::Asleep), false) => seen.asleep = true,
             (Some(Tone::Asleep), true) => {}
             (None, true) if matches!(word, "found" | "exist" | "exists" | "supported" | "allowed" | "permitted") => {
                 seen.not_found = true;
             }
-            (None, true) if word == "yet" => seen.waiting = true,
+            (None, _) if word == "yet" => (seen.waiting, seen.under_way) = (true, true),
             (None, _) if matches!(word, "unavailable" | "offline" | "down") => seen.unavailable = true,
             (None, _) if matches!(word, "unready" | "notready" | "unknown") => seen.not_ready = true,
             (None, _) => {
                 if is_gerund(word) && !(seen.tokens > 1 && is_noun(word)) {
-                    seen.waiting = true;
+                    (seen.waiting, seen.under_way) = (true, true);
                 }
             }
         }
@@ -186,17 +206,21 @@ fn of_token(word: &str) -> Option<Tone> {
         | "cannot" | "couldn" | "unable" | "impossible" | "insufficient" | "disconnected" | "fault" | "faulted"
         | "faulty" | "inconsistent" | "mismatch" | "mismatched" | "evicted" | "unsuccessful" | "notfound"
         | "undefined" | "unrecognized" | "malformed" | "blocked" | "red" | "critical" | "revoked" | "violated"
-        | "violation" | "violations" | "backoff" | "exhausted" | "unexpected" | "unprocessable" | "unstable" => {
-            Some(Tone::Bad)
-        }
+        | "violation" | "violations" | "backoff" | "irreconcilable" | "rollback" | "rolledback" | "exhausted"
+        | "unexpected" | "unprocessable" | "unstable" => Some(Tone::Bad),
         "suspended" | "suspend" | "paused" | "stopped" | "hibernated" | "hibernating" | "hibernation" | "halted"
-        | "disabled" | "shutdown" | "onhold" | "dormant" | "poweredoff" | "hibernate" => Some(Tone::Asleep),
+        | "disabled" | "shutdown" | "onhold" | "dormant" | "poweredoff" | "hibernate" | "sleeping" | "asleep"
+        | "cordoned" | "inactive" | "deactivated" | "parked" | "frozen" => Some(Tone::Asleep),
         "pending" | "creating" | "provisioning" | "initializing" | "initialising" | "updating" | "upgrading"
         | "deploying" | "deleting" | "terminating" | "scaling" | "reconciling" | "progressing" | "inprogress"
         | "progress" | "queued" | "starting" | "waiting" | "wait" | "waits" | "new" | "init" | "requested"
         | "scheduled" | "submitted" | "unbound" | "outofsync" | "partial" | "partially" | "yellow" | "rollingout"
         | "retry" | "requeue" | "requeued" | "uninitialized" | "await" | "awaits" | "unscheduled" | "rollout"
-        | "outdated" | "stale" => Some(Tone::Waiting),
+        | "outdated" | "stale" | "reconcile" | "bootstrap" | "install" | "installation" | "initialization"
+        | "initialisation" | "initialize" | "provision" | "deploy" | "deployment" | "upgrade" | "creation"
+        | "deletion" | "migration" | "recovery" | "failover" | "switchover" | "restart" | "reboot" | "rebalance" => {
+            Some(Tone::Waiting)
+        }
         "running" | "ready" | "active" | "bound" | "available" | "succeeded" | "success" | "successful"
         | "successfully" | "complete" | "completed" | "online" | "healthy" | "deployed" | "installed" | "synced"
         | "sync" | "insync" | "synchronized" | "established" | "ok" | "up" | "valid" | "provisioned" | "reconciled"

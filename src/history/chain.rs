@@ -7,12 +7,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde_json::Value;
-
 use super::{ReleaseNumber, WHOLE_WINDOW, releases::outcome};
 use crate::{
     api::Release,
-    manifest::{Digest, ReleaseDigest},
+    manifest::{Digest, ReleaseDigest, canonical_json},
 };
 
 /// What the chain of an application's releases says.
@@ -91,13 +89,7 @@ pub fn release_digest(release: &Release) -> Option<ReleaseDigest> {
     let outcome = outcome(release)?;
     let spec = serde_json::to_value(&release.spec).ok()?;
     let outcome = serde_json::to_value(outcome).ok()?;
-    Some(ReleaseDigest(Digest::of_parts(["release".to_owned(), canonical(&spec), canonical(&outcome)])))
-}
-
-/// JSON with sorted keys and without white space.
-fn canonical(value: &Value) -> String {
-    // serde_json keeps the keys of its maps sorted.
-    value.to_string()
+    Some(ReleaseDigest(Digest::of_parts([b"release".to_vec(), canonical_json(&spec), canonical_json(&outcome)])))
 }
 
 /// Checks the chain of an application's releases, given in any order, against

@@ -324,10 +324,10 @@ mod tests {
         let digest = Digest::of(&number.to_be_bytes());
         Owned {
             gvk: GroupVersionKind::new("", "v1", "ConfigMap"),
-            uid: (number % 5 != 0).then(|| format!("uid-{number}")),
-            manifest: (number % 3 != 0).then(|| ManifestDigest(digest.clone())),
-            fingerprint: (number % 4 != 0).then_some(Fingerprint(digest)),
-            done: number % 7 == 0,
+            uid: (!number.is_multiple_of(5)).then(|| format!("uid-{number}")),
+            manifest: (!number.is_multiple_of(3)).then(|| ManifestDigest(digest.clone())),
+            fingerprint: (!number.is_multiple_of(4)).then_some(Fingerprint(digest)),
+            done: number.is_multiple_of(7),
         }
     }
 }

@@ -40,6 +40,9 @@ pub struct Precondition {
 pub struct FieldChange {
     /// Where, for people: `spec.template.spec.containers[web].image`.
     pub path: String,
+    /// Where, as a JSON pointer into the state after, or before where the field
+    /// is gone after.
+    pub pointer: String,
     /// The value before.
     pub before: Option<Value>,
     /// The value after.
@@ -74,8 +77,9 @@ pub struct Action {
     pub manifest: Option<ManifestDigest>,
     /// What changes, field by field; masked only when it is shown.
     pub changes: Vec<FieldChange>,
-    /// JSON pointers of fields that were added by hand, in an order in which
-    /// one JSON patch can remove them one after the other, after the apply.
+    /// JSON pointers of fields that were added by hand and stay after the
+    /// apply, into the live object that the plan was made on: removed by one
+    /// JSON patch after it.
     pub drops: Vec<String>,
     /// Whether the object still needs a dry-run when its stage opens, because
     /// its namespace or kind did not exist when the plan was made.

@@ -24,6 +24,7 @@ mod proposal;
 mod propose;
 mod prune;
 mod refusal;
+mod safety;
 mod settle;
 #[cfg(test)]
 mod testing;
@@ -35,3 +36,4 @@ pub use observation::{DryRun, Observation, Observations, ServerError};
 pub use policy::{APPLICATION_ANNOTATION, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
 pub use proposal::{Candidate, Owned, OwnedObjects, Proposal, Why};
 pub use propose::propose;
+pub use safety::irreversible;

@@ -9,12 +9,13 @@ use super::{
     ServerError, Verb, Why, body,
     claim::{TAKE_OVER, carries_our_marks, claimant, taken_over_by, uid},
     diff::{Difference, asked, diff},
-    ownership::{self, FieldSet, entry_api_version, entry_of, lost_fields},
+    ownership::{self, ByHand, FieldSet, entry_api_version, entry_of, lost_fields},
     refusal::{self, Tried},
 };
 use crate::manifest::{GroupKind, Manifest, ObjectId};
 
 /// What is decided on one object.
+#[expect(clippy::large_enum_variant, reason = "a verdict lives for one step and is never kept in a list")]
 pub(super) enum Verdict {
     /// Something is done to it.
     Act(Action),
@@ -175,7 +176,8 @@ fn fingerprint(candidate: &Candidate, live: &Value, policy: &Policy) -> Option<c
 }
 
 fn field_change(change: Difference, owned: bool) -> FieldChange {
-    FieldChange { path: change.path, before: change.before, after: change.after, owned }
+    let pointer = change.after_at.or(change.before_at).map(|at| ownership::pointer_of(&at)).unwrap_or_default();
+    FieldChange { path: change.path, pointer, before: change.before, after: change.after, owned }
 }
 
 /// An object that the bundle has and the cluster too.
@@ -203,8 +205,7 @@ impl Meeting<'_> {
         // What the last apply left, though it could not say so any more.
         let ours = ours || (claimed.is_none() && carries_our_marks(self.live, membership));
         let body = body(self.manifest, Some(self.live), self.policy);
-        let ignore = self.policy.ignore_for(&self.candidate.id);
-        let by_hand = ownership::by_hand_counting(self.live, &membership.manager, &ignore, &self.policy.hand_managers);
+        let (state, by_hand) = self.by_hand(dry_run, &body);
 
         let changes = match dry_run {
             DryRun::Would(result) => {
@@ -252,14 +253,33 @@ impl Meeting<'_> {
             if action.changes.iter().any(|change| change.path == field.path_for_people) {
                 continue;
             }
-            let before = self.live.pointer(&field.pointer).cloned();
-            action.changes.push(FieldChange { path: field.path_for_people.clone(), before, after: None, owned: true });
+            let before = state.pointer(&field.pointer).cloned();
+            let (path, pointer) = (field.path_for_people.clone(), field.pointer.clone());
+            action.changes.push(FieldChange { path, pointer, before, after: None, owned: true });
         }
-        action.drops = by_hand.into_iter().map(|field| field.pointer).collect();
+        action.drops = by_hand.iter().filter_map(|field| field.pointer_in(self.live)).collect();
         action.body = Some(Box::new(body));
         action.manifest = Some(self.manifest.digest.clone());
         action.unproven = self.later;
         Verdict::Act(action)
+    }
+
+    /// What was added by hand and stays after the apply, with the state that
+    /// its pointers lead into. An apply takes back what hand managers took of
+    /// ours, so that the result of the dry-run is looked at.
+    fn by_hand<'r>(&'r self, dry_run: &'r DryRun, body: &Value) -> (&'r Value, Vec<ByHand>) {
+        let ignore = self.policy.ignore_for(&self.candidate.id);
+        let of = |state: &Value| {
+            let manager = &self.policy.membership.manager;
+            ownership::by_hand_counting(state, manager, &ignore, &self.policy.hand_managers)
+        };
+        if let DryRun::Would(result) = dry_run {
+            return (result, of(result));
+        }
+        // Without one, what is sent is known at least.
+        let mut found = of(self.live);
+        found.retain(|field| field.pointer_in(body).is_none());
+        (self.live, found)
     }
 
     fn changes(&self, result: &Value) -> Vec<FieldChange> {

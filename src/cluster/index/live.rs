@@ -8,18 +8,19 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{Client, api::ApiResource};
+use kube::Client;
 use serde_json::Value;
 use tokio::{sync::Notify, task::JoinHandle};
 
 use super::{
     Assess, Assessed, BrokenReason, Changed, FingerprintPolicy, KindKey, KindStatus, LiveObject, LiveSummary, Outdated,
-    Reading, Scope, Sighting, State, Unread, sighting::type_of,
+    Reading, Scope, Sighting, State, Subject, Unread, sighting::type_of,
 };
 use crate::{
     api::SET_LABEL,
     cluster::{
         OwnerKey,
+        discovery::ServedKind,
         watch::{Announcer, Changes, Failure, FailureClass, Feed, FeedEvent, Pulse, Target, list_pages},
     },
     health::{Health, HealthStatus},
@@ -52,11 +53,25 @@ struct Shared {
 struct Held {
     state: State,
     watches: HashMap<KindKey, Watch>,
+    /// How many watches were begun: the number of the newest.
+    watches_begun: u64,
+}
+
+impl Held {
+    fn has_status(&self, gvk: &GroupVersionKind, namespace: &str) -> Option<bool> {
+        [Scope::Namespace(namespace.to_owned()), Scope::Cluster]
+            .into_iter()
+            .find_map(|scope| self.watches.get(&KindKey::new(gvk.clone(), scope)))
+            .map(|watch| watch.has_status)
+    }
 }
 
 /// The tasks of one kind; they end when this is dropped.
 struct Watch {
     tasks: [JoinHandle<()>; 2],
+    number: u64,
+    /// Whether the kind has a status.
+    has_status: bool,
     reread: Arc<Notify>,
     retry: Arc<Notify>,
     pulse: Pulse,
@@ -70,6 +85,33 @@ impl Drop for Watch {
     }
 }
 
+/// A kind that an application uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is served, and watched there.
+    Served(ServedKind, Scope),
+    /// It cannot be watched now.
+    Unserved {
+        /// Its type.
+        gvk: GroupVersionKind,
+        /// Where its objects would be.
+        scope: Scope,
+        /// Why: `NotServed`, or `ServerError` where it could not be found out.
+        reason: BrokenReason,
+        /// What was said.
+        message: String,
+    },
+}
+
+impl Wanted {
+    fn key(&self) -> KindKey {
+        match self {
+            Self::Served(served, scope) => KindKey::new(served.gvk(), scope.clone()),
+            Self::Unserved { gvk, scope, .. } => KindKey::new(gvk.clone(), scope.clone()),
+        }
+    }
+}
+
 /// How a kind's watch is doing.
 #[derive(Debug, Clone)]
 pub struct WatchReport {
@@ -77,17 +119,14 @@ pub struct WatchReport {
     pub kind: KindKey,
     /// What it can be relied on for.
     pub status: KindStatus,
-    /// How long ago it was last heard of.
-    pub age: Duration,
+    /// How long ago it was last heard of; none where it was never asked.
+    pub age: Option<Duration>,
 }
 
 impl LiveIndex {
     /// An index that watches nothing yet. `assess` reads one object and must
     /// not block.
-    pub fn new(
-        client: Client,
-        assess: impl Fn(&Value, &OwnerKey, &FingerprintPolicy) -> Assessed + Send + Sync + 'static,
-    ) -> Self {
+    pub fn new(client: Client, assess: impl Fn(&Subject<'_>) -> Assessed + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared {
             client,
             assess: Box::new(assess),
@@ -111,30 +150,46 @@ impl LiveIndex {
         }
     }
 
+    /// Sets which kinds an application uses, all of them served: see
+    /// [`LiveIndex::ensure_all`].
+    pub fn ensure(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = (ServedKind, Scope)>) {
+        self.ensure_all(owner, kinds.into_iter().map(|(kind, scope)| Wanted::Served(kind, scope)));
+    }
+
     /// Sets which kinds an application uses: watches that are missing start,
-    /// those that nobody uses any more end.
-    pub fn ensure(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = (ApiResource, Scope)>) {
-        let resources: HashMap<KindKey, ApiResource> = kinds
-            .into_iter()
-            .map(|(resource, scope)| {
-                let gvk = GroupVersionKind::new(&*resource.group, &*resource.version, &*resource.kind);
-                (KindKey::new(gvk, scope), resource)
-            })
-            .collect();
+    /// those that nobody uses any more end. A kind that is not served is broken
+    /// until it is handed over as served: without a word of it the objects of
+    /// that kind would be awaited for ever.
+    pub fn ensure_all(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = Wanted>) {
+        let kinds: HashMap<KindKey, Wanted> = kinds.into_iter().map(|wanted| (wanted.key(), wanted)).collect();
         let held = &mut *self.0.held();
-        for unused in held.state.want(owner, &resources.keys().cloned().collect()) {
+        for unused in held.state.want(owner, &kinds.keys().cloned().collect()) {
             held.watches.remove(&unused);
         }
-        for (key, resource) in resources {
-            match held.watches.get(&key) {
-                Some(watch) if !held.state.unread(&key).is_empty() => watch.reread.notify_one(),
-                Some(_) => {}
-                None => {
-                    let watch = Shared::watch(&self.0, key.clone(), resource);
-                    held.watches.insert(key, watch);
+        let mut changed = Changed::new();
+        for (key, wanted) in kinds {
+            if let Some(watch) = held.watches.get(&key) {
+                // A watch that runs knows better than discovery whether it does.
+                if !held.state.unread(&key).is_empty() {
+                    watch.reread.notify_one();
                 }
+                continue;
             }
+            let (reason, message) = match wanted {
+                Wanted::Served(served, _) if !served.verbs.is_empty() && !served.supports("watch") => {
+                    (BrokenReason::NotWatchable, "the API that serves it has no watch".to_owned())
+                }
+                Wanted::Served(served, _) => {
+                    held.watches_begun += 1;
+                    let watch = Shared::watch(&self.0, key.clone(), served, held.watches_begun);
+                    held.watches.insert(key, watch);
+                    continue;
+                }
+                Wanted::Unserved { reason, message, .. } => (reason, message),
+            };
+            changed.extend(held.state.broken(&key, reason, &message, Timestamp::now()));
         }
+        self.0.announcer.announce(changed);
     }
 
     /// Forgets an application; watches that nobody uses any more end.
@@ -178,9 +233,9 @@ impl LiveIndex {
         let mut reports: Vec<_> = held
             .state
             .kinds()
-            .filter_map(|(kind, status)| {
-                let age = held.watches.get(kind)?.pulse.age();
-                Some(WatchReport { kind: kind.clone(), status: status.clone(), age })
+            .map(|(kind, status)| {
+                let age = held.watches.get(kind).map(|watch| watch.pulse.age());
+                WatchReport { kind: kind.clone(), status: status.clone(), age }
             })
             .collect();
         reports.sort_by(|left, right| left.kind.cmp(&right.kind));
@@ -210,7 +265,8 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(shared: &Arc<Self>, key: KindKey, resource: ApiResource) -> Watch {
+    fn watch(shared: &Arc<Self>, key: KindKey, served: ServedKind, number: u64) -> Watch {
+        let ServedKind { resource, has_status, .. } = served;
         let namespace = match &key.scope {
             Scope::Cluster => None,
             Scope::Namespace(namespace) => Some(namespace.clone()),
@@ -224,7 +280,10 @@ impl Shared {
         let told = {
             let (weak, key, reread) = (weak.clone(), key.clone(), reread.clone());
             move |event| {
-                if let Some(shared) = weak.upgrade() {
+                // What a watch says that was replaced meanwhile is not heard.
+                if let Some(shared) = weak.upgrade()
+                    && shared.held().watches.get(&key).is_some_and(|watch| watch.number == number)
+                {
                     shared.handle(&key, event, &reread);
                 }
             }
@@ -246,7 +305,7 @@ impl Shared {
                 }
             }
         });
-        Watch { tasks: [following, rereading], reread, retry, pulse }
+        Watch { tasks: [following, rereading], number, has_status, reread, retry, pulse }
     }
 
     fn unread(&self, key: &KindKey) -> Option<Vec<Unread>> {
@@ -304,11 +363,16 @@ impl Shared {
             tracing::warn!("the server sent an object without a name");
             return;
         };
+        let gvk = type_of(object);
         loop {
-            let policy = self.held().state.policy_for(&sighting);
-            let assessed = policy
-                .zip(sighting.owner.as_ref())
-                .map(|((policy, generation), owner)| (self.assess(object, owner, &policy), generation));
+            let (policy, has_status) = {
+                let held = self.held();
+                let has_status = gvk.as_ref().and_then(|gvk| held.has_status(gvk, &sighting.namespace));
+                (held.state.policy_for(&sighting), has_status)
+            };
+            let assessed = policy.zip(sighting.owner.as_ref()).map(|((policy, generation), owner)| {
+                (self.assess(&Subject { object, owner, policy: &policy, has_status }), generation)
+            });
             let told = tell(&mut self.held().state, Reading { sighting: sighting.clone(), assessed });
             if let Ok(changed) = told {
                 self.announcer.announce(changed);
@@ -318,9 +382,9 @@ impl Shared {
     }
 
     /// A rule that fails on one object does not end the watch of its kind.
-    fn assess(&self, object: &Value, owner: &OwnerKey, policy: &FingerprintPolicy) -> Assessed {
-        catch_unwind(AssertUnwindSafe(|| (self.assess)(object, owner, policy))).unwrap_or_else(|_| {
-            tracing::error!(application = %owner, "a rule failed on an object");
+    fn assess(&self, subject: &Subject<'_>) -> Assessed {
+        catch_unwind(AssertUnwindSafe(|| (self.assess)(subject))).unwrap_or_else(|_| {
+            tracing::error!(application = %subject.owner, "a rule failed on an object");
             Assessed { fingerprint: None, health: Health::new(HealthStatus::Unknown, "its rule failed") }
         })
     }

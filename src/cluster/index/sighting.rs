@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     api::{APPLICATION_ANNOTATION, SET_LABEL},
     cluster::OwnerKey,
-    health::{self, Health},
+    health::{self, Evidence, Health},
     manifest::{Fingerprint, GroupVersionKind, ObjectId},
     plan::{IgnoreRule, Membership, Policy, ownership},
 };
@@ -59,8 +59,21 @@ pub struct Assessed {
     pub health: Health,
 }
 
+/// An object of an application, with what it is assessed by.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The whole object, for this moment only.
+    pub object: &'a Value,
+    /// The application.
+    pub owner: &'a OwnerKey,
+    /// How its objects are read.
+    pub policy: &'a FingerprintPolicy,
+    /// Whether the kind has a status, from discovery.
+    pub has_status: Option<bool>,
+}
+
 /// How an object of an application is assessed.
-pub type Assess = dyn Fn(&Value, &OwnerKey, &FingerprintPolicy) -> Assessed + Send + Sync;
+pub type Assess = dyn Fn(&Subject<'_>) -> Assessed + Send + Sync;
 
 /// What an object says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +97,12 @@ pub struct Sighting {
 }
 
 /// Assesses an object by its ownership and the built-in rules of health.
-pub fn assess(object: &Value, _owner: &OwnerKey, policy: &FingerprintPolicy) -> Assessed {
-    Assessed { fingerprint: policy.fingerprint(object), health: health::assess(object) }
+pub fn assess(subject: &Subject<'_>) -> Assessed {
+    let evidence = Evidence { status_subresource: subject.has_status, ..Evidence::default() };
+    Assessed {
+        fingerprint: subject.policy.fingerprint(subject.object),
+        health: health::assess_with(subject.object, &evidence),
+    }
 }
 
 impl Sighting {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::api::{ListParams, PostParams};
@@ -44,15 +44,15 @@ impl ApplicationStore {
         let existing = self.chunks().await?;
         let existing: BTreeSet<(ChunkStore, &str)> =
             existing.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
-        let missing = packed
+        // Boxed and collected first, so that the whole can be sent between
+        // threads: a closure over references within the stream could not.
+        let missing: Vec<BoxFuture<'_, Result<(), StoreError>>> = packed
             .chunks
             .iter()
-            .filter(|chunk| !existing.contains(&(chunk.reference.store, chunk.reference.name.as_str())));
-        stream::iter(missing)
-            .map(|chunk| self.create_chunk(chunk))
-            .buffer_unordered(IN_FLIGHT)
-            .try_collect::<Vec<()>>()
-            .await?;
+            .filter(|chunk| !existing.contains(&(chunk.reference.store, chunk.reference.name.as_str())))
+            .map(|chunk| self.create_chunk(chunk).boxed())
+            .collect();
+        stream::iter(missing).buffer_unordered(IN_FLIGHT).try_collect::<Vec<()>>().await?;
 
         let name = bundle_name(&self.application, &packed.spec.digest);
         let bundle = Bundle { metadata: self.metadata(&name), spec: packed.spec.clone() };

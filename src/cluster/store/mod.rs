@@ -16,9 +16,9 @@
 mod bundles;
 mod error;
 mod events;
+mod finalizers;
 mod installation;
 mod inventory;
-mod patch;
 mod releases;
 mod statuses;
 

@@ -14,6 +14,7 @@ mod workloads;
 use serde_json::Value;
 
 use super::Health;
+use crate::manifest::is_built_in;
 
 pub(super) use cluster::namespace_deletion;
 pub(super) use pod::pod_problem;
@@ -49,37 +50,6 @@ pub(super) fn assess(group: &str, kind: &str, object: &Value) -> Option<Health> 
         ("storagemigration.k8s.io", "StorageVersionMigration") => cluster::storage_migration(object),
         _ => Health::healthy(),
     })
-}
-
-/// Whether a group is served by Kubernetes itself. Groups of projects under
-/// `k8s.io` (Gateway API, snapshots, metrics) are custom resources.
-fn is_built_in(group: &str) -> bool {
-    matches!(
-        group,
-        "" | "apps"
-            | "autoscaling"
-            | "batch"
-            | "extensions"
-            | "policy"
-            | "admissionregistration.k8s.io"
-            | "apiextensions.k8s.io"
-            | "apiregistration.k8s.io"
-            | "authentication.k8s.io"
-            | "authorization.k8s.io"
-            | "certificates.k8s.io"
-            | "coordination.k8s.io"
-            | "discovery.k8s.io"
-            | "events.k8s.io"
-            | "flowcontrol.apiserver.k8s.io"
-            | "internal.apiserver.k8s.io"
-            | "networking.k8s.io"
-            | "node.k8s.io"
-            | "rbac.authorization.k8s.io"
-            | "resource.k8s.io"
-            | "scheduling.k8s.io"
-            | "storage.k8s.io"
-            | "storagemigration.k8s.io"
-    )
 }
 
 #[cfg(test)]

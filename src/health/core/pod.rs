@@ -63,8 +63,14 @@ fn running(object: &Value) -> Health {
     if matches!(fields::text(object, "spec.restartPolicy"), Some("Never" | "OnFailure")) {
         return Health::progressing("runs to its end, and has not ended yet");
     }
-    if conditions::holding(object, "Ready").is_some() {
-        return Health::healthy();
+    let all_ready = || {
+        let mut apps = containers(object).filter(|container| !container.setup).peekable();
+        apps.peek().is_some() && apps.all(|container| container.ready())
+    };
+    match conditions::find(object, "Ready") {
+        Some(condition) if condition.holds() => return Health::healthy(),
+        None if all_ready() => return Health::healthy(),
+        _ => {}
     }
     if let Some(waits) = containers(object).find_map(|container| container.waits()) {
         return Health::progressing(waits);
@@ -303,6 +309,11 @@ mod tests {
         ""
     )]
     #[case::ready("status: {phase: Running, conditions: [{type: Ready, status: 'True'}]}", Healthy, "")]
+    #[case::ready_by_its_containers(
+        "status: {phase: Running, containerStatuses: [{name: app, ready: true, state: {running: {}}}]}",
+        Healthy,
+        ""
+    )]
     #[case::not_ready(
         "status: {phase: Running, conditions: [{type: Ready, status: 'False'}], containerStatuses: [{name: app, ready: false, state: {running: {}}}]}",
         Progressing,

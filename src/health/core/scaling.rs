@@ -12,10 +12,10 @@ pub(super) fn autoscaler(object: &Value) -> Health {
         return behind;
     }
     // Version 1 of the API has no conditions; the server keeps them here.
-    if let Some(text) = fields::annotation(object, "autoscaling.alpha.kubernetes.io/conditions") {
-        if let Ok(Value::Array(conditions)) = serde_json::from_str(text) {
-            return autoscaler_conditions(conditions.iter().filter_map(Condition::read));
-        }
+    if let Some(text) = fields::annotation(object, "autoscaling.alpha.kubernetes.io/conditions")
+        && let Ok(Value::Array(conditions)) = serde_json::from_str(text)
+    {
+        return autoscaler_conditions(conditions.iter().filter_map(Condition::read));
     }
     autoscaler_conditions(conditions::of_status(object))
 }

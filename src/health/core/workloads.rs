@@ -27,11 +27,14 @@ pub(super) fn deployment(object: &Value) -> Health {
     } else {
         None
     };
-    let deadline = conditions::find(object, "Progressing")
-        .filter(|condition| condition.fails() && condition.reason == "ProgressDeadlineExceeded");
-    if deadline.is_some() {
+    let stopped = conditions::find(object, "Progressing")
+        .filter(|condition| condition.fails() && condition.reason != "DeploymentPaused");
+    if let Some(condition) = stopped {
         let progress = progress.unwrap_or_else(|| format!("{available} of {wanted} replicas available"));
-        return Health::degraded(format!("{progress}; the progress deadline is exceeded"));
+        return Health::degraded(match condition.reason {
+            "ProgressDeadlineExceeded" => format!("{progress}; the progress deadline is exceeded"),
+            _ => format!("{progress}; {}", condition.describe()),
+        });
     }
     let Some(progress) = progress else { return Health::healthy() };
     replica_failure(object, &progress).unwrap_or_else(|| Health::progressing(progress))
@@ -174,6 +177,11 @@ mod tests {
         "{spec: {replicas: 3}, status: {replicas: 1, updatedReplicas: 1, availableReplicas: 1, conditions: [{type: ReplicaFailure, status: 'True', reason: FailedCreate, message: 'pods \"w\" is forbidden: exceeded quota'}]}}",
         Degraded,
         "1 of 3 replicas updated, 1 available; FailedCreate: pods \"w\" is forbidden: exceeded quota"
+    )]
+    #[case::no_replica_set(
+        "{spec: {replicas: 1}, status: {conditions: [{type: Progressing, status: 'False', reason: ReplicaSetCreateError, message: quota}]}}",
+        Degraded,
+        "0 of 1 replicas updated, 0 available; Progressing is False: ReplicaSetCreateError: quota"
     )]
     #[case::a_failure_that_is_over(
         "{spec: {replicas: 1}, status: {replicas: 1, updatedReplicas: 1, availableReplicas: 1, conditions: [{type: ReplicaFailure, status: 'False'}]}}",

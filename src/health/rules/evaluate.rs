@@ -124,10 +124,15 @@ fn reason(line: &Line, object: &Value) -> String {
             return condition.describe();
         }
         if let Subject::Field { path, .. } = &test.subject {
-            let name = path.iter().rev().find_map(|step| match step {
+            let mut fields = path.iter().filter_map(|step| match step {
                 Step::Field(name) => Some(name.as_str()),
                 Step::Each => None,
             });
+            // `phase is Failed`, `spec.paused is true`.
+            let name = match path.first() {
+                Some(Step::Field(first)) if first == "status" => fields.next_back().unwrap_or_default().to_owned(),
+                _ => fields.collect::<Vec<_>>().join("."),
+            };
             let mut text = String::new();
             any(object, path, &mut |value| {
                 says(value, &|_| true) && {
@@ -136,7 +141,7 @@ fn reason(line: &Line, object: &Value) -> String {
                 }
             });
             let told = conventions::told(object).filter(|told| *told != text);
-            let text = format!("{} is {text}", name.unwrap_or_default());
+            let text = format!("{name} is {text}");
             return told.map_or(text.clone(), |told| format!("{text}: {told}"));
         }
     }

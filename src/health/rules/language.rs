@@ -22,7 +22,7 @@ use thiserror::Error;
 
 /// What is wrong with a test.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SyntaxError {
+pub(crate) enum SyntaxError {
     /// Nothing where a path should be.
     #[error("a path is missing")]
     NoPath,

@@ -6,9 +6,11 @@
 //! conventions do, or the verdict under `else`. `language` describes the
 //! tests, `page` writes the reference from the table.
 
+#[cfg(test)]
 mod cases;
 mod evaluate;
 mod language;
+#[cfg(test)]
 mod page;
 mod table;
 
@@ -21,11 +23,9 @@ use self::language::SyntaxError;
 use self::table::{Otherwise, Table};
 use super::{Health, HealthStatus, conventions, fields};
 
-pub use self::page::reference_page;
-
 /// Why the table of rules could not be read.
 #[derive(Debug, Clone, Error)]
-pub enum RuleError {
+pub(crate) enum RuleError {
     /// The file is no YAML of the expected shape.
     #[error("{file}: {message}")]
     File {
@@ -53,8 +53,11 @@ static TABLE: LazyLock<Result<Table, RuleError>> = LazyLock::new(Table::read);
 /// Judges a custom resource by its rule and, where the rule has nothing to
 /// say or there is none, by convention.
 pub(super) fn assess(group: &str, kind: &str, object: &Value, has_status: Option<bool>) -> Health {
-    let rule = TABLE.as_ref().ok().and_then(|table| table.find(group, kind));
-    let Some(rule) = rule else { return conventions::assess(object, has_status) };
+    let table = match TABLE.as_ref() {
+        Ok(table) => table,
+        Err(error) => return Health::new(HealthStatus::Unknown, format!("the rules could not be read: {error}")),
+    };
+    let Some(rule) = table.find(group, kind) else { return conventions::assess(object, has_status) };
     // Paused on purpose is told by the spec, which needs no controller.
     if let Some(health) = rule.lines.iter().filter(|line| line.early).find_map(|line| evaluate::line(line, object)) {
         return health;

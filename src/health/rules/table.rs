@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::RuleError;
 use super::language::Test;
@@ -16,8 +15,19 @@ macro_rules! files {
 }
 
 /// The files of the table, by family.
-pub(super) const FILES: &[(&str, &str)] =
-    files!["argo", "databases", "flux", "network", "observability", "platform", "security", "workloads"];
+pub(super) const FILES: &[(&str, &str)] = files![
+    "argo",
+    "databases",
+    "flux",
+    "network",
+    "observability",
+    "openshift",
+    "operators",
+    "platform",
+    "scheduling",
+    "security",
+    "workloads"
+];
 
 /// What decides where no line of a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +50,7 @@ pub(super) struct Line {
     /// Judged before the generation is looked at: the line reads no status.
     pub(super) early: bool,
     /// The tests as written.
+    #[cfg(test)]
     pub(super) written: String,
 }
 
@@ -51,6 +62,7 @@ pub(super) struct Rule {
     /// Kinds; `*` stands for all.
     pub(super) kinds: Vec<String>,
     /// The project's own documentation of its API.
+    #[cfg(test)]
     pub(super) source: String,
     /// Its controller writes a status for every object.
     pub(super) status: bool,
@@ -63,16 +75,18 @@ pub(super) struct Rule {
     /// What decides where none does.
     pub(super) otherwise: Otherwise,
     /// Its cases.
+    #[cfg(test)]
     pub(super) cases: Vec<Case>,
 }
 
 /// An object with the verdict that its rule gives.
+#[cfg(test)]
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     /// The verdict.
     pub(super) verdict: HealthStatus,
     /// What the object has besides its kind.
-    pub(super) object: Value,
+    pub(super) object: serde_json::Value,
 }
 
 /// All rules.
@@ -130,6 +144,7 @@ fn covers(known: &str, group: &str) -> bool {
 struct Written {
     groups: Vec<String>,
     kinds: Vec<String>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference page"))]
     source: String,
     #[serde(default = "yes")]
     status: bool,
@@ -141,8 +156,15 @@ struct Written {
     rules: Vec<WrittenLine>,
     #[serde(default, rename = "else")]
     otherwise: Option<HealthStatus>,
-    cases: Vec<HashMap<HealthStatus, Value>>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the tests and the reference page"))]
+    cases: Cases,
 }
+
+#[cfg(test)]
+type Cases = Vec<HashMap<HealthStatus, serde_json::Value>>;
+/// Outside of tests the cases are passed over.
+#[cfg(not(test))]
+type Cases = serde::de::IgnoredAny;
 
 fn yes() -> bool {
     true
@@ -186,20 +208,28 @@ impl Written {
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             let early = !tests.iter().any(Test::reads_status);
-            lines.push(Line { verdict: line.health, tests, says: line.says, early, written: written.join(", ") });
+            lines.push(Line {
+                verdict: line.health,
+                tests,
+                says: line.says,
+                early,
+                #[cfg(test)]
+                written: written.join(", "),
+            });
         }
         let otherwise = self.otherwise.map_or(Otherwise::Conventions, Otherwise::Verdict);
-        let cases = self.cases.into_iter().flatten().map(|(verdict, object)| Case { verdict, object }).collect();
         Ok(Rule {
             groups: self.groups,
             kinds: self.kinds,
+            #[cfg(test)]
             source: self.source,
             status: self.status,
             generation: self.generation,
             suspend: self.suspend,
             lines,
             otherwise,
-            cases,
+            #[cfg(test)]
+            cases: self.cases.into_iter().flatten().map(|(verdict, object)| Case { verdict, object }).collect(),
         })
     }
 }

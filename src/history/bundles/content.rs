@@ -107,8 +107,11 @@ fn rounded_floats(value: &Value, pointer: &mut String, found: &mut BTreeMap<Stri
 #[derive(Serialize, Deserialize)]
 struct Origins {
     files: Vec<String>,
-    manifests: Vec<Option<(u32, Option<(u32, u32)>)>>,
+    manifests: Vec<Option<Place>>,
 }
+
+/// The index of a file, and the line and column within it if they are known.
+type Place = (u32, Option<(u32, u32)>);
 
 /// The JSON that says where manifests, sorted by identity, were read; none if
 /// nothing is known of any.

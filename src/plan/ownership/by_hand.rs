@@ -33,6 +33,23 @@ pub struct ByHand {
     pub manager: String,
     /// Where, for people.
     pub path_for_people: String,
+    /// Where, as the entry of its manager writes it: what names the place in
+    /// any state of the object.
+    steps: Vec<String>,
+}
+
+impl ByHand {
+    /// The same place in another state of the object, as a JSON pointer.
+    pub fn pointer_in(&self, object: &Value) -> Option<String> {
+        let mut value = object;
+        let mut tokens = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let (token, child) = Element::parse(step)?.find(value)?;
+            tokens.push(token);
+            value = child;
+        }
+        Some(pointer_of(&tokens))
+    }
 }
 
 /// The fields of a live object that hand managers own, and that neither
@@ -51,7 +68,8 @@ pub fn added_by_hand(object: &Value, manager: &str, hand_managers: &BTreeSet<Str
     }
     let hands: Vec<(&str, FieldSet<'_>)> = hands.iter().map(|entry| (entry.manager, entry.fields)).collect();
     let others: Vec<FieldSet<'_>> = others.iter().map(|entry| entry.fields).collect();
-    let mut search = Search { kind: object.get("kind").and_then(Value::as_str).unwrap_or_default(), found: Vec::new() };
+    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let mut search = Search { kind, steps: Vec::new(), found: Vec::new() };
     search.node(&hands, &others, object, &mut Vec::new(), &PeoplePath::default());
     let mut found = search.found;
     found.sort_by(|(left, _), (right, _)| right.cmp(left));
@@ -94,6 +112,7 @@ impl From<&Step> for StepText {
 
 struct Search<'a> {
     kind: &'a str,
+    steps: Vec<String>,
     found: Vec<(Vec<Step>, ByHand)>,
 }
 
@@ -127,7 +146,9 @@ impl Search<'_> {
                 let hands: Vec<(&str, FieldSet<'_>)> =
                     hands.iter().filter_map(|(manager, fields)| Some((*manager, fields.raw_child(raw)?))).collect();
                 let others: Vec<FieldSet<'_>> = others.iter().filter_map(|fields| fields.raw_child(raw)).collect();
+                self.steps.push(raw.to_owned());
                 self.child(&hands, &others, child, place, &path);
+                self.steps.pop();
                 place.pop();
             }
         }
@@ -142,16 +163,19 @@ impl Search<'_> {
         path: &PeoplePath,
     ) {
         let texts: Vec<StepText> = place.iter().map(StepText::from).collect();
-        if server_set::is_left_alone(self.kind, &texts, value) {
+        if server_set::is_fixed(self.kind, &texts) {
             return;
         }
-        let whole = hands.iter().find(|(_, fields)| fields.owns_itself());
-        match whole {
+        match hands.iter().find(|(_, fields)| fields.owns_itself()) {
             Some((manager, _)) if others.is_empty() => {
+                if server_set::is_left_alone(self.kind, &texts, value) {
+                    return;
+                }
                 let field = ByHand {
                     pointer: pointer_of(&texts),
                     manager: (*manager).to_owned(),
                     path_for_people: path.as_str().to_owned(),
+                    steps: self.steps.clone(),
                 };
                 self.found.push((place.clone(), field));
             }

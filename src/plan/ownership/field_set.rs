@@ -65,7 +65,7 @@ pub(super) fn has_key(item: &Value, key: &Map<String, Value>) -> bool {
     item.as_object().is_some_and(|fields| key.iter().all(|(name, value)| fields.get(name) == Some(value)))
 }
 
-fn nth<'v>(list: &'v Value, wanted: impl Fn(&Value) -> bool) -> Option<(String, &'v Value)> {
+fn nth(list: &Value, wanted: impl Fn(&Value) -> bool) -> Option<(String, &Value)> {
     list.as_array()?.iter().enumerate().find(|(_, item)| wanted(item)).map(|(index, item)| (index.to_string(), item))
 }
 

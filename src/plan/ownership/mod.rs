@@ -13,6 +13,8 @@ mod entry;
 mod field_set;
 mod fingerprint;
 mod path;
+#[cfg(test)]
+mod recorded;
 mod server_set;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,11 @@
 //! that the server added to the request. Removing one of those changes nothing:
 //! the server sets it again, and it would be found by hand for ever.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
-/// Fields that hold a default, by the end of their path. Lists are written `*`.
+/// Fields that hold a default, by the end of their path.
 const DEFAULTS: &[(&str, &str)] = &[
     // Pods and their templates.
     ("restartPolicy", r#""Always""#),
@@ -84,7 +86,7 @@ const DEFAULTS: &[(&str, &str)] = &[
 const FREE: [&str; 4] = ["data", "stringData", "binaryData", "metadata"];
 
 /// Fields that the server allocates or that cannot be taken back, by kind
-/// (empty: any) and whole path.
+/// (empty: any) and whole path. A list item is written `*`.
 const ALLOCATED: &[(&str, &str)] = &[
     ("", "apiVersion"),
     ("", "kind"),
@@ -96,6 +98,10 @@ const ALLOCATED: &[(&str, &str)] = &[
     ("", "metadata/ownerReferences"),
     ("", "metadata/labels/kubernetes.io~metadata.name"),
     ("Namespace", "spec"),
+    // A manifest without replicas leaves their number to whoever scales.
+    ("Deployment", "spec/replicas"),
+    ("StatefulSet", "spec/replicas"),
+    ("ReplicaSet", "spec/replicas"),
     ("Service", "spec/clusterIP"),
     ("Service", "spec/clusterIPs"),
     ("Service", "spec/ipFamilies"),
@@ -117,9 +123,32 @@ const ALLOCATED: &[(&str, &str)] = &[
     ("CustomResourceDefinition", "spec/names"),
 ];
 
-/// Whether a field is left alone whoever owns it.
+/// The defaults as steps and values, read once.
+static READ_DEFAULTS: LazyLock<Vec<(Vec<&str>, Value)>> = LazyLock::new(|| {
+    let read =
+        |(path, value): &(&'static str, &str)| Some((path.split('/').collect(), serde_json::from_str(value).ok()?));
+    DEFAULTS.iter().filter_map(read).collect()
+});
+
+/// Whether a value that a hand manager owns as a whole is left alone: all it
+/// holds is allocated, a default, or Bowline's own.
 pub(super) fn is_left_alone<S: AsRef<str>>(kind: &str, place: &[S], value: &Value) -> bool {
-    is_own_annotation(place) || is_allocated(kind, place) || is_default(place, value)
+    if is_fixed(kind, place) || is_default(place, value) {
+        return true;
+    }
+    let Some(fields) = value.as_object().filter(|fields| !fields.is_empty()) else { return false };
+    let mut beneath: Vec<&str> = place.iter().map(AsRef::as_ref).collect();
+    fields.iter().all(|(name, child)| {
+        beneath.push(name);
+        let alone = is_left_alone(kind, &beneath, child);
+        beneath.pop();
+        alone
+    })
+}
+
+/// Whether nothing at a place or beneath it is ever dropped.
+pub(super) fn is_fixed<S: AsRef<str>>(kind: &str, place: &[S]) -> bool {
+    is_own_annotation(place) || is_allocated(kind, place)
 }
 
 /// Bowline reads its own annotations from live objects (`bowline.dev/prune`),
@@ -133,7 +162,7 @@ fn is_own_annotation<S: AsRef<str>>(place: &[S]) -> bool {
 fn is_allocated<S: AsRef<str>>(kind: &str, place: &[S]) -> bool {
     ALLOCATED.iter().any(|(of_kind, path)| {
         (of_kind.is_empty() || *of_kind == kind)
-            && path.split('/').count() == place.len()
+            && path.bytes().filter(|byte| *byte == b'/').count() + 1 == place.len()
             && path.split('/').zip(place).all(|(step, token)| is_step(step, token.as_ref()))
     })
 }
@@ -143,22 +172,10 @@ fn is_default<S: AsRef<str>>(place: &[S], value: &Value) -> bool {
     if place.first().is_some_and(|root| FREE.contains(&root.as_ref())) {
         return false;
     }
-    if let Value::Object(fields) = value
-        && !fields.is_empty()
-    {
-        let mut beneath: Vec<&str> = place.iter().map(AsRef::as_ref).collect();
-        return fields.iter().all(|(name, child)| {
-            beneath.push(name);
-            let default = is_default(&beneath, child);
-            beneath.pop();
-            default
-        });
-    }
-    DEFAULTS.iter().any(|(path, default)| {
-        let steps = path.split('/').count();
-        steps <= place.len()
-            && path.split('/').zip(&place[place.len() - steps..]).all(|(step, token)| is_step(step, token.as_ref()))
-            && value_is(value, default)
+    READ_DEFAULTS.iter().any(|(steps, default)| {
+        steps.len() <= place.len()
+            && steps.iter().rev().zip(place.iter().rev()).all(|(step, token)| *step == token.as_ref())
+            && value == default
     })
 }
 
@@ -169,10 +186,6 @@ fn is_step(step: &str, token: &str) -> bool {
         || (step.contains('~') && step.replace('~', "/") == token)
 }
 
-fn value_is(value: &Value, default: &str) -> bool {
-    serde_json::from_str::<Value>(default).is_ok_and(|default| default == *value)
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -180,12 +193,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn every_default_of_the_table_can_be_read() {
+        assert_eq!(READ_DEFAULTS.len(), DEFAULTS.len());
+    }
+
     #[rstest]
     #[case("Deployment", "/spec/progressDeadlineSeconds", json!(600), true)]
     #[case("Deployment", "/spec/progressDeadlineSeconds", json!(60), false)]
     #[case("Deployment", "/spec/template/spec/containers/0/imagePullPolicy", json!("IfNotPresent"), true)]
     #[case("Deployment", "/spec/template/spec/containers/0/image", json!("x"), false)]
     #[case("Namespace", "/metadata/labels/kubernetes.io~1metadata.name", json!("team"), true)]
+    #[case("Namespace", "/metadata/labels", json!({"kubernetes.io/metadata.name": "team"}), true)]
     #[case("Namespace", "/metadata/labels/team", json!("a"), false)]
     #[case("Service", "/spec/clusterIP", json!("10.0.0.1"), true)]
     #[case("Service", "/spec/ports/3/nodePort", json!(30000), true)]

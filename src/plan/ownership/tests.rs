@@ -1,6 +1,6 @@
 //! What a fingerprint covers and what counts as added by hand, on objects with
 //! the entries that an API server writes.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
 use rstest::rstest;
