@@ -14,17 +14,14 @@
 //!                                        └─ request ──follow──> Output
 //! ```
 
-<<<<<<< HEAD
 mod completion;
+mod controller;
 mod error;
 mod get;
 pub mod health;
 mod history;
 mod output;
 mod plan_text;
-=======
-pub mod health;
->>>>>>> main
 pub mod render;
 mod revision;
 mod session;
@@ -58,6 +55,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Controller(controller::Args),
     Get(get::Args),
     History(history::Args),
     Render(render::Args),
@@ -104,6 +102,7 @@ fn program(path: Option<&OsString>) -> &'static str {
 fn run(cli: Cli, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
     let connection = &cli.connection;
     match cli.command {
+        Command::Controller(args) => wait_for(controller::run(&args, connection, output)),
         Command::Get(args) => wait_for(get::run(&args, connection, program, output)),
         Command::History(args) => wait_for(history::run(&args, connection, program, output)),
         Command::Render(args) => {
