@@ -97,10 +97,11 @@ fn conclude(counts: &Counts, failed: &[&str], start: Instant) -> Outcome {
     let Counts { passed, failed: broken, ignored } = counts;
     let ignored = match ignored {
         0 => String::new(),
-        ignored => format!(", {ignored} ignored"),
+        ignored => format!(", {ignored} skipped"),
     };
-    eprintln!();
-    println!("{passed} passed, {broken} failed{ignored} ({}s)", start.elapsed().as_secs());
+    eprintln!("\nall of it took {}s", start.elapsed().as_secs());
+    // Alone on its line, as those who read it by a program expect it.
+    println!("{passed} passed, {broken} failed{ignored}");
     match failed {
         [] => Ok(()),
         failed => Err(format!("not in order: {}", failed.join(", ")).into()),

@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use super::Actor;
 use crate::{
     api::{ApplicationStatus, ObjectCounts, ObjectProblem},
-    controller::status::{Facts, application_status},
+    controller::{
+        decide::HeadView,
+        status::{Facts, application_status},
+    },
     health::HealthStatus,
 };
 
@@ -23,6 +26,9 @@ impl Actor {
     }
 
     fn publish_with(&mut self, now: Timestamp, progress: Option<(u32, u32)>) {
+        if self.is_only_starting() {
+            return;
+        }
         let status = self.status(now, progress);
         if self.known.published.as_ref() == Some(&status) {
             return;
@@ -35,6 +41,15 @@ impl Actor {
         }
         self.shared.statuses.write(&self.known.owner, &self.known.application, status.clone());
         self.known.published = Some(status);
+    }
+
+    /// Whether this process does not know yet what an earlier one has published:
+    /// a restart changes no status.
+    fn is_only_starting(&self) -> bool {
+        let told_before = self.known.published.as_ref().is_some_and(|status| status.sync.is_some());
+        let knows = !matches!(self.known.head, HeadView::Unknown)
+            && (self.known.live.settled || self.known.stored.objects.is_empty());
+        told_before && !knows && self.known.attempt.is_none()
     }
 
     fn status(&self, now: Timestamp, progress: Option<(u32, u32)>) -> ApplicationStatus {

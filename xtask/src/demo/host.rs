@@ -93,7 +93,13 @@ fn controller(kubeconfig: &Path, log: &Path) -> Launch {
     Launch {
         name: "bowline controller".into(),
         program: super::stage::bowline(),
-        arguments: vec!["controller".into()],
+        arguments: vec![
+            "controller".into(),
+            "--cache".into(),
+            log.with_file_name("mirrors").display().to_string(),
+            "--listen".into(),
+            "127.0.0.1:0".into(),
+        ],
         environment: vec![("KUBECONFIG".into(), kubeconfig.display().to_string())],
         log: log.to_owned(),
     }
