@@ -105,7 +105,9 @@ fn is_busy(kind: &str) -> bool {
     ]
     .iter()
     .any(|busy| kind.eq_ignore_ascii_case(busy))
-        || ends_with(kind, "InProgress")
+        || ["InProgress", "Progressing", "Reconciling", "Updating", "Upgrading"]
+            .iter()
+            .any(|busy| ends_with(kind, busy))
 }
 
 /// A `Progressing` that stays true once the work is done, as a Deployment

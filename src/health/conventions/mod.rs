@@ -107,6 +107,10 @@ fn by_ready(object: &Value, found: &Found<'_>, ready: Condition<'_>, word: Optio
     if let Some(health) = stale(object, &ready) {
         return health;
     }
+    let broken = found
+        .positives
+        .iter()
+        .find(|condition| truth(condition) == Truth::False && words::reason(condition.reason) == Some(Tone::Bad));
     match truth(&ready) {
         Truth::True => {
             if let Some(busy) = found.busy {
@@ -115,9 +119,6 @@ fn by_ready(object: &Value, found: &Found<'_>, ready: Condition<'_>, word: Optio
             if let Some(word) = word.filter(|word| word.tone == Tone::Asleep) {
                 return word.health(object);
             }
-            let broken = found.positives.iter().find(|condition| {
-                truth(condition) == Truth::False && words::reason(condition.reason) == Some(Tone::Bad)
-            });
             let asleep = found.positives.iter().find(|condition| {
                 truth(condition) == Truth::False && words::reason(condition.reason) == Some(Tone::Asleep)
             });
@@ -138,6 +139,9 @@ fn by_ready(object: &Value, found: &Found<'_>, ready: Condition<'_>, word: Optio
                 (Some(Tone::Bad), _) => Health::degraded(ready.describe()),
                 (_, Some((Tone::Bad | Tone::Asleep, word))) => word.health(object),
                 (Some(Tone::Asleep), _) => Health::suspended(ready.describe()),
+                (Some(Tone::Waiting), _) if broken.is_some() => {
+                    Health::degraded(broken.map(|condition| condition.describe()).unwrap_or_default())
+                }
                 (Some(Tone::Waiting), _) | (None, Some((Tone::Waiting, _))) => Health::progressing(ready.describe()),
                 _ if found.busy.is_some() => Health::progressing(ready.describe()),
                 _ => Health::degraded(ready.describe()),
@@ -151,6 +155,7 @@ fn by_ready(object: &Value, found: &Found<'_>, ready: Condition<'_>, word: Optio
 /// that fails beneath it.
 fn explained(mut health: Health, ready: &Condition<'_>, found: &Found<'_>) -> Health {
     if ready.message.is_empty()
+        && health.reason.starts_with(ready.kind)
         && let Some(below) = found.positives.iter().find(|condition| truth(condition) == Truth::False)
     {
         health.reason.push_str("; ");

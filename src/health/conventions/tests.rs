@@ -129,6 +129,16 @@ fn discovery_tells_whether_a_status_is_to_come(#[case] status_subresource: Optio
     "ReplicaFailure is True: FailedCreate"
 )]
 #[case::paused("[{type: Paused, status: 'True'}]", Suspended, "Paused is True")]
+#[case::waits_for_what_failed(
+    "[{type: Ready, status: 'False', reason: Creating}, {type: Synced, status: 'False', reason: ReconcileError, message: no rights}]",
+    Degraded,
+    "Synced is False: ReconcileError: no rights"
+)]
+#[case::a_part_is_progressing(
+    "[{type: Initialized, status: 'True'}, {type: NodesProgressing, status: 'True'}]",
+    Progressing,
+    "NodesProgressing is True"
+)]
 #[case::synced_and_not(
     "[{type: Ready, status: 'True'}, {type: Synced, status: 'False', reason: ReconcileError}]",
     Degraded,
