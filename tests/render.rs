@@ -147,6 +147,10 @@ fn without_a_default_namespace_objects_stay_without() {
     "a.yaml:5:1: kind is missing", "a.yaml:5:1: metadata is missing (give the object a metadata.name)"])]
 #[case::nul("a: \0\n", &[
     "a.yaml:1:4: has the control character NUL (YAML allows no control characters; write it as an escape within double quotes)"])]
+#[case::dot_in_a_service("apiVersion: v1\nkind: Service\nmetadata:\n  name: a.b\n", &[
+    "a.yaml:4:3: metadata.name \"a.b\" is not valid (at most 63 lower-case letters, digits and `-`, with a letter or digit first and last)"])]
+#[case::encrypted("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nsops:\n  mac: ENC[x]\n", &[
+    "a.yaml:4:1: is encrypted with SOPS, which is not supported yet (decrypt it before it is rendered, or exclude the file with render.exclude)"])]
 #[case::infinity("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: .inf\n", &[
     "a.yaml:4:7: is not a finite number (Kubernetes' objects are JSON, which has no infinity and no NaN; quote it to make it text)"])]
 fn what_is_refused_with_its_place(#[case] content: &str, #[case] expected: &[&str]) {
@@ -160,13 +164,9 @@ fn a_secret_value_is_in_no_problem() {
     assert_eq!(
         render(&[("a.yaml", content)]).unwrap_err(),
         [
-            "a.yaml:4:8: data.p is not base64 (encode it, or put it into stringData (of a Secret) or data (of a ConfigMap))"
+            "a.yaml:4:8: data.p is not base64 (encode it, or put it into stringData (of a Secret) or data (of a ConfigMap))",
+            "a.yaml:5:14: stringData.q must be text (quote it to make it text)",
         ]
-    );
-    let content = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {q: 8675309}\n";
-    assert_eq!(
-        render(&[("a.yaml", content)]).unwrap_err(),
-        ["a.yaml:4:14: stringData.q must be text (quote it to make it text)"]
     );
 }
 

@@ -1,1 +1,31 @@
-//! rig
+//! The real components that Bowline is tested, shown and measured against.
+//!
+//! Nothing here imitates an API server or Git: [`tools`] builds the pinned
+//! programs from their Go modules, [`Cluster`] runs them on free loopback
+//! ports, and [`GitServer`] serves repositories by Git's own `http-backend`.
+//! The one stand-in is the named pod metrics fixture (see [`cluster`]), which
+//! says so in every name it bears.
+//!
+//! Everything that is started dies with the process that started it, by the
+//! kernel's parent-death signal, also when that process is killed outright.
+//!
+//! The crate is synchronous: its few servers run on threads of their own, so
+//! that it can be used from any test, inside an async runtime or not.
+
+pub mod cluster;
+mod directory;
+mod error;
+pub mod git_server;
+mod http;
+mod pki;
+mod ports;
+mod process;
+pub mod tools;
+
+pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
+pub use directory::cache_dir;
+pub use error::Error;
+
+pub use git_server::{Auth, GitRepo, GitServer};
+pub use pki::Authority;
+pub use process::{Launch, Process, detach};

@@ -1,1 +1,59 @@
-//! api
+//! The custom resources of `bowline.dev/v1alpha1`, their conditions and
+//! reasons, and the closed lists of words.
+//!
+//! Types only: nothing here talks to a server or decides anything. The
+//! CustomResourceDefinitions in `charts/` and `manifests/` are generated from
+//! these types.
+
+#![expect(clippy::duplicated_attributes, reason = "two printer columns may have the same type")]
+
+mod admission;
+mod application;
+mod bundle;
+mod definitions;
+mod duration;
+mod inventory;
+mod lists;
+mod plan_view;
+mod release;
+mod request;
+mod suspension;
+
+pub use admission::{APPROVAL_POLICY, CHECK_POLICY, STAMP_POLICY, mutating_policies, validating_policies};
+pub use application::{
+    Application, ApplicationSpec, ApplicationStatus, CurrentRelease, Destination, Guards, Head, HoldStatus, IgnoreRule,
+    ObjectCounts, ObjectProblem, Pin, RenderSpec, Rollback, Source, SourceSecret, Sync,
+};
+pub use bundle::{Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore};
+pub use definitions::custom_resource_definitions;
+pub use duration::{Duration, NotADuration};
+pub use inventory::{Inventory, InventoryEntry, InventorySpec};
+pub use lists::{
+    Cause, ConditionType, DeletionPolicy, DriftPolicy, Include, Phase, Preflight, RenderKind, RequestPhase,
+    RollbackVerdict, SyncMode, SyncStatus,
+};
+pub use plan_view::{ActionView, FieldChangeView, PlanView};
+pub use release::{
+    CommitRecord, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome, ReleaseSpec,
+    ReleaseStatus,
+};
+pub use request::{ApplicationRef, RequestStatus, RollbackRequest, RollbackRequestSpec, SyncRequest, SyncRequestSpec};
+pub use suspension::{Suspension, SuspensionSpec};
+
+/// The API group of all resources.
+pub const GROUP: &str = "bowline.dev";
+/// The version of all resources.
+pub const VERSION: &str = "v1alpha1";
+/// The label that every applied object carries: a short digest of
+/// installation, application namespace and name.
+pub const SET_LABEL: &str = "bowline.dev/set";
+/// The annotation that every applied object carries: `<namespace>/<name>` of
+/// its Application.
+pub const APPLICATION_ANNOTATION: &str = "bowline.dev/application";
+/// The label on Releases, Bundles and the like that names their Application.
+pub const APPLICATION_LABEL: &str = "bowline.dev/application";
+/// An application's name is at most this long, so that its releases' names and
+/// label values fit.
+pub const APPLICATION_NAME_MAX: usize = 52;
+/// The type of the Secrets that keep manifests of Secrets for a rollback.
+pub const BUNDLE_SECRET_TYPE: &str = "bowline.dev/bundle";

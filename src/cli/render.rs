@@ -73,7 +73,7 @@ pub enum Format {
 /// # Errors
 /// Writing failed.
 pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    match args.input.render(open) {
+    match args.input.render(open, true) {
         Ok(Ok(render)) => {
             let masker = Masker::new(rand::random::<[u8; 32]>());
             match args.output {
@@ -84,10 +84,11 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
                 }
             }
             out.flush()?;
+            render.warnings.iter().try_for_each(|warning| write_problem("warning", warning, err))?;
             Ok(0)
         }
         Ok(Err(failure)) => {
-            failure.problems.iter().try_for_each(|problem| write_problem(problem, err))?;
+            failure.problems.iter().try_for_each(|problem| write_problem("error", problem, err))?;
             Ok(1)
         }
         Err(message) => {
@@ -98,8 +99,13 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
 }
 
 impl Input {
-    /// Renders the input; the outer error is that it cannot be opened.
-    pub(crate) fn render(&self, open: OpenRevision<'_>) -> Result<Result<Render, RenderFailure>, String> {
+    /// Renders the input; the outer error is that it cannot be opened. A
+    /// lenient render has warnings where only the API server would refuse.
+    pub(crate) fn render(
+        &self,
+        open: OpenRevision<'_>,
+        lenient: bool,
+    ) -> Result<Result<Render, RenderFailure>, String> {
         let tree: Box<dyn Tree> = match &self.revision {
             Some(revision) => open(&self.directory, revision)?,
             None => Box::new(WorkingTree::open(&self.directory).map_err(|error: TreeError| error.to_string())?),
@@ -109,15 +115,16 @@ impl Input {
             include: self.include.clone(),
             exclude: self.exclude.clone(),
             default_namespace: self.namespace.clone(),
+            lenient,
             ..DirectoryOptions::default()
         };
         Ok(directory(tree.as_ref(), &options, &BuiltIn))
     }
 }
 
-/// One problem for people: `error:` with its place, and a hint.
-pub(crate) fn write_problem(problem: &Problem, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "error: {}", escape_control(&problem.to_string()))?;
+/// One problem for people: `error:` or `warning:` with its place, and a hint.
+pub(crate) fn write_problem(label: &str, problem: &Problem, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{label}: {}", escape_control(&problem.to_string()))?;
     match &problem.hint {
         Some(hint) => writeln!(out, "  hint: {}", escape_control(hint)),
         None => Ok(()),
@@ -199,6 +206,18 @@ mod tests {
           hint: quote it to make it text
         "#);
         assert_eq!((code, out.as_str()), (1, ""));
+    }
+
+    #[test]
+    fn what_only_the_server_refuses_is_shown_with_a_warning() {
+        let files = [("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {mode: 0644}\n")];
+        let (code, out, err) = render(&files, &["-o", "json"]);
+        assert!(out.contains("\"mode\": 420"), "{out}");
+        insta::assert_snapshot!(err, @r"
+        warning: a.yaml:4:8: data.mode must be text
+          hint: quote it to make it text
+        ");
+        assert_eq!(code, 0);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum Format {
 /// # Errors
 /// Writing failed.
 pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    let rendered = match args.input.render(open) {
+    let rendered = match args.input.render(open, false) {
         Ok(rendered) => rendered,
         Err(message) => {
             writeln!(err, "error: {}", escape_control(&message))?;
@@ -47,7 +47,7 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
             writeln!(out, "{}: {objects} in {files}, nothing wrong", args.input.directory.display())?;
         }
         (None, Err(_)) => {
-            problems.iter().try_for_each(|problem| write_problem(problem, out))?;
+            problems.iter().try_for_each(|problem| write_problem("error", problem, out))?;
             writeln!(err, "{} found", counted(problems.len(), "problem"))?;
         }
     }

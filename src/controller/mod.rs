@@ -1,1 +1,29 @@
-//! controller
+//! What Bowline does: `decide`, and the loop that carries it out.
+//!
+//! One task per application (`actor`) owns that application's state. It asks
+//! the pure function [`decide::decide`] for the one next thing to do, does it,
+//! and asks again; when nothing is to be done it rests until an event. No task
+//! sleeps or waits for health: waiting is state.
+//!
+//! ```text
+//! poller ──heads──┐
+//! watches ─events─┼──> actor ──view──> decide ──Decision──> actor ──> cluster
+//! index ──events──┘                                          └──> status, events
+//! ```
+
+mod actor;
+mod brake;
+pub mod decide;
+mod options;
+mod outbox;
+pub mod plan_view;
+mod poller;
+mod run;
+mod scopes;
+mod settings;
+mod shared;
+mod status;
+pub mod words;
+
+pub use options::Options;
+pub use run::{ControllerError, run};

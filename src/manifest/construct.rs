@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     GroupVersionKind, Manifest, ObjectId, Origin, Problem,
-    canonical::{canonical_or_faults, manifest_digest, named, segment},
+    canonical::{canonical_with_faults, manifest_digest, named, segment},
     yaml::Positions,
 };
 
@@ -49,24 +49,47 @@ impl Manifest {
         origin: Option<Origin>,
         positions: Option<&Positions>,
     ) -> Result<Self, Vec<Problem>> {
+        let (manifest, faults) = Self::read_with_faults(value, default_namespace, scope, origin, positions)?;
+        if faults.is_empty() { Ok(manifest) } else { Err(faults) }
+    }
+
+    /// As [`Manifest::read`], but what only the API server would refuse, values
+    /// of the data of a Secret or ConfigMap, comes beside the manifest: for
+    /// commands that show what a file says.
+    ///
+    /// # Errors
+    /// All problems of the object, if there is one that leaves no manifest.
+    pub fn read_with_faults(
+        value: Value,
+        default_namespace: Option<&str>,
+        scope: Scope,
+        origin: Option<Origin>,
+        positions: Option<&Positions>,
+    ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
         let mut check = Check { origin: origin.as_ref(), positions, problems: Vec::new() };
         let gvk = check.gvk(&value);
         let identity = check.metadata(&value, gvk.as_ref(), default_namespace, scope);
-        let canonical = gvk.as_ref().map(|gvk| canonical_or_faults(value, gvk));
-        for fault in canonical.iter().filter_map(|canonical| canonical.as_ref().err()).flatten() {
+        if value.pointer("/sops/mac").is_some() {
+            let hint = "decrypt it before it is rendered, or exclude the file with render.exclude";
+            check.problem("/sops", "is encrypted with SOPS, which is not supported yet".to_owned(), Some(hint));
+        }
+        let fatal = check.problems.len();
+        let canonical = gvk.as_ref().and_then(|gvk| canonical_with_faults(value, gvk).ok());
+        for fault in canonical.iter().flat_map(|(_, faults)| faults) {
             // What is wrong with the metadata is known already.
-            if fault.pointer() != "/metadata" && !fault.pointer().is_empty() {
+            if fault.pointer() != "/metadata" {
                 check.problem(fault.pointer(), fault.to_string(), fault.hint());
             }
         }
+        let problems = check.problems;
         match (gvk, identity, canonical) {
-            (Some(gvk), Some((namespace, name)), Some(Ok(mut value))) if check.problems.is_empty() => {
+            (Some(gvk), Some((namespace, name)), Some((mut value, _))) if fatal == 0 => {
                 set_namespace(&mut value, namespace.as_deref());
                 let digest = manifest_digest(&value);
                 let id = ObjectId::new(gvk.group_kind(), namespace, name);
-                Ok(Self { id, gvk, value, digest, origin })
+                Ok((Self { id, gvk, value, digest, origin }, problems))
             }
-            _ => Err(check.problems),
+            _ => Err(problems),
         }
     }
 }
@@ -257,8 +280,9 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// What a name must be, if it is not. Most kinds want a DNS subdomain; access
-/// rules and certificate requests anything that can stand in a path.
+/// What a name must be, if it is not. Most kinds want a DNS subdomain, namespaces
+/// and services a label of one; access rules and certificate requests anything
+/// that can stand in a path.
 fn name_fault(name: &str, gvk: Option<&GroupVersionKind>) -> Option<&'static str> {
     let path_segment = gvk.is_some_and(|gvk| {
         matches!(
@@ -272,6 +296,10 @@ fn name_fault(name: &str, gvk: Option<&GroupVersionKind>) -> Option<&'static str
     if path_segment {
         let fits = !matches!(name, "." | "..") && !name.contains(['/', '%']);
         return (!fits).then_some("it cannot be `.` or `..`, and has no `/` and no `%`");
+    }
+    if gvk.is_some_and(|gvk| gvk.group.is_empty() && matches!(gvk.kind.as_str(), "Namespace" | "Service")) {
+        let hint = "at most 63 lower-case letters, digits and `-`, with a letter or digit first and last";
+        return (!is_dns_label(name)).then_some(hint);
     }
     let fits = name.len() <= 253 && name.split('.').all(is_label_of_any_length);
     (!fits).then_some("at most 253 lower-case letters, digits, `-` and `.`, with a letter or digit first and last")

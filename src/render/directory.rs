@@ -13,7 +13,6 @@ use crate::{
 use super::{
     ScopeLookup, Scopes, UnknownKind, detect,
     flatten::{Object, flatten},
-    scopes::Chain,
     select::{Selected, below, normalise, select},
 };
 
@@ -50,6 +49,9 @@ pub struct DirectoryOptions {
     /// Somebody asked for the type Directory, so that charts and
     /// kustomizations are not recognised.
     pub explicit: bool,
+    /// What only the API server would refuse, values of the data of Secrets
+    /// and ConfigMaps, is a warning: for commands that show what a file says.
+    pub lenient: bool,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -62,6 +64,7 @@ impl Default for DirectoryOptions {
             exclude: Vec::new(),
             default_namespace: None,
             explicit: false,
+            lenient: false,
             limits: Limits::default(),
         }
     }
@@ -78,6 +81,8 @@ pub struct Render {
     pub inputs: InputDigest,
     /// How many files were read.
     pub files: usize,
+    /// What the API server would refuse, if the render is lenient.
+    pub warnings: Vec<Problem>,
 }
 
 /// Why a tree does not render: all that is wrong, sorted by file and position.
@@ -105,7 +110,15 @@ pub fn directory(
     options: &DirectoryOptions,
     scopes: &dyn ScopeLookup,
 ) -> Result<Render, RenderFailure> {
-    let mut rendering = Rendering { tree, options, problems: Vec::new() };
+    let mut rendering = Rendering {
+        tree,
+        options,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        manifests: BTreeMap::new(),
+        defined: Scopes::default(),
+        deferred: Vec::new(),
+    };
     let render = rendering.run(scopes);
     let mut problems = rendering.problems;
     match render {
@@ -121,6 +134,13 @@ struct Rendering<'a> {
     tree: &'a dyn Tree,
     options: &'a DirectoryOptions,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    manifests: BTreeMap<ObjectId, Manifest>,
+    /// Kinds that CRDs of the input define.
+    defined: Scopes,
+    /// Objects of kinds that only a CRD of the input can define. All others
+    /// become manifests file by file, so that not all files are held at once.
+    deferred: Vec<Object>,
 }
 
 impl Rendering<'_> {
@@ -134,10 +154,17 @@ impl Rendering<'_> {
             return None;
         }
         let mut inputs = self.input_options(&path);
-        let objects = self.read(&selected, &mut inputs)?;
-        let manifests = self.manifests(objects, scopes);
+        self.read(&selected, &mut inputs, scopes)?;
+        self.place_deferred(scopes);
+        let manifests: Vec<_> = std::mem::take(&mut self.manifests).into_values().collect();
         let bundle = bundle_digest(&manifests);
-        Some(Render { manifests, bundle, inputs: InputDigest(Digest::of_parts(inputs)), files: selected.len() })
+        Some(Render {
+            manifests,
+            bundle,
+            inputs: InputDigest(Digest::of_parts(inputs)),
+            files: selected.len(),
+            warnings: std::mem::take(&mut self.warnings),
+        })
     }
 
     fn path(&mut self) -> Option<String> {
@@ -179,15 +206,13 @@ impl Rendering<'_> {
         vec![options.to_string().into_bytes()]
     }
 
-    fn read(&mut self, selected: &[Selected], inputs: &mut Vec<Vec<u8>>) -> Option<Vec<Object>> {
+    fn read(&mut self, selected: &[Selected], inputs: &mut Vec<Vec<u8>>, scopes: &dyn ScopeLookup) -> Option<()> {
         let limits = &self.options.limits;
         if selected.len() > limits.files {
             let message = format!("holds {} manifest files, more than the limit of {}", selected.len(), limits.files);
-            self.problems.push(Problem::in_file(&self.options.path, message));
-            return None;
+            return self.give_up(message);
         }
-        let mut objects = Vec::new();
-        let mut bytes_read = 0_u64;
+        let (mut bytes_read, mut objects_read) = (0_u64, 0);
         for file in selected {
             let content = match self.tree.read(&file.content) {
                 Ok(content) => content,
@@ -198,67 +223,72 @@ impl Rendering<'_> {
             };
             bytes_read = bytes_read.saturating_add(content.len() as u64);
             if bytes_read > limits.bytes {
-                let message = format!("its files are more than the limit of {} bytes together", limits.bytes);
-                self.problems.push(Problem::in_file(&self.options.path, message));
-                return None;
+                return self.give_up(format!("its files are more than the limit of {} bytes together", limits.bytes));
             }
             let (documents, problems) = read_documents(&file.path, &content, &limits.yaml);
             self.problems.extend(problems);
+            let mut objects = Vec::new();
             for document in documents {
                 flatten(&file.path, document, &mut objects, &mut self.problems);
             }
-            if objects.len() > limits.objects {
-                let message = format!("holds more than the limit of {} objects", limits.objects);
-                self.problems.push(Problem::in_file(&self.options.path, message));
-                return None;
+            objects_read += objects.len();
+            if objects_read > limits.objects {
+                return self.give_up(format!("holds more than the limit of {} objects", limits.objects));
             }
+            objects.into_iter().for_each(|object| self.place(object, scopes));
             inputs.push(file.path.clone().into_bytes());
             inputs.push(Digest::of(&content).to_string().into_bytes());
         }
-        Some(objects)
+        Some(())
     }
 
-    fn manifests(&mut self, objects: Vec<Object>, scopes: &dyn ScopeLookup) -> Vec<Manifest> {
-        let mut defined = Scopes::default();
-        objects.iter().for_each(|object| defined.learn(&object.value));
-        let scopes = Chain(vec![&defined, scopes]);
-        let mut manifests: BTreeMap<ObjectId, Manifest> = BTreeMap::new();
-        for object in objects {
-            let Some(scope) = self.scope(&object, &scopes) else { continue };
-            let namespace = self.options.default_namespace.as_deref();
-            match Manifest::read(object.value, namespace, scope, Some(object.origin), Some(&object.positions)) {
-                Err(problems) => self.problems.extend(problems),
-                Ok(manifest) => match manifests.get(&manifest.id) {
-                    Some(first) => self.problems.push(duplicate(first, &manifest)),
-                    None => {
-                        manifests.insert(manifest.id.clone(), manifest);
-                    }
-                },
+    fn give_up<T>(&mut self, message: String) -> Option<T> {
+        self.problems.push(Problem::in_file(&self.options.path, message));
+        None
+    }
+
+    fn place(&mut self, object: Object, scopes: &dyn ScopeLookup) {
+        self.defined.learn(&object.value);
+        match gvk_of(&object.value).map(|gvk| scopes.scope(&gvk.group_kind())) {
+            Some(Some(scope)) => self.manifest(object, scope),
+            Some(None) => self.deferred.push(object),
+            // What is wrong with the type is found with the rest of the object.
+            None => self.manifest(object, Scope::Namespaced),
+        }
+    }
+
+    fn place_deferred(&mut self, scopes: &dyn ScopeLookup) {
+        for object in std::mem::take(&mut self.deferred) {
+            let Some(kind) = gvk_of(&object.value).map(|gvk| gvk.group_kind()) else { continue };
+            match (self.defined.scope(&kind), scopes.unknown_kind()) {
+                (Some(scope), _) => self.manifest(object, scope),
+                (None, UnknownKind::AssumeNamespaced) => self.manifest(object, Scope::Namespaced),
+                (None, UnknownKind::Refuse) => {
+                    let message =
+                        format!("kind {kind} is not served by the cluster and no CRD of this application defines it");
+                    self.problems.push(
+                        Problem::in_file(&object.origin.file, message)
+                            .at(object.positions.nearest("/kind"))
+                            .hint("install its CRD first, or add it to this application"),
+                    );
+                }
             }
         }
-        manifests.into_values().collect()
     }
 
-    /// The scope of an object's kind; `None` where the kind does not exist.
-    fn scope(&mut self, object: &Object, scopes: &Chain<'_>) -> Option<Scope> {
-        // What is wrong with the type is found with the rest of the object.
-        let Some(gvk) = gvk_of(&object.value) else { return Some(Scope::Namespaced) };
-        let kind = gvk.group_kind();
-        match (scopes.scope(&kind), scopes.unknown_kind()) {
-            (Some(scope), _) => Some(scope),
-            (None, UnknownKind::AssumeNamespaced) => {
-                // A namespace is neither demanded nor refused by accident.
-                Some(Scope::Namespaced)
-            }
-            (None, UnknownKind::Refuse) => {
-                let message =
-                    format!("kind {kind} is not served by the cluster and no CRD of this application defines it");
-                self.problems.push(
-                    Problem::in_file(&object.origin.file, message)
-                        .at(object.positions.nearest("/kind"))
-                        .hint("install its CRD first, or add it to this application"),
-                );
-                None
+    fn manifest(&mut self, object: Object, scope: Scope) {
+        let namespace = self.options.default_namespace.as_deref();
+        let Object { value, origin, positions } = object;
+        match Manifest::read_with_faults(value, namespace, scope, Some(origin), Some(&positions)) {
+            Err(problems) => self.problems.extend(problems),
+            Ok((manifest, faults)) => {
+                if self.options.lenient { &mut self.warnings } else { &mut self.problems }.extend(faults);
+                match self.manifests.get(&manifest.id) {
+                    Some(first) => self.problems.push(duplicate(first, &manifest)),
+                    None => {
+                        self.manifests.insert(manifest.id.clone(), manifest);
+                    }
+                }
             }
         }
     }

@@ -103,6 +103,10 @@ impl<'a> Cursor<'a> {
     /// Moves one character into a text.
     pub(super) fn read(&mut self, text: &mut String) {
         let width = self.width();
+        if width == 1 {
+            text.push(char::from(self.byte(0)));
+            return self.skip();
+        }
         match self.bytes.get(self.at..self.at + width).map(std::str::from_utf8) {
             Some(Ok(character)) => text.push_str(character),
             // The cursor stands between characters of a valid text.

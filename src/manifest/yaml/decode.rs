@@ -24,6 +24,7 @@ pub(super) fn decode(file: &str, tree: &Tree, limits: &Limits) -> Result<(Value,
         problems: Vec::new(),
         entries: Vec::new(),
         expanding: HashSet::new(),
+        outermost_alias: None,
         alias_depth: 0,
         alias_bytes: 0,
         decoded: 1,
@@ -46,6 +47,8 @@ struct Decoder<'a> {
     entries: Vec<Entry>,
     /// Alias nodes that are being expanded.
     expanding: HashSet<NodeId>,
+    /// Where the alias stands whose expansion is at hand, for limits.
+    outermost_alias: Option<Position>,
     alias_depth: usize,
     alias_bytes: usize,
     /// Nodes decoded so far, and how many of them by an alias.
@@ -184,7 +187,7 @@ impl<'a> Decoder<'a> {
             self.alias_bytes = self.alias_bytes.saturating_add(scalar.text.len());
             if self.alias_bytes > self.limits.alias_bytes {
                 let message = format!("aliases repeat more than {} bytes of text", self.limits.alias_bytes);
-                return Err(self.stop(position, message, None));
+                return Err(self.over_limit(position, message));
             }
         }
         if scalar.tag.is_none() && !scalar.implicit {
@@ -210,9 +213,15 @@ impl<'a> Decoder<'a> {
             let position = self.tree.nodes.get(target).map_or_else(|| self.tree.position(), |node| node.position);
             return Err(self.stop(position, "the value of an anchor contains itself".to_owned(), None));
         }
+        if self.alias_depth == 0 {
+            self.outermost_alias = self.tree.nodes.get(alias).map(|node| node.position);
+        }
         self.alias_depth += 1;
         let decoded = decode(self);
         self.alias_depth -= 1;
+        if self.alias_depth == 0 {
+            self.outermost_alias = None;
+        }
         self.expanding.remove(&alias);
         decoded
     }
@@ -226,11 +235,11 @@ impl<'a> Decoder<'a> {
             self.decoded_by_alias += 1;
         }
         if is_bomb(self.decoded, self.decoded_by_alias) {
-            return Err(self.stop(node.position, "aliases expand to too many values".to_owned(), None));
+            return Err(self.over_limit(node.position, "aliases expand to too many values".to_owned()));
         }
         if depth > self.limits.depth {
             let message = format!("is nested deeper than {} levels", self.limits.depth);
-            return Err(self.stop(node.position, message, None));
+            return Err(self.over_limit(node.position, message));
         }
         Ok(node)
     }
@@ -246,6 +255,11 @@ impl<'a> Decoder<'a> {
             Some(hint) => problem.hint(hint),
             None => problem,
         });
+    }
+
+    /// A limit is passed at the alias that leads to it.
+    fn over_limit(&mut self, position: Position, message: String) -> Stop {
+        self.stop(self.outermost_alias.unwrap_or(position), message, None)
     }
 
     fn stop(&mut self, position: Position, message: String, hint: Option<String>) -> Stop {

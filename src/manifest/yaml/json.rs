@@ -165,12 +165,12 @@ impl Reader<'_> {
             return Err(self.wrong("is not JSON: an unknown escape within a text"));
         };
         self.at += 6;
-        if (0xd800..0xdc00).contains(&first) {
-            if let Some(second) = self.hex(self.at).filter(|second| (0xdc00..0xe000).contains(second)) {
-                self.at += 6;
-                let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
+        if (0xd800..0xdc00).contains(&first)
+            && let Some(second) = self.hex(self.at).filter(|second| (0xdc00..0xe000).contains(second))
+        {
+            self.at += 6;
+            let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+            return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
         }
         Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
     }

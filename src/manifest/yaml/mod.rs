@@ -23,6 +23,8 @@ mod resolve;
 mod scan;
 mod scan_text;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 

@@ -151,14 +151,19 @@ impl Parser<'_> {
         let mut properties = Properties::default();
         for _ in 0..2 {
             let mark = self.scanner.peek()?.mark;
-            match self.peek()?.clone() {
-                TokenKind::Anchor(name) if properties.anchor.is_none() => properties.anchor = Some(name),
-                TokenKind::Tag { handle, suffix } if properties.tag.is_none() => {
-                    properties.tag = Some(self.resolve_tag(&handle, suffix, mark)?);
-                }
+            let wanted = match self.peek()? {
+                TokenKind::Anchor(_) => properties.anchor.is_none(),
+                TokenKind::Tag { .. } => properties.tag.is_none(),
+                _ => false,
+            };
+            if !wanted {
+                break;
+            }
+            match self.take()? {
+                TokenKind::Anchor(name) => properties.anchor = Some(name),
+                TokenKind::Tag { handle, suffix } => properties.tag = Some(self.resolve_tag(&handle, suffix, mark)?),
                 _ => break,
             }
-            self.take()?;
         }
         Ok(properties)
     }

@@ -116,10 +116,10 @@ fn number(plain: &str) -> Option<Resolved> {
     if let Some(integer) = go_integer(plain) {
         return Some(integer);
     }
-    if is_decimal(plain) {
-        if let Some(float) = finite(plain) {
-            return Some(Resolved::Float(float));
-        }
+    if is_decimal(plain)
+        && let Some(float) = finite(plain)
+    {
+        return Some(Resolved::Float(float));
     }
     // The library's second try at binary allows a sign after the prefix.
     let (sign, digits) = plain.strip_prefix("0b")?.split_at_checked(1)?;

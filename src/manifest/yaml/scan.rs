@@ -107,10 +107,10 @@ impl<'a> Scanner<'a> {
 
     /// Takes the next token.
     pub(super) fn next(&mut self) -> Result<Token, SyntaxError> {
-        let token = self.peek()?.clone();
-        self.tokens.pop_front();
+        self.fill()?;
+        let end = Token { kind: TokenKind::StreamEnd, mark: self.cursor.mark };
         self.tokens_taken += 1;
-        Ok(token)
+        Ok(self.tokens.pop_front().unwrap_or(end))
     }
 
     /// Scans until the first token is known for certain: until then a `:` may
@@ -356,10 +356,10 @@ impl<'a> Scanner<'a> {
     }
 
     fn remove_simple_key(&mut self) -> Result<(), SyntaxError> {
-        if let Some(Some(key)) = self.simple_keys.last().copied() {
-            if key.required {
-                return SyntaxError::new("could not find expected ':'", key.mark);
-            }
+        if let Some(Some(key)) = self.simple_keys.last().copied()
+            && key.required
+        {
+            return SyntaxError::new("could not find expected ':'", key.mark);
         }
         self.set_simple_key(None);
         Ok(())

@@ -196,7 +196,7 @@ impl Scanner<'_> {
             None => 0,
         };
         let (mut text, mut leading, mut trailing) = (String::new(), String::new(), String::new());
-        self.block_breaks(&mut indent, &mut trailing, mark)?;
+        self.block_breaks(&mut indent, &mut trailing)?;
         let mut after_blank = false;
         while self.cursor.mark.column == indent && !self.cursor.is_end() {
             let blank = self.cursor.is_blank();
@@ -217,7 +217,7 @@ impl Scanner<'_> {
             if self.cursor.is_break_at(0) {
                 self.cursor.read_line(&mut leading);
             }
-            self.block_breaks(&mut indent, &mut trailing, mark)?;
+            self.block_breaks(&mut indent, &mut trailing)?;
         }
         if chomping != Chomping::Strip {
             text.push_str(&leading);
@@ -261,7 +261,7 @@ impl Scanner<'_> {
 
     /// Takes the indentation and empty lines before the next line of a block
     /// scalar; an indentation of 0 is found out.
-    fn block_breaks(&mut self, indent: &mut usize, breaks: &mut String, mark: Mark) -> Result<(), SyntaxError> {
+    fn block_breaks(&mut self, indent: &mut usize, breaks: &mut String) -> Result<(), SyntaxError> {
         let mut deepest = 0;
         loop {
             let within = |column: usize| *indent == 0 || column < *indent;
@@ -270,9 +270,10 @@ impl Scanner<'_> {
             }
             deepest = deepest.max(self.cursor.mark.column);
             if within(self.cursor.mark.column) && self.cursor.byte(0) == b'\t' {
-                return SyntaxError::new("found a tab character where an indentation space is expected", {
-                    if self.cursor.mark.line > mark.line { self.cursor.mark } else { mark }
-                });
+                return SyntaxError::new(
+                    "found a tab character where an indentation space is expected",
+                    self.cursor.mark,
+                );
             }
             if !self.cursor.is_break_at(0) {
                 break;
@@ -390,7 +391,7 @@ impl Scanner<'_> {
             if !self.cursor.is_blank() && !self.cursor.is_break_at(0) {
                 break;
             }
-            self.take_white_space(&mut fold, Some((indent, mark)))?;
+            self.take_white_space(&mut fold, Some(indent))?;
             if self.flow_level == 0 && self.cursor.mark.column < indent {
                 break;
             }
@@ -410,9 +411,9 @@ impl Scanner<'_> {
         }
     }
 
-    /// Takes the white space within a scalar. In a plain one tabs may not
-    /// stand for indentation.
-    fn take_white_space(&mut self, fold: &mut Fold, plain: Option<(usize, Mark)>) -> Result<(), SyntaxError> {
+    /// Takes the white space within a scalar. In a plain one, which has an
+    /// indentation, tabs may not stand for it.
+    fn take_white_space(&mut self, fold: &mut Fold, plain: Option<usize>) -> Result<(), SyntaxError> {
         while self.cursor.is_blank() || self.cursor.is_break_at(0) {
             let broken = fold.broken || fold.escaped_break;
             if self.cursor.is_break_at(0) {
@@ -424,12 +425,8 @@ impl Scanner<'_> {
                     fold.broken = true;
                 }
             } else if broken {
-                if let Some((indent, mark)) = plain {
-                    if self.cursor.byte(0) == b'\t' && self.cursor.mark.column < indent {
-                        return SyntaxError::new("found a tab character that violates indentation", {
-                            if self.cursor.mark.line > mark.line { self.cursor.mark } else { mark }
-                        });
-                    }
+                if plain.is_some_and(|indent| self.cursor.byte(0) == b'\t' && self.cursor.mark.column < indent) {
+                    return SyntaxError::new("found a tab character that violates indentation", self.cursor.mark);
                 }
                 self.cursor.skip();
             } else {

@@ -1,0 +1,163 @@
+//! What the index reads of an object before it forgets the object.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    api::{APPLICATION_ANNOTATION, SET_LABEL},
+    cluster::OwnerKey,
+    health::{self, Evidence, Health},
+    manifest::{Fingerprint, GroupVersionKind, ObjectId},
+    plan::{IgnoreRule, Membership, Policy, ownership},
+};
+
+/// What decides how the objects of an application are read. When it changes,
+/// what is known of them is read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FingerprintPolicy {
+    /// How the application's objects are marked, with its field manager.
+    pub membership: Membership,
+    /// Fields that are left alone.
+    pub ignore: Vec<IgnoreRule>,
+    /// Managers whose additions count as made by hand.
+    pub hand_managers: BTreeSet<String>,
+    /// Whatever else the verdicts depend on (the application's own health
+    /// expressions), as text: only its change matters here.
+    pub verdicts: String,
+}
+
+impl FingerprintPolicy {
+    /// What of a policy decides how objects are read. `verdicts` is whatever
+    /// else health depends on, as text.
+    pub fn new(policy: &Policy, verdicts: impl Into<String>) -> Self {
+        Self {
+            membership: policy.membership.clone(),
+            ignore: policy.ignore.clone(),
+            hand_managers: policy.hand_managers.clone(),
+            verdicts: verdicts.into(),
+        }
+    }
+
+    /// The hash over what the application answers for on one of its objects.
+    pub fn fingerprint(&self, object: &Value) -> Option<Fingerprint> {
+        let gvk = type_of(object)?;
+        let sighting = Sighting::read(object)?;
+        let namespace = (!sighting.namespace.is_empty()).then_some(sighting.namespace);
+        let id = ObjectId::new(gvk.group_kind(), namespace, sighting.name);
+        let ignore: Vec<IgnoreRule> = self.ignore.iter().filter(|rule| rule.concerns(&id)).cloned().collect();
+        ownership::fingerprint(object, &self.membership.manager, &ignore, &self.hand_managers)
+    }
+}
+
+/// What is concluded from an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assessed {
+    /// Hash over the fields that its application owns; `None` where it owns none.
+    pub fingerprint: Option<Fingerprint>,
+    /// Its health.
+    pub health: Health,
+}
+
+/// An object of an application, with what it is assessed by.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The whole object, for this moment only.
+    pub object: &'a Value,
+    /// The application.
+    pub owner: &'a OwnerKey,
+    /// How its objects are read.
+    pub policy: &'a FingerprintPolicy,
+    /// Whether the kind has a status, from discovery.
+    pub has_status: Option<bool>,
+}
+
+/// How an object of an application is assessed.
+pub type Assess = dyn Fn(&Subject<'_>) -> Assessed + Send + Sync;
+
+/// What an object says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Namespace, empty for cluster-scoped objects.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// uid.
+    pub uid: String,
+    /// resourceVersion; 0 where it is no integer, which is never taken as old.
+    pub version: u64,
+    /// The application that it names.
+    pub owner: Option<OwnerKey>,
+    /// Value of its set label.
+    pub set: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it is a Job that completed.
+    pub done: bool,
+}
+
+/// Assesses an object by its ownership and the built-in rules of health.
+pub fn assess(subject: &Subject<'_>) -> Assessed {
+    let evidence = Evidence { status_subresource: subject.has_status, ..Evidence::default() };
+    Assessed {
+        fingerprint: subject.policy.fingerprint(subject.object),
+        health: health::assess_with(subject.object, &evidence),
+    }
+}
+
+impl Sighting {
+    /// Reads an object; `None` where it has no name.
+    pub fn read(object: &Value) -> Option<Self> {
+        let metadata = object.get("metadata")?;
+        let text = |field: &str| metadata.get(field).and_then(Value::as_str);
+        Some(Self {
+            namespace: text("namespace").unwrap_or_default().to_owned(),
+            name: text("name")?.to_owned(),
+            uid: text("uid").unwrap_or_default().to_owned(),
+            version: text("resourceVersion").and_then(|version| version.parse().ok()).unwrap_or(0),
+            owner: metadata
+                .get("annotations")
+                .and_then(|annotations| annotations.get(APPLICATION_ANNOTATION))
+                .and_then(Value::as_str)
+                .and_then(OwnerKey::parse),
+            set: metadata
+                .get("labels")
+                .and_then(|labels| labels.get(SET_LABEL))
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            deleting: text("deletionTimestamp").is_some(),
+            done: is_complete_job(object),
+        })
+    }
+
+    /// The name of the object among those of its kind: `<namespace>/<name>`.
+    pub fn key(&self) -> String {
+        object_key(&self.namespace, &self.name)
+    }
+}
+
+/// The name of an object among those of its kind.
+pub(super) fn object_key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+/// The key of an identity.
+pub(super) fn id_key(id: &ObjectId) -> String {
+    object_key(id.namespace.as_deref().unwrap_or_default(), &id.name)
+}
+
+/// The type of an object.
+pub(super) fn type_of(object: &Value) -> Option<GroupVersionKind> {
+    GroupVersionKind::from_api_version(object.get("apiVersion")?.as_str()?, object.get("kind")?.as_str()?)
+}
+
+fn is_complete_job(object: &Value) -> bool {
+    let is_job = type_of(object).is_some_and(|gvk| gvk.group == "batch" && gvk.kind == "Job");
+    is_job
+        && object.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|conditions| {
+            conditions.iter().any(|condition| {
+                let field = |name: &str| condition.get(name).and_then(Value::as_str);
+                field("type") == Some("Complete") && field("status") == Some("True")
+            })
+        })
+}

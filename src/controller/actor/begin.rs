@@ -1,0 +1,232 @@
+//! Beginning a release: the intent is in the cluster before the act.
+
+use jiff::Timestamp;
+use tracing::info;
+
+use super::{Actor, StepError, known::Content};
+use crate::{
+    api::{Cause, Phase, ReleaseCounts, ReleaseSpec, RequestPhase},
+    controller::{
+        decide::{Attempt, Begin, Content as From, ContentId},
+        settings::Occasion,
+    },
+    history::bundles,
+    plan::{Proposal, Why, irreversible, propose},
+};
+
+impl Actor {
+    /// What would be looked at to bring some content.
+    pub(super) fn proposal(&self, content: &Content, occasion: &Occasion) -> Proposal {
+        let policy = self.policy(occasion);
+        let live = &self.known.live;
+        propose(&content.manifests, &content.id.bundle, &self.known.stored.objects, &live.drifted, &live.gone, &policy)
+    }
+
+    /// The content of the head, or that of a kept release from the cluster.
+    pub(super) async fn content_of(&self, from: From) -> Result<Content, StepError> {
+        let number = match from {
+            From::Head => {
+                return self.known.content.clone().ok_or_else(|| StepError::Content {
+                    release: 0,
+                    message: "the head is not rendered any more".into(),
+                });
+            }
+            From::Release(number) => number,
+        };
+        let refuse = |message: String| StepError::Content { release: number, message };
+        let release = self.known.history.get(number).ok_or_else(|| refuse("the release is not kept".into()))?;
+        let id = ContentId {
+            bundle: release.spec.bundle.clone(),
+            inputs: release.spec.inputs.clone(),
+            commit: release.spec.commit.clone(),
+        };
+        let same = |content: &&Content| content.id.bundle == id.bundle;
+        let known = self.known.content.iter().chain(&self.known.running_content).find(same);
+        let manifests = match known {
+            Some(content) => content.manifests.clone(),
+            None => {
+                let loaded = self.store.load_bundle(&id.bundle).await;
+                match loaded {
+                    Ok(manifests) => manifests.into(),
+                    Err(error) if error.is_transient() => return Err(error.into()),
+                    Err(error) => return Err(refuse(error.to_string())),
+                }
+            }
+        };
+        Ok(Content { id, manifests })
+    }
+
+    /// Begins a release: content first, then the Release that names it.
+    pub(super) async fn begin(&mut self, begin: Begin) -> Result<(), StepError> {
+        let content = match self.content_of(begin.content).await {
+            Ok(content) => content,
+            Err(error @ StepError::Content { .. }) if begin.request.is_some() => {
+                let uid = begin.request.clone().unwrap_or_default();
+                return self.answer(&uid, RequestPhase::Refused, error.to_string(), None).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let occasion = self.occasion(begin.request.as_deref(), begin.cause);
+        if let Some(refusal) = self.objection(&begin, &content, &occasion).await {
+            let uid = begin.request.clone().unwrap_or_default();
+            return self.answer(&uid, RequestPhase::Refused, refusal, None).await;
+        }
+        let proposal = self.proposal(&content, &occasion);
+        let spec = self.release(&begin, &content, &proposal);
+        let number = spec.number;
+        let packed = bundles::pack(self.known.owner.name(), &content.manifests, &content.id.bundle)
+            .map_err(|error| StepError::Content { release: number, message: error.to_string() })?;
+        self.store.store_bundle(&packed).await?;
+        let created = match self.store.create_release(spec).await {
+            Ok(created) => created,
+            Err(error) => {
+                // Somebody else made it, or the answer was lost: what is in the
+                // cluster counts.
+                self.known.loaded = false;
+                return Err(error.into());
+            }
+        };
+        info!(release = number, cause = %begin.cause, commit = content.id.commit.short, "the release begins");
+        self.known.history.put(created);
+        self.take_up(number, content, &proposal).await;
+        self.announce(&begin, number).await
+    }
+
+    /// Takes up a release that is to be carried out.
+    pub(super) async fn take_up(&mut self, number: u64, content: Content, proposal: &Proposal) {
+        let mut attempt = Attempt::new(number);
+        attempt.changed = proposal
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.why != Why::Removed)
+            .map(|candidate| candidate.id.clone())
+            .collect();
+        attempt.unhealthy_before = self.known.live.unhealthy.iter().map(|(id, _)| id.clone()).collect();
+        attempt.irreversible = self.irreversible(number, &content).await;
+        self.known.attempt = Some(attempt);
+        self.known.underway = None;
+        self.known.tries = 0;
+        self.known.waiting_noted = false;
+        self.known.running_content = Some(content);
+    }
+
+    /// Why going back from this content would not be safe, if it would not.
+    async fn irreversible(&self, number: u64, content: &Content) -> Option<String> {
+        let before = self.known.history.iter().rev().find(|release| {
+            release.spec.number < number
+                && release
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.outcome.as_ref())
+                    .is_some_and(|outcome| outcome.phase == Phase::Healthy)
+        })?;
+        // Content that cannot be read cannot be gone back to either, which is
+        // said when it is tried.
+        let before = self.content_of(From::Release(before.spec.number)).await.ok()?;
+        irreversible(&before.manifests, &content.manifests)
+    }
+
+    /// Why a person's request is not carried out after all: the plan is not
+    /// the one that was seen, or what was allowed is not what would be done.
+    async fn objection(&mut self, begin: &Begin, content: &Content, occasion: &Occasion) -> Option<String> {
+        let uid = begin.request.as_deref()?;
+        let seen = self.known.rollback_requests.get(uid).and_then(|request| request.spec.plan_digest.clone());
+        if seen.is_none() && occasion.allow_prune.is_none() {
+            return None;
+        }
+        let (plan, _) = self.plan(content, occasion).await;
+        if let Some(seen) = seen.filter(|seen| *seen != plan.digest) {
+            return Some(format!(
+                "the plan has changed since it was shown (it was {}, it is {}): look again",
+                seen.short(12),
+                plan.digest.short(12)
+            ));
+        }
+        occasion.allow_prune.as_ref().filter(|allowed| **allowed != plan.digest).map(|allowed| {
+            format!(
+                "what was allowed is plan {}, but the plan is {} by now: look again",
+                allowed.short(12),
+                plan.digest.short(12)
+            )
+        })
+    }
+
+    fn release(&self, begin: &Begin, content: &Content, proposal: &Proposal) -> ReleaseSpec {
+        let known = &self.known;
+        let number = known.history.next_number();
+        let (requested_by, verified, reason) = self.requester(begin);
+        let to = match begin.content {
+            From::Release(number) => Some(number),
+            From::Head => None,
+        };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let removed = proposal.candidates.iter().filter(|candidate| candidate.why == Why::Removed).count();
+        ReleaseSpec {
+            application: known.owner.name().to_owned(),
+            number,
+            cause: begin.cause,
+            commit: content.id.commit.clone(),
+            bundle: content.id.bundle.clone(),
+            inputs: content.id.inputs.clone(),
+            counts: ReleaseCounts {
+                objects: count(content.manifests.len()),
+                changed: count(proposal.candidates.len() - removed),
+                removed: count(removed),
+            },
+            plan: None,
+            rollback_to: to,
+            rejects: to.map(|target| known.history.rejections_for(target)).unwrap_or_default(),
+            accepts: begin.accepts,
+            include: self.occasion(begin.request.as_deref(), begin.cause).rollback.unwrap_or_default(),
+            requested_by,
+            verified,
+            reason,
+            request: begin.request.clone().unwrap_or_default(),
+            previous: known.history.tip(),
+            generation: known.settings.generation,
+            created_at: Timestamp::now(),
+        }
+    }
+
+    /// Who asked for a release and why.
+    fn requester(&self, begin: &Begin) -> (String, bool, String) {
+        let uid = begin.request.as_deref().unwrap_or_default();
+        let asked = match (self.known.sync_requests.get(uid), self.known.rollback_requests.get(uid)) {
+            (Some(request), _) => Some((&request.spec.requested_by, &request.spec.reason)),
+            (_, Some(request)) => Some((&request.spec.requested_by, &request.spec.reason)),
+            (None, None) => None,
+        };
+        match asked {
+            Some((by, why)) => {
+                let verified = self.shared.policies.names_are_verified() && !by.is_empty();
+                (by.clone(), verified, why.clone())
+            }
+            None => (String::new(), false, begin.reason.clone()),
+        }
+    }
+
+    /// Tells who should know that a release began.
+    async fn announce(&mut self, begin: &Begin, number: u64) -> Result<(), StepError> {
+        if matches!(begin.cause, Cause::Rollback | Cause::AutomaticRollback) {
+            self.shared.metrics.rollback_began(begin.cause.as_str());
+        }
+        let left = self.known.history.get(number - 1).map(|release| release.spec.number);
+        let message = match (begin.cause, begin.content) {
+            (Cause::Rollback, From::Release(to)) => {
+                format!("release {number} goes back to the content of release {to}")
+            }
+            (Cause::AutomaticRollback, From::Release(to)) => {
+                format!("release {number} takes it back to the content of release {to}: {}", begin.reason)
+            }
+            _ => format!("release {number} begins"),
+        };
+        self.event(begin.cause.as_str(), &message, begin.cause == Cause::AutomaticRollback);
+        if let (Cause::Rollback | Cause::AutomaticRollback, Some(left)) = (begin.cause, left) {
+            self.note_after(left, |after| after.rolled_back_by = Some(number)).await?;
+        }
+        if let Some(uid) = begin.request.clone() {
+            self.answer(&uid, RequestPhase::Running, format!("release {number} is on its way"), Some(number)).await?;
+        }
+        Ok(())
+    }
+}

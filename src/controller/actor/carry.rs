@@ -1,0 +1,315 @@
+//! Carrying out what was decided: plan and apply.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{info, warn};
+
+use super::{
+    Actor, StepError,
+    known::{Content, Underway},
+    outcome,
+};
+use crate::{
+    api::{Cause, ObjectFailure},
+    cluster::{
+        apply::{self, ActionResult, Outcome},
+        index::FingerprintPolicy,
+        observe::observe,
+    },
+    controller::{
+        decide::{Content as From, Decision, Stage},
+        settings::{Occasion, policy},
+        words::count,
+    },
+    manifest::ObjectId,
+    plan::{Action, Observations, Owned, Plan, Policy, Refusal, Verb, conclude},
+    telemetry::Step,
+};
+
+/// The first pause before a release is tried again.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The pause after an object changed between plan and apply: what is planned
+/// anew is most likely right.
+const STALE_RETRY: Duration = Duration::from_millis(50);
+/// How many failures are named.
+const FAILURES_NAMED: usize = 20;
+
+impl Actor {
+    /// Does what was decided.
+    pub(super) async fn carry_out(&mut self, decision: Decision) -> Result<(), StepError> {
+        match decision {
+            Decision::Rest(_) => Ok(()),
+            Decision::Look { request } => {
+                self.look_for(&request);
+                Ok(())
+            }
+            Decision::Answer(answer) => {
+                self.answer(&answer.request, answer.phase, answer.message, answer.release).await
+            }
+            Decision::DryRun { request, content } => self.dry_run(&request, content).await,
+            Decision::Begin(begin) => self.begin(begin).await,
+            Decision::Plan => self.plan_running().await,
+            Decision::Apply => self.apply_next().await,
+            Decision::End(end) => self.end(end).await,
+            Decision::Repair => self.repair().await,
+            Decision::NoteDegraded { release } => self.note_degraded(release).await,
+        }
+    }
+
+    /// What is special about carrying out a request, or a rollback.
+    pub(super) fn occasion(&self, request: Option<&str>, cause: Cause) -> Occasion {
+        let uid = request.unwrap_or_default();
+        let asked = self.known.rollback_requests.get(uid);
+        Occasion {
+            allow_prune: self.known.sync_requests.get(uid).and_then(|request| request.spec.allow_prune.clone()),
+            rollback: matches!(cause, Cause::Rollback | Cause::AutomaticRollback)
+                .then(|| asked.map(|request| request.spec.include.clone()).unwrap_or_default()),
+            prune: asked.and_then(|request| request.spec.prune),
+        }
+    }
+
+    /// The occasion of the release that is running, also after a restart.
+    fn running_occasion(&self) -> Occasion {
+        let Some(running) = self.known.history.running() else { return Occasion::default() };
+        let mut occasion = self.occasion(Some(running.spec.request.as_str()), running.spec.cause);
+        if let Some(include) = &mut occasion.rollback
+            && include.is_empty()
+        {
+            include.clone_from(&running.spec.include);
+        }
+        occasion
+    }
+
+    pub(super) fn policy(&self, occasion: &Occasion) -> Policy {
+        policy(&self.known.application, &self.membership(), occasion)
+    }
+
+    /// The plan that would bring some content: what is asked of the server are
+    /// reads and dry-runs.
+    pub(super) async fn plan(&self, content: &Content, occasion: &Occasion) -> (Plan, Observations) {
+        let policy = self.policy(occasion);
+        let proposal = self.proposal(content, occasion);
+        let observations = observe(&self.shared.cluster, &self.identity(), &proposal, &policy).await;
+        (conclude(&proposal, &observations, &policy), observations)
+    }
+
+    /// Plans the release that is running. After a restart nothing of it is in
+    /// memory: what was applied before shows itself as unchanged.
+    async fn plan_running(&mut self) -> Result<(), StepError> {
+        let Some(number) = self.known.history.running().map(|release| release.spec.number) else { return Ok(()) };
+        let content = match &self.known.running_content {
+            Some(content) if self.known.attempt.as_ref().is_some_and(|attempt| attempt.release == number) => {
+                content.clone()
+            }
+            _ => self.content_of(From::Release(number)).await?,
+        };
+        let occasion = self.running_occasion();
+        if self.known.attempt.as_ref().is_none_or(|attempt| attempt.release != number) {
+            let proposal = self.proposal(&content, &occasion);
+            info!(release = number, "going on with the release that was begun before");
+            self.take_up(number, content.clone(), &proposal).await;
+            if let Some(attempt) = &mut self.known.attempt {
+                // Nobody can tell how far it had come.
+                attempt.touched = true;
+            }
+        }
+        self.watch_kinds(&content.manifests).await;
+        let began = std::time::Instant::now();
+        let (plan, observations) = self.plan(&content, &occasion).await;
+        self.shared.metrics.took(Step::Plan, began.elapsed());
+        if !plan.refusals.is_empty() {
+            self.refused(&plan.refusals);
+            return Ok(());
+        }
+        let to_apply = u32::try_from(plan.writes().count()).unwrap_or(u32::MAX);
+        info!(release = number, plan = plan.digest.short(12), writes = to_apply, took = ?began.elapsed(), "planned");
+        // What the server has already as it should be is ours from now on.
+        self.intend(&plan).await?;
+        let stages_left = if to_apply == 0 { 0 } else { plan.stages() };
+        self.known.underway = Some(Underway { plan, observations, next_stage: 0, applied: 0, to_apply });
+        self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
+        Ok(())
+    }
+
+    /// What a refused plan means for the release.
+    fn refused(&mut self, refusals: &[Refusal]) {
+        let permanent: Vec<&Refusal> = refusals.iter().filter(|refusal| !refusal.transient).collect();
+        if let Some(first) = permanent.first() {
+            let failures = refusals.iter().take(FAILURES_NAMED).map(failure_of).collect();
+            let more = refusals.len() - 1;
+            let others = if more > 0 { format!(" (and {} more)", count(more, "refusal")) } else { String::new() };
+            let hint = first.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            self.set_stage(Stage::Failed { message: format!("{first}{others}{hint}"), failures });
+            return;
+        }
+        let message = refusals.first().map(ToString::to_string).unwrap_or_default();
+        self.retry_later(message, None);
+    }
+
+    /// Applies the next stage of the plan.
+    async fn apply_next(&mut self) -> Result<(), StepError> {
+        let Some(underway) = self.known.underway.take() else {
+            self.set_stage(Stage::Unplanned);
+            return Ok(());
+        };
+        let stage = underway.next_stage;
+        let actions: Vec<&Action> = underway.plan.writes().filter(|action| action.stage == stage).collect();
+        let unproven = actions.iter().any(|action| action.unproven);
+        if unproven {
+            // What the stage before made is here now: it is planned anew, with
+            // a dry-run of its own.
+            if stage > 0 {
+                self.shared.cluster.discovery().invalidate();
+                self.set_stage(Stage::Unplanned);
+                return Ok(());
+            }
+        }
+        let began = std::time::Instant::now();
+        self.publish_progress(underway.applied, underway.to_apply);
+        let results = self.write(&actions, &underway.observations).await;
+        self.shared.metrics.took(Step::Apply, began.elapsed());
+        let written = results.iter().filter(|result| outcome::wrote(&result.outcome)).count();
+        if let Some(attempt) = &mut self.known.attempt {
+            attempt.touched |= results.iter().any(|result| outcome::may_have_written(&result.outcome));
+            attempt.written += u32::try_from(written).unwrap_or(u32::MAX);
+        }
+        self.take_results(&actions, &results).await?;
+        let failed: Vec<&ActionResult> = results.iter().filter(|result| !result.outcome.is_done()).collect();
+        if !failed.is_empty() {
+            self.apply_failed(&failed);
+            return Ok(());
+        }
+        info!(stage, written, took = ?began.elapsed(), "applied");
+        self.known.tries = 0;
+        let Underway { plan, observations, next_stage, applied, to_apply } = underway;
+        let next_stage = next_stage + 1;
+        let stages_left = plan.stages().saturating_sub(next_stage);
+        let applied = applied + u32::try_from(written).unwrap_or(u32::MAX);
+        self.known.underway = Some(Underway { plan, observations, next_stage, applied, to_apply });
+        self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
+        Ok(())
+    }
+
+    /// What failed writes mean for the release.
+    fn apply_failed(&mut self, failed: &[&ActionResult]) {
+        let permanent = failed.iter().find(|result| outcome::is_permanent(&result.outcome));
+        if let Some(first) = permanent {
+            let failures = failed
+                .iter()
+                .take(FAILURES_NAMED)
+                .map(|result| ObjectFailure {
+                    object: result.id.to_string(),
+                    health: None,
+                    message: outcome::message(&result.outcome),
+                })
+                .collect();
+            let message = format!("{}: {}", first.id, outcome::message(&first.outcome));
+            warn!(message, "the release cannot be applied");
+            self.set_stage(Stage::Failed { message, failures });
+            return;
+        }
+        let stale = failed.iter().all(|result| matches!(result.outcome, Outcome::Stale(_)));
+        let first = failed.first().map(|result| format!("{}: {}", result.id, outcome::message(&result.outcome)));
+        self.retry_later(first.unwrap_or_default(), (stale && self.known.tries < 5).then_some(STALE_RETRY));
+    }
+
+    fn retry_later(&mut self, message: String, pause: Option<Duration>) {
+        let pause = pause.unwrap_or_else(|| {
+            let doubled = FIRST_RETRY.saturating_mul(1 << self.known.tries.min(10));
+            doubled.min(LONGEST_RETRY).mul_f64(rand::random_range(0.8..1.2))
+        });
+        self.known.tries += 1;
+        info!(message, ?pause, "the release is tried again");
+        let at = Timestamp::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
+        self.set_stage(Stage::Retry { at, message });
+        self.known.underway = None;
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        if let Some(attempt) = &mut self.known.attempt {
+            attempt.stage = stage;
+        }
+    }
+
+    /// Writes to the cluster, while this replica leads.
+    pub(super) async fn write(&self, actions: &[&Action], observations: &Observations) -> Vec<ActionResult> {
+        let permit = || self.shared.leadership.may_write();
+        let (manager, identity) = (self.membership().manager, self.identity());
+        let stage = apply::Stage {
+            cluster: &self.shared.cluster,
+            identity: &identity,
+            manager: &manager,
+            observations,
+            permit: &permit,
+        };
+        apply::apply_stage(&stage, actions, |done| {
+            if let Outcome::Applied(applied) = &done.outcome {
+                self.shared.index.record(&applied.object);
+            }
+        })
+        .await
+    }
+
+    /// Notes in the inventory what is about to be created, so that a crash
+    /// leaves no object that nobody knows of.
+    pub(super) async fn intend(&mut self, plan: &Plan) -> Result<(), StepError> {
+        let mut owned = self.known.stored.objects.clone();
+        for action in plan.writes().filter(|action| matches!(action.verb, Verb::Create | Verb::Adopt)) {
+            owned.entry(action.id.clone()).or_insert_with(|| Owned {
+                gvk: action.gvk.clone(),
+                uid: None,
+                manifest: None,
+                fingerprint: None,
+                done: false,
+            });
+        }
+        owned.extend(plan.confirmed.iter().cloned());
+        for id in &plan.forgotten {
+            owned.remove(id);
+        }
+        self.save_inventory(owned).await
+    }
+
+    /// Takes what came of writes into the inventory and the live index.
+    pub(super) async fn take_results(
+        &mut self,
+        actions: &[&Action],
+        results: &[ActionResult],
+    ) -> Result<(), StepError> {
+        let policy = FingerprintPolicy::new(&self.policy(&Occasion::default()), "");
+        let mut owned = self.known.stored.objects.clone();
+        let actions: BTreeMap<&ObjectId, &&Action> = actions.iter().map(|action| (&action.id, action)).collect();
+        for result in results {
+            let Some(action) = actions.get(&result.id) else { continue };
+            match &result.outcome {
+                Outcome::Applied(applied) => {
+                    let fingerprint = policy.fingerprint(&applied.object);
+                    let entry = Owned {
+                        gvk: action.gvk.clone(),
+                        uid: Some(applied.uid.clone()),
+                        manifest: action.manifest.clone(),
+                        fingerprint,
+                        done: false,
+                    };
+                    owned.insert(action.id.clone(), entry);
+                }
+                Outcome::Deleted => {
+                    owned.remove(&action.id);
+                }
+                _ => {}
+            }
+        }
+        self.save_inventory(owned).await
+    }
+}
+
+fn failure_of(refusal: &Refusal) -> ObjectFailure {
+    ObjectFailure {
+        object: refusal.object.as_ref().map(ToString::to_string).unwrap_or_default(),
+        health: None,
+        message: refusal.message.clone(),
+    }
+}

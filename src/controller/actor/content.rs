@@ -1,0 +1,268 @@
+//! From a commit to content: read the tree, render it, know whether it changed.
+
+use std::{sync::Arc, time::Instant};
+
+use tracing::{info, warn};
+
+use super::{
+    Actor,
+    known::{Content, RenderedFrom},
+};
+use crate::{
+    api::{CommitRecord, RenderKind, RenderSpec},
+    controller::{
+        decide::{ContentId, HeadView},
+        poller::{Asked, Found, HeadEvent},
+        settings::destination,
+    },
+    manifest::{Digest, Problem},
+    render::{DirectoryOptions, Render, RenderFailure, ScopeLookup},
+    source::{Commit, SourceError, TreeLimits},
+    telemetry::Step,
+};
+
+/// How many characters of a subject and of a name are kept, as the schema says.
+const TEXT_KEPT: usize = 200;
+/// How many digits of a commit people read.
+const SHORT_ID: usize = 7;
+/// How many problems of a render are named in a message.
+const PROBLEMS_NAMED: usize = 5;
+
+/// What came of looking at a commit.
+enum Looked {
+    /// The tree and the settings are those of the last render.
+    Same,
+    Rendered(RenderedFrom, Box<Render>),
+    Unreadable(SourceError),
+    Failed(RenderedFrom, Vec<Problem>),
+}
+
+impl Actor {
+    /// What the Application asks of which repository.
+    pub(super) fn asked(&self) -> Asked {
+        let source = &self.known.application.spec.source;
+        Asked {
+            url: source.repo_url.clone(),
+            secret: source.secret_ref.as_ref().map(|secret| secret.name.clone()),
+            revision: source.revision.clone(),
+        }
+    }
+
+    /// Takes in news of the head.
+    pub(super) async fn take_head(&mut self, event: HeadEvent) {
+        if event.asked != self.asked() {
+            return;
+        }
+        match event.found {
+            Ok(found) => {
+                self.shared.metrics.fetched("succeeded");
+                self.shared.metrics.took(Step::Fetch, found.took);
+                info!(commit = %found.commit.id, took = ?found.took, "the head is known");
+                if let Some(from) = &found.forced_from {
+                    let message = format!(
+                        "{} was force-pushed from {} to {}, which is not a descendant",
+                        found.reference.as_deref().unwrap_or("the revision"),
+                        from.short(),
+                        found.commit.id.short()
+                    );
+                    self.event("ForcePushed", &message, true);
+                }
+                self.known.fetch_error = None;
+                self.known.reference.clone_from(&found.reference);
+                self.known.found = Some(found);
+                self.render_head().await;
+            }
+            Err(failure) => {
+                self.shared.metrics.fetched("failed");
+                warn!(reason = failure.reason, message = failure.message, "the repository cannot be read");
+                self.event(&failure.reason, &failure.message, true);
+                if self.known.content.is_some() {
+                    // What was known stays known; it only may be old.
+                    self.known.fetch_error = Some(failure.message);
+                } else {
+                    self.known.head = HeadView::Broken { reason: failure.reason, message: failure.message };
+                }
+            }
+        }
+    }
+
+    /// Renders the head, or what a person asked for in its place, if it
+    /// changed.
+    pub(super) async fn render_head(&mut self) {
+        let Some(found) = self.known.found.clone() else { return };
+        if self.known.pin.as_ref().is_some_and(|pin| pin.head_then != found.commit.id.as_str()) {
+            info!("the head moved on: the revision that was asked for ends");
+            self.known.pin = None;
+            self.known.pinned = None;
+        }
+        let wanted = match &self.known.pin {
+            None => found,
+            Some(pin) => match self.pinned(&pin.commit.clone()).await {
+                Ok(pinned) => pinned,
+                Err(message) => {
+                    self.known.head = HeadView::Broken { reason: "RevisionNotFound".into(), message };
+                    return;
+                }
+            },
+        };
+        let commit = commit_record(&wanted.commit);
+        self.known.head_commit = Some(commit.clone());
+        let began = Instant::now();
+        let last = self.known.rendered_from.clone().filter(|_| self.known.content.is_some());
+        match self.look_at(&wanted, last).await {
+            Looked::Same => match &mut self.known.content {
+                Some(content) => content.id.commit = commit,
+                None => return,
+            },
+            Looked::Rendered(from, render) => {
+                self.shared.metrics.took(Step::Render, began.elapsed());
+                info!(commit = commit.short, objects = render.manifests.len(), took = ?began.elapsed(), "rendered");
+                let Render { manifests, bundle, inputs, .. } = *render;
+                let manifests = manifests.into_iter().map(Arc::new).collect();
+                self.known.content = Some(Content { id: ContentId { bundle, inputs, commit }, manifests });
+                self.known.rendered_from = Some(from);
+            }
+            Looked::Unreadable(error) => {
+                self.break_head(error.reason(), error.to_string());
+                return;
+            }
+            Looked::Failed(from, problems) => {
+                self.break_head("RenderFailed", problem_words(&commit.short, &problems));
+                self.known.rendered_from = Some(from);
+                return;
+            }
+        }
+        self.propose_head();
+    }
+
+    /// Asks again what the head would change: after a render, an apply, or a
+    /// change of the Application.
+    pub(super) fn propose_head(&mut self) {
+        let Some(content) = &self.known.content else { return };
+        let proposal = self.proposal(content, &Default::default());
+        self.known.head = HeadView::Rendered {
+            content: Box::new(content.id.clone()),
+            candidates: u32::try_from(proposal.candidates.len()).unwrap_or(u32::MAX),
+            guards: proposal.guards,
+        };
+    }
+
+    /// Renders a commit for a dry run, whatever the head is.
+    pub(super) async fn preview(&self, found: &Found) -> Result<Content, String> {
+        let commit = commit_record(&found.commit);
+        match self.look_at(found, None).await {
+            Looked::Rendered(_, render) => {
+                let Render { manifests, bundle, inputs, .. } = *render;
+                let manifests = manifests.into_iter().map(Arc::new).collect();
+                Ok(Content { id: ContentId { bundle, inputs, commit }, manifests })
+            }
+            Looked::Unreadable(error) => Err(error.to_string()),
+            Looked::Failed(_, problems) => Err(problem_words(&commit.short, &problems)),
+            Looked::Same => Err("nothing was rendered".to_owned()),
+        }
+    }
+
+    fn break_head(&mut self, reason: &str, message: String) {
+        warn!(reason, message, "the commit cannot be rendered");
+        self.event(reason, &message, true);
+        self.known.content = None;
+        self.known.rendered_from = None;
+        self.known.head = HeadView::Broken { reason: reason.to_owned(), message };
+    }
+
+    /// The commit that a person asked for: known since then, or found again
+    /// after a restart.
+    async fn pinned(&mut self, commit: &str) -> Result<Found, String> {
+        if let Some(found) = self.known.pinned.as_ref().filter(|found| found.commit.id.as_str() == commit) {
+            return Ok(found.clone());
+        }
+        let found =
+            self.shared.poller.find(&self.known.owner, Some(commit)).await.map_err(|failure| failure.message)?;
+        self.known.pinned = Some(found.clone());
+        Ok(found)
+    }
+
+    async fn look_at(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
+        let application = &self.known.application;
+        let path = application.spec.source.path.clone();
+        let namespace = destination(application);
+        let spec = application.spec.render.clone();
+        let settings = format!("{}", Digest::of_parts([path.as_str(), &namespace, &format!("{spec:?}")]));
+        let scopes = self.shared.cluster.clone();
+        let found = found.clone();
+        let looked = |scopes: &crate::cluster::Cluster| {
+            let scopes = crate::controller::scopes::ClusterScopes(scopes);
+            look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes)
+        };
+        // Kinds that are not known yet may have been made since.
+        if let Err(error) = self.shared.cluster.discovery().ensure().await {
+            warn!(%error, "discovery is incomplete");
+        }
+        tokio::task::block_in_place(|| looked(&scopes))
+    }
+}
+
+fn look(
+    found: &Found,
+    path: &str,
+    namespace: &str,
+    spec: &RenderSpec,
+    settings: String,
+    last: Option<&RenderedFrom>,
+    scopes: &dyn ScopeLookup,
+) -> Looked {
+    let id = match found.mirror.tree_id(&found.commit.id, path) {
+        Ok(tree) => tree,
+        Err(error) => return Looked::Unreadable(error),
+    };
+    let from = RenderedFrom { tree: id, settings };
+    if last == Some(&from) {
+        return Looked::Same;
+    }
+    let tree = match found.mirror.tree(&found.commit.id, path, &TreeLimits::default()) {
+        Ok(tree) => tree,
+        Err(error) => return Looked::Unreadable(error),
+    };
+    if let Some(kind) = spec.kind.filter(|kind| *kind != RenderKind::Directory) {
+        let message = format!("render.type {kind} is not supported by this version: only Directory is");
+        return Looked::Failed(from, vec![Problem::in_file(path, message)]);
+    }
+    let options = DirectoryOptions {
+        path: tree.path().to_owned(),
+        include: spec.include.clone(),
+        exclude: spec.exclude.clone(),
+        default_namespace: Some(namespace.to_owned()),
+        explicit: spec.kind == Some(RenderKind::Directory),
+        ..DirectoryOptions::default()
+    };
+    match crate::render::directory(&tree, &options, scopes) {
+        Ok(render) => Looked::Rendered(from, Box::new(render)),
+        Err(RenderFailure { problems }) => Looked::Failed(from, problems),
+    }
+}
+
+fn commit_record(commit: &Commit) -> CommitRecord {
+    let (author, email) = match commit.author.rsplit_once(" <") {
+        Some((name, email)) => (name, email.trim_end_matches('>')),
+        None => (commit.author.as_str(), ""),
+    };
+    CommitRecord {
+        id: commit.id.to_string(),
+        short: commit.id.as_str().chars().take(SHORT_ID).collect(),
+        subject: cut(&commit.subject),
+        author: cut(author),
+        email: cut(email),
+        committed_at: Some(commit.time),
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_KEPT).collect()
+}
+
+fn problem_words(commit: &str, problems: &[Problem]) -> String {
+    let named: Vec<String> = problems.iter().take(PROBLEMS_NAMED).map(ToString::to_string).collect();
+    let more = problems.len().saturating_sub(PROBLEMS_NAMED);
+    let more = if more > 0 { format!("; and {more} more (bowline validate shows all)") } else { String::new() };
+    format!("commit {commit} cannot be rendered: {}{more}", named.join("; "))
+}

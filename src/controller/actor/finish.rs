@@ -1,0 +1,168 @@
+//! Ending a release, and what follows from it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{Actor, StepError};
+use crate::{
+    api::{Phase, ReleaseAfter, ReleaseOutcome, RollbackVerdict},
+    controller::decide::{End, Stage},
+    history,
+};
+
+impl Actor {
+    /// Ends a release: its outcome is written once.
+    pub(super) async fn end(&mut self, end: End) -> Result<(), StepError> {
+        let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.release == end.release);
+        let outcome = ReleaseOutcome {
+            phase: end.phase,
+            message: cut(&end.message),
+            failures: end.failures.clone(),
+            written: attempt.map(|attempt| attempt.written).unwrap_or_default(),
+            // Without an attempt in this process nobody can tell that nothing was written.
+            touched_cluster: attempt.is_none_or(|attempt| attempt.touched),
+            rollback: end.rollback,
+            ended_at: Timestamp::now(),
+        };
+        let Some(release) = self.known.history.get(end.release) else { return Ok(()) };
+        let ended = self.store.set_outcome(release, outcome).await?;
+        let (cause, commit) = (ended.spec.cause, ended.spec.commit.short.clone());
+        self.known.history.put(ended);
+        self.known.attempt = None;
+        self.known.underway = None;
+        self.known.repair_not_before = None;
+        self.known.repair_failures = 0;
+        self.known.degraded_since = None;
+        let chain = self.known.history.tip();
+        info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");
+        self.shared.metrics.release_ended(cause.as_str(), end.phase.as_str());
+        self.tell_of_end(&end, &commit);
+        self.tell_brake(end.phase);
+        if end.phase != Phase::Superseded {
+            self.forget_old().await;
+        }
+        self.propose_head();
+        Ok(())
+    }
+
+    /// What breaks counts for the brake on rollbacks of all applications.
+    fn tell_brake(&self, phase: Phase) {
+        let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match phase {
+            Phase::Healthy => brake.release(self.known.owner.as_str()),
+            Phase::Failed => brake.note(self.known.owner.as_str(), Timestamp::now()),
+            _ => {}
+        }
+    }
+
+    fn tell_of_end(&self, end: &End, commit: &str) {
+        let number = end.release;
+        match end.phase {
+            Phase::Healthy => self.event("Healthy", &format!("release {number} ({commit}) is healthy"), false),
+            Phase::Superseded => {
+                self.event("Superseded", &format!("release {number} ({commit}): {}", end.message), false)
+            }
+            _ => self.event("Failed", &format!("release {number} ({commit}) failed: {}", end.message), true),
+        }
+        if end.rollback == RollbackVerdict::Person {
+            self.event("NeedsPerson", &end.message, true);
+        }
+    }
+
+    /// Deletes releases beyond the limit and chunks that nobody names.
+    async fn forget_old(&mut self) {
+        let limit = self.known.application.spec.rollback.history_limit as usize;
+        let head = self.known.head.content().map(|content| (&content.bundle, &content.inputs));
+        // What somebody asks to go back to is not forgotten before that is done.
+        let wanted: BTreeSet<u64> =
+            self.known.rollback_requests.values().filter_map(|request| request.spec.to_release).collect();
+        let old = history::trim(&self.known.history, limit, head, &wanted);
+        if old.is_empty() {
+            return;
+        }
+        for number in old {
+            let Some(release) = self.known.history.get(number) else { continue };
+            match self.store.delete_release(release).await {
+                Ok(()) => self.known.history.forget(number),
+                // It is tried again when the next release ends.
+                Err(error) => warn!(%error, release = number, "an old release could not be deleted"),
+            }
+        }
+        self.sweep().await;
+    }
+
+    /// Deletes content that no release names any more. What is too young for
+    /// that gives the time of the next sweep.
+    pub(super) async fn sweep(&mut self) {
+        let kept = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
+        match self.store.sweep_bundles(&kept, Timestamp::now()).await {
+            Ok(swept) => self.known.sweep_due = swept.due,
+            Err(error) => {
+                warn!(%error, "old content could not be swept");
+                self.known.sweep_due = Some(Timestamp::now() + jiff::SignedDuration::from_hours(1));
+            }
+        }
+    }
+
+    /// What is to be written down before a rest: that a release waits for
+    /// health, and Jobs that were seen complete.
+    pub(super) async fn settle(&mut self) -> Result<(), StepError> {
+        let waits = self.known.attempt.as_ref().filter(|attempt| attempt.stage == Stage::Applied);
+        if let (Some(attempt), false) = (waits, self.known.waiting_noted) {
+            if let Some(release) = self.known.history.get(attempt.release) {
+                let waiting = self.store.set_phase(release, Phase::Waiting, Some(Timestamp::now())).await?;
+                self.known.history.put(waiting);
+            }
+            self.known.waiting_noted = true;
+        }
+        let done: Vec<_> = self
+            .known
+            .summary
+            .done
+            .iter()
+            .filter(|id| self.known.stored.objects.get(*id).is_some_and(|owned| !owned.done))
+            .cloned()
+            .collect();
+        if !done.is_empty() {
+            let mut owned = self.known.stored.objects.clone();
+            for id in done {
+                if let Some(owned) = owned.get_mut(&id) {
+                    owned.done = true;
+                }
+            }
+            self.save_inventory(owned).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes on a release what happened to it after its end.
+    pub(super) async fn note_after(
+        &mut self,
+        number: u64,
+        change: impl FnOnce(&mut ReleaseAfter),
+    ) -> Result<(), StepError> {
+        let Some(release) = self.known.history.get(number) else { return Ok(()) };
+        let mut after = release.status.as_ref().and_then(|status| status.after.clone()).unwrap_or_default();
+        change(&mut after);
+        let noted = self.store.set_after(release, after).await?;
+        self.known.history.put(noted);
+        Ok(())
+    }
+
+    /// Notes that a healthy release degraded later.
+    pub(super) async fn note_degraded(&mut self, number: u64) -> Result<(), StepError> {
+        let now = Timestamp::now();
+        let what = self.known.live.unhealthy.first().map(|(id, health)| format!("{id}: {}", health.reason));
+        let what = what.unwrap_or_else(|| "its objects are Degraded".into());
+        warn!(release = number, what, "the release degraded after it had been healthy");
+        self.event("Degraded", &format!("release {number} degraded after it had been healthy: {what}"), true);
+        self.note_after(number, |after| after.degraded_at = Some(now)).await
+    }
+}
+
+/// A message as long as the schema takes.
+fn cut(message: &str) -> String {
+    message.chars().take(4_000).collect()
+}

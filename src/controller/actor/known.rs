@@ -1,0 +1,200 @@
+//! What an actor knows of its application.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::{
+    api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
+    cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
+    controller::{
+        decide::{Attempt, ContentId, HeadView, Live, Request, Resolution, Settings, View},
+        poller::{Found, HeadEvent},
+    },
+    history::History,
+    manifest::{Manifest, ObjectId},
+    plan::{Observations, Plan},
+    source::TreeId,
+};
+
+/// Content with its manifests.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub(super) id: ContentId,
+    pub(super) manifests: Arc<[Arc<Manifest>]>,
+}
+
+/// What was rendered last, and from what, so that a commit elsewhere in the
+/// repository renders nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RenderedFrom {
+    pub(super) tree: TreeId,
+    pub(super) settings: String,
+}
+
+/// The plan that is being applied.
+#[derive(Debug)]
+pub(super) struct Underway {
+    pub(super) plan: Plan,
+    pub(super) observations: Observations,
+    pub(super) next_stage: u32,
+    pub(super) applied: u32,
+    pub(super) to_apply: u32,
+}
+
+/// An object that drifts again and again.
+#[derive(Debug, Clone)]
+pub(super) struct Contest {
+    pub(super) repairs: VecDeque<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+    pub(super) pause: SignedDuration,
+    pub(super) words: String,
+}
+
+/// What an actor knows.
+pub(super) struct Known {
+    pub(super) owner: OwnerKey,
+    pub(super) tell: mpsc::Sender<HeadEvent>,
+    pub(super) loaded: bool,
+    pub(super) needs_render: bool,
+    // What people and Git want.
+    pub(super) application: Arc<Application>,
+    pub(super) settings: Settings,
+    pub(super) suspensions: Vec<Arc<Suspension>>,
+    pub(super) requests: Vec<Request>,
+    pub(super) sync_requests: BTreeMap<String, Arc<SyncRequest>>,
+    pub(super) rollback_requests: BTreeMap<String, Arc<RollbackRequest>>,
+    pub(super) answered: BTreeSet<String>,
+    pub(super) resolutions: BTreeMap<String, Resolution>,
+    /// Content of revisions that dry runs ask for.
+    pub(super) previews: BTreeMap<String, Content>,
+    // The head.
+    pub(super) found: Option<Found>,
+    pub(super) reference: Option<String>,
+    pub(super) head_commit: Option<CommitRecord>,
+    pub(super) head: HeadView,
+    pub(super) content: Option<Content>,
+    pub(super) rendered_from: Option<RenderedFrom>,
+    pub(super) fetch_error: Option<String>,
+    pub(super) pin: Option<Pin>,
+    pub(super) pinned: Option<Found>,
+    // The cluster.
+    pub(super) history: History,
+    pub(super) stored: StoredInventory,
+    pub(super) live: Live,
+    pub(super) summary: LiveSummary,
+    // The work.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) tries: u32,
+    pub(super) underway: Option<Underway>,
+    pub(super) running_content: Option<Content>,
+    pub(super) brake: bool,
+    pub(super) repair_not_before: Option<Timestamp>,
+    pub(super) repair_failures: u32,
+    pub(super) contests: BTreeMap<ObjectId, Contest>,
+    pub(super) degraded_since: Option<Timestamp>,
+    pub(super) waiting_noted: bool,
+    pub(super) published: Option<ApplicationStatus>,
+    pub(super) sweep_due: Option<Timestamp>,
+}
+
+impl Known {
+    pub(super) fn new(owner: OwnerKey, tell: mpsc::Sender<HeadEvent>) -> Self {
+        let source = crate::api::Source {
+            repo_url: String::new(),
+            revision: None,
+            path: ".".into(),
+            secret_ref: None,
+            interval: crate::api::Duration::from_secs(60),
+        };
+        let spec = crate::api::ApplicationSpec {
+            source,
+            render: Default::default(),
+            destination: Default::default(),
+            sync: Default::default(),
+            rollback: Default::default(),
+            suspend: false,
+            deletion_policy: crate::api::DeletionPolicy::Orphan,
+        };
+        let application = Application::new(owner.name(), spec);
+        let settings = crate::controller::settings::settings(&application, false, SignedDuration::ZERO);
+        Self {
+            owner,
+            tell,
+            loaded: false,
+            needs_render: false,
+            application: Arc::new(application),
+            settings,
+            suspensions: Vec::new(),
+            requests: Vec::new(),
+            sync_requests: BTreeMap::new(),
+            rollback_requests: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            resolutions: BTreeMap::new(),
+            previews: BTreeMap::new(),
+            found: None,
+            reference: None,
+            head_commit: None,
+            head: HeadView::Unknown,
+            content: None,
+            rendered_from: None,
+            fetch_error: None,
+            pin: None,
+            pinned: None,
+            history: History::default(),
+            stored: StoredInventory::default(),
+            live: Live::default(),
+            summary: LiveSummary::default(),
+            attempt: None,
+            tries: 0,
+            underway: None,
+            running_content: None,
+            brake: false,
+            repair_not_before: None,
+            repair_failures: 0,
+            contests: BTreeMap::new(),
+            degraded_since: None,
+            waiting_noted: false,
+            published: None,
+            sweep_due: None,
+        }
+    }
+
+    /// Whether applying is stopped on purpose, and until when.
+    pub(super) fn suspended(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
+        let standing: Vec<_> = self
+            .suspensions
+            .iter()
+            .filter(|suspension| suspension.spec.until.is_none_or(|until| until > now))
+            .collect();
+        if self.application.spec.suspend {
+            return (true, None);
+        }
+        let ends = standing.iter().map(|suspension| suspension.spec.until).max().flatten();
+        let for_good = standing.iter().any(|suspension| suspension.spec.until.is_none());
+        (!standing.is_empty(), if for_good { None } else { ends })
+    }
+
+    /// What `decide` looks at.
+    pub(super) fn view(&self, now: Timestamp) -> View<'_> {
+        let (suspended, suspended_until) = self.suspended(now);
+        View {
+            now,
+            settings: &self.settings,
+            suspended,
+            suspended_until,
+            head: &self.head,
+            history: &self.history,
+            attempt: self.attempt.as_ref(),
+            live: &self.live,
+            requests: &self.requests,
+            brake: self.brake,
+            repair_not_before: self.repair_not_before,
+            degraded_since: self.degraded_since,
+        }
+    }
+}

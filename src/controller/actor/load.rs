@@ -1,0 +1,258 @@
+//! Reading what the cluster remembers of an application, and looking at what
+//! the watches say.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{info, warn};
+
+use super::{Actor, StepError};
+use crate::{
+    api::{RollbackRequest, SyncRequest},
+    cluster::{
+        Identity,
+        discovery::Resolution as Resolved,
+        index::{FingerprintPolicy, Scope},
+    },
+    controller::{
+        decide::{Ask, Live, Request, Resolution, Stage},
+        settings::{Occasion, membership, policy, settings},
+    },
+    health::HealthStatus,
+    manifest::{GroupVersionKind, Manifest},
+    plan::{Membership, OwnedObjects},
+};
+
+impl Actor {
+    pub(super) fn membership(&self) -> Membership {
+        membership(&self.shared.installation, self.known.owner.namespace(), self.known.owner.name())
+    }
+
+    /// The ServiceAccount that the application's objects are applied as.
+    pub(super) fn identity(&self) -> Identity {
+        let account = &self.known.application.spec.destination.service_account_name;
+        Identity::service_account(self.known.owner.namespace(), account.clone())
+    }
+
+    /// Reads releases and inventory, and what was pinned.
+    pub(super) async fn load(&mut self) -> Result<(), StepError> {
+        self.known.history = self.store.load_history().await?;
+        self.known.stored = self.store.load_inventory().await?;
+        if !self.known.stored.missing.is_empty() {
+            warn!(buckets = ?self.known.stored.missing, "parts of the inventory were deleted: nothing is pruned by what they named");
+        }
+        self.known.attempt = None;
+        self.known.underway = None;
+        self.known.loaded = true;
+        info!(
+            releases = self.known.history.releases().len(),
+            objects = self.known.stored.objects.len(),
+            chain = ?self.known.history.tip(),
+            "remembered"
+        );
+        Ok(())
+    }
+
+    /// Looks at the application, the requests and the live objects. False if
+    /// the application is gone.
+    pub(super) fn look(&mut self, now: Timestamp) -> bool {
+        let owner = self.known.owner.clone();
+        let Some(application) = self.shared.own.application(&owner) else { return false };
+        let first = self.known.application.metadata.uid.is_none();
+        let changed = self.known.application.metadata.generation != application.metadata.generation;
+        if first {
+            let status = application.status.as_ref();
+            self.known.pin = status.and_then(|status| status.pin.clone());
+            self.known.published = status.cloned();
+        }
+        self.known.application = application;
+        if first || changed {
+            self.settings_changed(first);
+        }
+        self.known.suspensions = self.shared.own.suspensions(&owner);
+        self.read_requests();
+        self.look_at_objects(now);
+        true
+    }
+
+    fn settings_changed(&mut self, first: bool) {
+        let application = self.known.application.clone();
+        let expiry =
+            SignedDuration::try_from(self.shared.options.request_expiry).unwrap_or(SignedDuration::from_mins(10));
+        self.known.settings = settings(&application, self.shared.options.observe_only, expiry);
+        let policy = policy(&application, &self.membership(), &Occasion::default());
+        self.shared.index.set_policy(&self.known.owner, FingerprintPolicy::new(&policy, ""));
+        self.watch_later = true;
+        let interval = application.spec.source.interval.get();
+        self.shared.poller.subscribe(&self.known.owner, self.asked(), interval, self.known.tell.clone());
+        if !first {
+            self.known.needs_render = true;
+        }
+    }
+
+    /// Watches the kinds of the objects that the application has, and those of
+    /// some content.
+    pub(super) async fn watch_kinds(&self, manifests: &[Arc<Manifest>]) {
+        let owned = self.known.stored.objects.values().map(|owned| &owned.gvk);
+        let kinds: BTreeSet<&GroupVersionKind> = owned.chain(manifests.iter().map(|manifest| &manifest.gvk)).collect();
+        let mut watched = Vec::new();
+        for gvk in kinds {
+            // A kind that is not served has no objects to watch; one that this
+            // very content defines is watched once it is served.
+            if let Resolved::Served(kind) = self.shared.cluster.discovery().resolve(gvk).await {
+                watched.push((kind, Scope::Cluster));
+            }
+        }
+        self.shared.index.ensure(&self.known.owner, watched);
+    }
+
+    fn look_at_objects(&mut self, now: Timestamp) {
+        let summary = self.shared.index.summary(&self.known.owner, &self.known.stored.objects);
+        self.known.contests.retain(|_, contest| {
+            contest.until.is_some_and(|until| until > now)
+                || contest.repairs.back().is_some_and(|last| now.duration_since(*last) < SignedDuration::from_mins(10))
+        });
+        let left_alone = |id: &crate::manifest::ObjectId| {
+            self.known.contests.get(id).is_some_and(|contest| contest.until.is_some_and(|until| until > now))
+        };
+        let drifted = summary.drifted.iter().filter(|id| !left_alone(id)).cloned().collect();
+        let gone = summary.gone.iter().filter(|id| !left_alone(id)).cloned().collect();
+        let unhealthy = summary.unhealthy.iter().map(|(id, health)| (id.clone(), health.clone())).collect();
+        self.known.live = Live { settled: summary.in_sync, drifted, gone, unhealthy };
+        let degraded =
+            summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
+        self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
+        self.known.summary = summary;
+        self.count_time(now);
+        let applications = self.shared.own.applications().len();
+        let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.known.brake = brake.is_pulled(self.known.owner.as_str(), applications, now);
+    }
+
+    /// Runs the release's clock only while all watches are in sync, or before
+    /// there is anything to watch for.
+    fn count_time(&mut self, now: Timestamp) {
+        let settled = self.known.live.settled;
+        let Some(attempt) = &mut self.known.attempt else { return };
+        let counts = settled || attempt.stage != Stage::Applied;
+        match (counts, attempt.counting_since) {
+            (true, None) => attempt.counting_since = Some(now),
+            (false, Some(since)) => {
+                attempt.counted += now.duration_since(since).max(SignedDuration::ZERO);
+                attempt.counting_since = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn read_requests(&mut self) {
+        let owner = self.known.owner.clone();
+        let by_uid = |uid: Option<&String>| uid.cloned().unwrap_or_default();
+        self.known.sync_requests = self
+            .shared
+            .own
+            .sync_requests(&owner)
+            .into_iter()
+            .map(|request| (by_uid(request.metadata.uid.as_ref()), request))
+            .collect();
+        self.known.rollback_requests = self
+            .shared
+            .own
+            .rollback_requests(&owner)
+            .into_iter()
+            .map(|request| (by_uid(request.metadata.uid.as_ref()), request))
+            .collect();
+        let known =
+            |uid: &String| self.known.sync_requests.contains_key(uid) || self.known.rollback_requests.contains_key(uid);
+        let answered = self.known.answered.iter().filter(|uid| known(uid)).cloned().collect();
+        self.known.answered = answered;
+        let known: BTreeSet<String> =
+            self.known.sync_requests.keys().chain(self.known.rollback_requests.keys()).cloned().collect();
+        self.known.resolutions.retain(|uid, _| known.contains(uid));
+        self.known.previews.retain(|uid, _| known.contains(uid));
+        let syncs = self.known.sync_requests.values().filter_map(|request| self.sync_request(request));
+        let rollbacks = self.known.rollback_requests.values().filter_map(|request| rollback_request(request));
+        let mut requests: Vec<Request> =
+            syncs.chain(rollbacks).filter(|request| !self.known.answered.contains(&request.uid)).collect();
+        requests.sort_by(|one, other| (one.created_at, &one.uid).cmp(&(other.created_at, &other.uid)));
+        self.known.requests = requests;
+    }
+
+    fn sync_request(&self, request: &SyncRequest) -> Option<Request> {
+        if request.status.as_ref().is_some_and(|status| status.ended_at.is_some()) {
+            return None;
+        }
+        let uid = request.metadata.uid.clone()?;
+        let spec = &request.spec;
+        let privileged = spec.accept.is_some() || spec.allow_prune.is_some();
+        let checked = self.shared.policies.approvals_are_checked() || self.shared.options.trust_unverified_requests;
+        let inadmissible = (privileged && !checked && !spec.dry_run).then(|| {
+            "accept and allowPrune need the admission policies of Bowline, which check who may: install them (manifests/policies.yaml), \
+             or start the controller with --trust-unverified-requests"
+                .to_owned()
+        });
+        let looked = self.known.resolutions.get(&uid).cloned().unwrap_or(Resolution::Pending);
+        Some(Request {
+            name: format!("SyncRequest {}", request.metadata.name.clone().unwrap_or_default()),
+            created_at: request.metadata.creation_timestamp.as_ref()?.0,
+            ask: Ask::Sync {
+                looked,
+                accept: spec.accept.clone(),
+                allow_prune: spec.allow_prune.clone(),
+                from_release: spec.from_release,
+            },
+            dry_run: spec.dry_run,
+            inadmissible,
+            uid,
+        })
+    }
+
+    /// Writes the buckets of the inventory that change.
+    pub(super) async fn save_inventory(&mut self, owned: OwnedObjects) -> Result<(), StepError> {
+        if owned == self.known.stored.objects {
+            return Ok(());
+        }
+        match self.store.write_inventory(&self.known.stored, owned).await {
+            Ok(stored) => {
+                self.known.stored = stored;
+                Ok(())
+            }
+            Err(error) => {
+                // How much of it was written is not known.
+                self.known.loaded = false;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes the pin into the Application's status at once.
+    pub(super) async fn save_pin(&mut self) -> Result<(), StepError> {
+        let mut status = self.known.published.clone().unwrap_or_default();
+        status.pin.clone_from(&self.known.pin);
+        self.shared.store.write_status(self.known.application.as_ref(), &status).await?;
+        self.known.published = Some(status);
+        if let Some(pin) = &self.known.pin {
+            warn!(
+                revision = pin.revision,
+                commit = pin.commit,
+                "a person asked for this revision: it stays until the head changes"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn rollback_request(request: &RollbackRequest) -> Option<Request> {
+    if request.status.as_ref().is_some_and(|status| status.ended_at.is_some()) {
+        return None;
+    }
+    let spec = &request.spec;
+    Some(Request {
+        uid: request.metadata.uid.clone()?,
+        name: format!("RollbackRequest {}", request.metadata.name.clone().unwrap_or_default()),
+        created_at: request.metadata.creation_timestamp.as_ref()?.0,
+        ask: Ask::Rollback { from: spec.from_release, to: spec.to_release, include: spec.include.clone() },
+        dry_run: spec.dry_run,
+        inadmissible: None,
+    })
+}

@@ -1,0 +1,247 @@
+//! One application: the task that owns its state.
+//!
+//! It gathers what is known into a [`View`], asks [`decide`] for the one next
+//! thing to do, does it, and asks again. Nothing in here chooses what to do.
+//! Everything that must survive a restart is in the cluster before it is acted
+//! on: the bundle, the Release, the inventory's intent, the pin.
+
+mod begin;
+mod carry;
+mod content;
+mod delete;
+mod finish;
+mod known;
+mod load;
+mod outcome;
+mod publish;
+mod repair;
+mod requests;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, error, info_span, warn};
+
+use self::known::Known;
+use super::{
+    decide::{Decision, decide},
+    poller::{Failure, Found, HeadEvent},
+    shared::Shared,
+};
+use crate::cluster::{OwnerKey, store::ApplicationStore};
+
+/// How long the first pause after an error is.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a pause after errors gets at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How many things are done in a row without a rest before the actor slows
+/// down: far more than any honest sequence has, so only a mistake in `decide`
+/// reaches it.
+const BUSY_LIMIT: u32 = 10_000;
+
+/// Errors that stop a step; it is tried again after a pause.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    /// Bowline's own resources could not be read or written.
+    #[error(transparent)]
+    Store(#[from] crate::cluster::store::StoreError),
+    /// Kept content could not be read.
+    #[error("the content of release {release} cannot be used: {message}")]
+    Content {
+        /// The release.
+        release: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// This replica does not lead any more.
+    #[error("this replica does not hold the lease any more")]
+    NotLeading,
+}
+
+/// How an actor is reached.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    /// Something about the application's own resources or objects changed.
+    pub(super) wake: Arc<Notify>,
+    /// Ends the task.
+    pub(super) stop: CancellationToken,
+}
+
+/// Starts the task of an application.
+pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToken) -> Handle {
+    let wake = Arc::new(Notify::new());
+    let handle = Handle { wake: wake.clone(), stop: stop.clone() };
+    let span = info_span!("application", namespace = owner.namespace(), name = owner.name());
+    let tasks = shared.tasks.clone();
+    tasks.spawn(
+        async move {
+            let (tell, heads) = mpsc::channel(4);
+            let store = shared.store.of(owner.namespace(), owner.name());
+            let known = Known::new(owner, tell);
+            let (tell_looked, looked) = mpsc::channel(4);
+            let mut actor = Actor { shared, store, watch_later: false, known, wake, heads, tell_looked, looked, stop };
+            actor.run().await;
+        }
+        .instrument(span),
+    );
+    handle
+}
+
+struct Actor {
+    shared: Arc<Shared>,
+    store: ApplicationStore,
+    watch_later: bool,
+    known: Known,
+    wake: Arc<Notify>,
+    heads: mpsc::Receiver<HeadEvent>,
+    tell_looked: mpsc::Sender<Looked>,
+    looked: mpsc::Receiver<Looked>,
+    stop: CancellationToken,
+}
+
+/// What ends a rest.
+enum Woken {
+    Stopped,
+    Again,
+    Head(Box<HeadEvent>),
+    Looked(Box<Looked>),
+}
+
+/// What came of looking at the repository for a request.
+type Looked = (String, Result<Found, Failure>);
+
+impl Actor {
+    async fn run(&mut self) {
+        let mut pause = FIRST_PAUSE;
+        let mut busy = 0_u32;
+        loop {
+            if self.stop.is_cancelled() {
+                return self.leave();
+            }
+            match self.step().await {
+                Ok(Step::Done) => {
+                    pause = FIRST_PAUSE;
+                    busy += 1;
+                    if busy > BUSY_LIMIT {
+                        error!("this application never comes to rest: please report this as a bug");
+                        self.rest_for(LONGEST_PAUSE).await;
+                        busy = 0;
+                    }
+                }
+                Ok(Step::Rest(until)) => {
+                    pause = FIRST_PAUSE;
+                    busy = 0;
+                    match self.rest(until).await {
+                        Woken::Stopped => return self.leave(),
+                        Woken::Again => {}
+                        Woken::Head(event) => self.take_head(*event).await,
+                        Woken::Looked(looked) => {
+                            let (uid, found) = *looked;
+                            if let Err(error) = self.take_looked(uid, found).await {
+                                warn!(%error, "a request could not be taken up");
+                                self.rest_for(FIRST_PAUSE).await;
+                            }
+                        }
+                    }
+                }
+                Ok(Step::Gone) => return self.leave(),
+                Err(StepError::NotLeading) => return,
+                Err(error) => {
+                    if let StepError::Store(error) = &error {
+                        // What is known is not what is in the cluster.
+                        self.known.loaded &= !error.is_lost_race();
+                    }
+                    warn!(%error, retry_in = ?pause, "a step failed");
+                    self.rest_for(pause.mul_f64(rand::random_range(0.8..1.2))).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// One round: what is known, what to do, doing it.
+    async fn step(&mut self) -> Result<Step, StepError> {
+        if !self.shared.leadership.may_write() {
+            return Err(StepError::NotLeading);
+        }
+        if !self.known.loaded {
+            self.load().await?;
+        }
+        while let Ok(event) = self.heads.try_recv() {
+            self.take_head(event).await;
+        }
+        let now = Timestamp::now();
+        if !self.look(now) {
+            return Ok(Step::Gone);
+        }
+        if self.known.application.metadata.deletion_timestamp.is_some() {
+            self.delete().await?;
+            return Ok(Step::Gone);
+        }
+        if std::mem::take(&mut self.watch_later) {
+            self.watch_kinds(&[]).await;
+            self.look(now);
+        }
+        if self.known.sweep_due.is_some_and(|due| due <= now) {
+            self.sweep().await;
+        }
+        self.keep_finalizer().await?;
+        if std::mem::take(&mut self.known.needs_render) {
+            self.render_head().await;
+        }
+        let decision = decide(&self.known.view(now));
+        if let Decision::Rest(until) = decision {
+            self.settle().await?;
+            self.publish(now);
+            let until = [until, self.known.sweep_due].into_iter().flatten().min();
+            return Ok(Step::Rest(until));
+        }
+        debug!(?decision, "decided");
+        self.carry_out(decision).await?;
+        Ok(Step::Done)
+    }
+
+    async fn rest(&mut self, until: Option<Timestamp>) -> Woken {
+        let wake_at = until.map(|until| {
+            let rest = until.duration_since(Timestamp::now());
+            // A millisecond more, so that the time has come when it is looked at.
+            tokio::time::Instant::now() + Duration::try_from(rest).unwrap_or_default() + Duration::from_millis(1)
+        });
+        tokio::select! {
+            () = self.stop.cancelled() => Woken::Stopped,
+            () = self.wake.notified() => Woken::Again,
+            event = self.heads.recv() => event.map_or(Woken::Again, |event| Woken::Head(Box::new(event))),
+            looked = self.looked.recv() => looked.map_or(Woken::Again, |looked| Woken::Looked(Box::new(looked))),
+            () = sleep_until(wake_at) => Woken::Again,
+        }
+    }
+
+    async fn rest_for(&self, pause: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// Lets go of what is held for the application outside of this task.
+    fn leave(&self) {
+        self.shared.poller.unsubscribe(&self.known.owner);
+        self.shared.index.release(&self.known.owner);
+    }
+}
+
+/// What came of a round.
+enum Step {
+    Done,
+    Rest(Option<Timestamp>),
+    Gone,
+}
+
+async fn sleep_until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

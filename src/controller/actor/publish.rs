@@ -1,0 +1,122 @@
+//! What others see of an application: its status and events.
+
+use jiff::Timestamp;
+
+use super::Actor;
+use crate::{
+    api::{ApplicationStatus, ObjectCounts, ObjectProblem},
+    controller::status::{Facts, application_status},
+    health::HealthStatus,
+};
+
+impl Actor {
+    /// Writes the status if it says something else than before. The write is
+    /// handed over: what is to be done next does not wait for it.
+    pub(super) fn publish(&mut self, now: Timestamp) {
+        let progress = self.known.underway.as_ref().map(|underway| (underway.applied, underway.to_apply));
+        self.publish_with(now, progress);
+    }
+
+    /// Shows how far an apply has come.
+    pub(super) fn publish_progress(&mut self, applied: u32, to_apply: u32) {
+        self.publish_with(Timestamp::now(), Some((applied, to_apply)));
+    }
+
+    fn publish_with(&mut self, now: Timestamp, progress: Option<(u32, u32)>) {
+        let status = self.status(now, progress);
+        if self.known.published.as_ref() == Some(&status) {
+            return;
+        }
+        if let Some(hold) = &status.hold
+            && self.known.published.as_ref().is_none_or(|before| before.hold.is_none())
+        {
+            let message = format!("content {} stays out: {}", hold.bundle.short(12), status.note);
+            self.event("Held", &message, true);
+        }
+        self.shared.statuses.write(&self.known.owner, &self.known.application, status.clone());
+        self.known.published = Some(status);
+    }
+
+    fn status(&self, now: Timestamp, progress: Option<(u32, u32)>) -> ApplicationStatus {
+        let known = &self.known;
+        let view = known.view(now);
+        let spec = &known.application.spec;
+        let reference = known.reference.as_deref().unwrap_or_default();
+        let short = reference.strip_prefix("refs/heads/").or(reference.strip_prefix("refs/tags/")).unwrap_or(reference);
+        let asked = known.pin.as_ref().map(|pin| pin.revision.as_str()).or(spec.source.revision.as_deref());
+        let revision = match asked {
+            // A range is shown with the tag that it chose.
+            Some(asked)
+                if known.pin.is_none() && !short.is_empty() && asked != short && !asked.starts_with("refs/") =>
+            {
+                format!("{asked} {short}")
+            }
+            Some(asked) => asked.to_owned(),
+            None => short.to_owned(),
+        };
+        let total = u32::try_from(known.stored.objects.len()).unwrap_or(u32::MAX);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let differs = count(known.summary.drifted.len() + known.summary.gone.len());
+        let counts = ObjectCounts {
+            total,
+            in_sync: total.saturating_sub(differs),
+            drifted: differs,
+            healthy: total.saturating_sub(count(known.summary.unhealthy.len())),
+        };
+        let facts = Facts {
+            view: &view,
+            revision: &revision,
+            head_commit: known.head_commit.as_ref(),
+            fetch_error: known.fetch_error.as_deref(),
+            counts,
+            health: self.health(),
+            progress,
+            pin: known.pin.as_ref(),
+            suspension: self.suspension(now),
+            drift: self.drift(now),
+            previous: known.published.as_ref(),
+        };
+        application_status(&facts)
+    }
+
+    /// The worst health, where an object that is gone is Missing.
+    fn health(&self) -> HealthStatus {
+        let summary = &self.known.summary;
+        if !summary.in_sync && !self.known.stored.objects.is_empty() {
+            return HealthStatus::Unknown;
+        }
+        let missing = if summary.gone.is_empty() { HealthStatus::Healthy } else { HealthStatus::Missing };
+        summary.worst().max(missing)
+    }
+
+    fn suspension(&self, now: Timestamp) -> Option<String> {
+        let standing =
+            self.known.suspensions.iter().find(|suspension| suspension.spec.until.is_none_or(|until| until > now))?;
+        let spec = &standing.spec;
+        let who = if spec.requested_by.is_empty() { "a person" } else { &spec.requested_by };
+        let until = spec.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        Some(format!("suspended by {who}{until}: \"{}\"", spec.reason))
+    }
+
+    fn drift(&self, now: Timestamp) -> Vec<ObjectProblem> {
+        let problem = |id: &crate::manifest::ObjectId, message: &str| {
+            let contested =
+                self.known.contests.get(id).filter(|contest| contest.until.is_some_and(|until| until > now));
+            let message = contested.map_or_else(|| message.to_owned(), |contest| contest.words.clone());
+            ObjectProblem { object: id.to_string(), health: None, message }
+        };
+        let drifted = self.known.summary.drifted.iter().map(|id| problem(id, "differs from what was applied"));
+        let gone = self.known.summary.gone.iter().map(|id| problem(id, "is gone"));
+        let broken = self.known.summary.broken.iter().map(|broken| ObjectProblem {
+            object: broken.kind.to_string(),
+            health: Some(HealthStatus::Unknown),
+            message: format!("cannot be watched ({}): {}", broken.reason.as_str(), broken.message),
+        });
+        drifted.chain(gone).chain(broken).collect()
+    }
+
+    /// Tells of something by a Kubernetes event on the Application.
+    pub(super) fn event(&self, reason: &str, message: &str, warning: bool) {
+        self.shared.events.tell(&self.known.application, reason, message, warning);
+    }
+}

@@ -1,0 +1,139 @@
+//! Putting drifted objects back, and knowing when to stop.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{info, warn};
+
+use super::{Actor, StepError, known::Contest, outcome};
+use crate::{
+    cluster::apply::ActionResult,
+    controller::{decide::Content as From, settings::Occasion},
+    manifest::ObjectId,
+    plan::{Action, Plan},
+};
+
+/// Within which time repairs of one object count together.
+const CONTEST_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// So many repairs within that time make an object contested.
+const CONTEST_REPAIRS: usize = 5;
+/// How long a contested object is left alone at first.
+const CONTEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// And at most.
+const LONGEST_CONTEST_PAUSE: SignedDuration = SignedDuration::from_mins(30);
+/// The first pause after a repair that failed.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+impl Actor {
+    /// Puts drifted objects back to what the release in the cluster says.
+    pub(super) async fn repair(&mut self) -> Result<(), StepError> {
+        let Some(number) = self.known.history.applied().map(|release| release.spec.number) else { return Ok(()) };
+        let began = std::time::Instant::now();
+        let content = self.content_of(From::Release(number)).await?;
+        let (plan, observations) = self.plan(&content, &Occasion::default()).await;
+        // One object that cannot be put back does not keep the others.
+        if let Some(first) = plan.refusals.first() {
+            let message = first.to_string();
+            self.repair_failed(&message);
+            return Ok(());
+        }
+        self.intend(&plan).await?;
+        for stage in 0..plan.stages() {
+            let actions: Vec<&Action> = plan.writes().filter(|action| action.stage == stage).collect();
+            let results = self.write(&actions, &observations).await;
+            self.take_results(&actions, &results).await?;
+            if let Some(failed) = results.iter().find(|result| !result.outcome.is_done()) {
+                let message = format!("{}: {}", failed.id, outcome::message(&failed.outcome));
+                self.repair_failed(&message);
+                return Ok(());
+            }
+            self.repaired(number, &plan, &results, began.elapsed()).await?;
+        }
+        let now = Timestamp::now();
+        self.known.repair_failures = 0;
+        self.known.repair_not_before = None;
+        self.look(now);
+        let left: Vec<ObjectId> = self.known.live.drifted.iter().chain(&self.known.live.gone).cloned().collect();
+        if !left.is_empty() && plan.writes().count() == 0 {
+            // Nothing was to be written and yet it differs: looking again at
+            // once would give the same.
+            self.repair_failed(&format!("{} differs, and nothing is to be changed", left[0]));
+        }
+        Ok(())
+    }
+
+    fn repair_failed(&mut self, message: &str) {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.known.repair_failures.min(12)).min(LONGEST_PAUSE);
+        let pause = pause.mul_f64(rand::random_range(0.8..1.2));
+        self.known.repair_failures += 1;
+        self.shared.metrics.repaired("failed", 1);
+        warn!(message, ?pause, "drift could not be repaired");
+        self.event("RepairFailed", &format!("drift could not be repaired: {message}"), true);
+        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
+        self.known.repair_not_before = Some(Timestamp::now() + pause);
+    }
+
+    /// Counts repairs on the release, tells of them, and backs off from an
+    /// object that drifts again and again.
+    async fn repaired(
+        &mut self,
+        number: u64,
+        plan: &Plan,
+        results: &[ActionResult],
+        took: Duration,
+    ) -> Result<(), StepError> {
+        let now = Timestamp::now();
+        let mut words = Vec::new();
+        for result in results.iter().filter(|result| outcome::wrote(&result.outcome)) {
+            let Some(action) = plan.actions.iter().find(|action| action.id == result.id) else { continue };
+            let what = repair_words(action);
+            info!(object = %action.id, what, ?took, "repaired");
+            self.contest(&action.id, &what, now);
+            words.push(what);
+        }
+        let Some(last) = words.last().cloned() else { return Ok(()) };
+        let repairs = u32::try_from(words.len()).unwrap_or(u32::MAX);
+        self.shared.metrics.repaired("succeeded", u64::from(repairs));
+        let more = if words.len() > 1 { format!(" (and {} more)", words.len() - 1) } else { String::new() };
+        self.event("Repaired", &format!("{last}{more}"), false);
+        self.note_after(number, |after| {
+            after.repairs = after.repairs.saturating_add(repairs);
+            after.last_repair = last;
+            after.last_repair_at = Some(now);
+        })
+        .await
+    }
+
+    fn contest(&mut self, id: &ObjectId, words: &str, now: Timestamp) {
+        let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest {
+            repairs: Default::default(),
+            until: None,
+            pause: CONTEST_PAUSE,
+            words: String::new(),
+        });
+        contest.repairs.push_back(now);
+        while contest.repairs.front().is_some_and(|time| now.duration_since(*time) > CONTEST_WINDOW) {
+            contest.repairs.pop_front();
+        }
+        if contest.repairs.len() < CONTEST_REPAIRS {
+            return;
+        }
+        contest.until = Some(now + contest.pause);
+        contest.pause = contest.pause.saturating_mul(2).min(LONGEST_CONTEST_PAUSE);
+        contest.repairs.clear();
+        contest.words = format!("changed again and again: {words}; a rule in sync.ignore would settle it");
+        let message = format!("{id} is {}", contest.words);
+        warn!(message, "contested");
+        self.event("Contested", &message, true);
+    }
+}
+
+/// `ConfigMap a/env data.BATCH: drifted (changed by kubectl-edit)`.
+fn repair_words(action: &Action) -> String {
+    match action.changes.first() {
+        Some(change) => format!("{} {}: {}", action.id, change.path, action.reason),
+        None => format!("{}: {}", action.id, action.reason),
+    }
+}

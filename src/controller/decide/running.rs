@@ -1,0 +1,171 @@
+//! The release that is running: plan, apply, wait, end.
+
+use jiff::Timestamp;
+
+use super::{Attempt, Decision, End, Stage, View, is_refused_before, is_rejected};
+use crate::{
+    api::{Cause, ObjectFailure, Phase, Release, RollbackVerdict, SyncMode},
+    health::{Health, HealthStatus},
+    manifest::ObjectId,
+};
+
+/// How many failures an outcome names.
+const FAILURES_NAMED: usize = 20;
+
+/// The next thing to do for the release that is running.
+pub(super) fn decide(view: &View<'_>, running: &Release) -> Decision {
+    let number = running.spec.number;
+    if let Some(commit) = newer_content(view, running) {
+        return supersede(number, format!("commit {commit} took its place"));
+    }
+    if view.settings.observe_only {
+        return Decision::Rest(None);
+    }
+    let Some(attempt) = view.attempt.filter(|attempt| attempt.release == number) else {
+        return Decision::Plan;
+    };
+    let elapsed = attempt.elapsed(view.now);
+    let late = elapsed >= view.settings.timeout;
+    match &attempt.stage {
+        Stage::Unplanned => Decision::Plan,
+        Stage::Retry { message, .. } if late => {
+            let timeout = short_duration(view);
+            fail(view, running, attempt, format!("not applied in {timeout}: {message}"), Vec::new())
+        }
+        Stage::Retry { at, .. } if *at > view.now => Decision::Rest(Some((*at).min(deadline(view, attempt)))),
+        Stage::Retry { .. } => Decision::Plan,
+        Stage::Planned { stages_left: 0 } | Stage::Applied => wait(view, running, attempt, late),
+        Stage::Planned { .. } => Decision::Apply,
+        Stage::Failed { message, failures } => fail(view, running, attempt, message.clone(), failures.clone()),
+    }
+}
+
+/// The commit whose content takes the place of the running release, if there
+/// is one: Git asks for something else that may go ahead.
+fn newer_content(view: &View<'_>, running: &Release) -> Option<String> {
+    let super::HeadView::Rendered { content, guards, .. } = view.head else { return None };
+    let may_go_ahead = view.settings.mode == SyncMode::Automatic
+        && !view.suspended
+        && !view.settings.observe_only
+        && guards.is_empty()
+        && content.bundle != running.spec.bundle
+        && !is_rejected(view, content)
+        && !is_refused_before(view, content);
+    // A person's rollback is not swept away by what Git said before it.
+    let asked_after = !matches!(running.spec.cause, Cause::Rollback | Cause::AutomaticRollback)
+        || !view
+            .history
+            .iter()
+            .any(|release| release.spec.bundle == content.bundle || release.spec.inputs == content.inputs);
+    (may_go_ahead && asked_after).then(|| content.commit.short.clone())
+}
+
+/// Ends a release because something newer takes its place.
+pub(super) fn supersede(release: u64, message: String) -> Decision {
+    Decision::End(End {
+        release,
+        phase: Phase::Superseded,
+        message,
+        failures: Vec::new(),
+        rollback: RollbackVerdict::None,
+    })
+}
+
+fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> Decision {
+    if !view.live.settled {
+        return Decision::Rest(None);
+    }
+    if view.live.unhealthy.is_empty() && view.live.gone.is_empty() {
+        return Decision::End(End {
+            release: running.spec.number,
+            phase: Phase::Healthy,
+            message: String::new(),
+            failures: Vec::new(),
+            rollback: RollbackVerdict::None,
+        });
+    }
+    if !late {
+        return Decision::Rest(attempt.counting_since.map(|_| deadline(view, attempt)));
+    }
+    let timeout = short_duration(view);
+    let first = view.live.unhealthy.first();
+    let more = view.live.unhealthy.len().saturating_sub(1);
+    let culprit = match first {
+        Some((id, health)) if health.reason.is_empty() => format!("{id} is {}", health.status),
+        Some((id, health)) => format!("{id}: {}", health.reason),
+        None => view.live.gone.first().map_or_else(String::new, |id| format!("{id} is gone")),
+    };
+    let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+    let failures = view.live.unhealthy.iter().take(FAILURES_NAMED).map(failure).collect();
+    fail(view, running, attempt, format!("not healthy in {timeout}: {culprit}{others}"), failures)
+}
+
+/// Ends a release as Failed and says whether it is taken back.
+fn fail(
+    view: &View<'_>,
+    running: &Release,
+    attempt: &Attempt,
+    message: String,
+    failures: Vec<ObjectFailure>,
+) -> Decision {
+    let (rollback, why) = verdict(view, running, attempt);
+    let message = if why.is_empty() { message } else { format!("{message}; {why}") };
+    Decision::End(End { release: running.spec.number, phase: Phase::Failed, message, failures, rollback })
+}
+
+/// Whether a failed release goes back by itself, and what to tell a person if
+/// it does not though one might expect it.
+fn verdict(view: &View<'_>, running: &Release, attempt: &Attempt) -> (RollbackVerdict, String) {
+    let application = &running.spec.application;
+    let person = |why: &str| {
+        (RollbackVerdict::Person, format!("{why}, so going back is left to a person: bowline rollback {application}"))
+    };
+    if !attempt.touched {
+        return (RollbackVerdict::None, String::new());
+    }
+    match running.spec.cause {
+        Cause::AutomaticRollback => return person("the rollback failed too"),
+        Cause::Rollback => return person("this is a rollback itself"),
+        Cause::Push | Cause::Request => {}
+    }
+    if !view.settings.automatic_rollback {
+        return person("automatic rollback is off");
+    }
+    let Some(_) = view.history.rollback_target(running.spec.number) else {
+        return (RollbackVerdict::None, "there is no earlier healthy release to go back to".to_owned());
+    };
+    if let Some(why) = &attempt.irreversible {
+        return person(why);
+    }
+    if view.brake {
+        return person("many applications broke at once, which points at the cluster");
+    }
+    let applied = matches!(attempt.stage, Stage::Applied | Stage::Planned { .. });
+    if applied && !view.live.unhealthy.iter().any(|(id, _)| is_own_doing(attempt, id)) {
+        return person("nothing that this release changed is unhealthy");
+    }
+    (RollbackVerdict::Automatic, String::new())
+}
+
+/// Whether an unhealthy object is the release's doing.
+fn is_own_doing(attempt: &Attempt, id: &ObjectId) -> bool {
+    attempt.changed.contains(id) && !attempt.unhealthy_before.contains(id)
+}
+
+fn failure((id, health): &(ObjectId, Health)) -> ObjectFailure {
+    let message = if health.reason.is_empty() { health.status.to_string() } else { health.reason.clone() };
+    ObjectFailure {
+        object: id.to_string(),
+        health: Some(health.status).filter(|status| *status != HealthStatus::Healthy),
+        message,
+    }
+}
+
+fn deadline(view: &View<'_>, attempt: &Attempt) -> Timestamp {
+    view.now + (view.settings.timeout - attempt.elapsed(view.now))
+}
+
+fn short_duration(view: &View<'_>) -> String {
+    let milliseconds = u64::try_from(view.settings.timeout.as_millis()).unwrap_or(u64::MAX);
+    super::super::words::duration(std::time::Duration::from_millis(milliseconds))
+}

@@ -1,0 +1,305 @@
+//! A small world for tests of `decide`: it does what is decided, as the actor
+//! does, but in memory. Time moves only when a test says so.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Answer, Ask, Attempt, Begin, Content, ContentId, Decision, End, HeadView, Live, Request, Resolution, Settings,
+    Stage, View, decide,
+};
+use crate::{
+    api::{
+        CommitRecord, DriftPolicy, Phase, Release, ReleaseCounts, ReleaseOutcome, ReleaseSpec, ReleaseStatus, SyncMode,
+    },
+    health::{Health, HealthStatus},
+    history::History,
+    manifest::{BundleDigest, Digest, GroupKind, InputDigest, ObjectId},
+};
+
+/// How the cluster takes to some content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It gets healthy.
+    Healthy,
+    /// It is applied and never gets healthy.
+    Hangs,
+    /// The server refuses it before anything is written.
+    Refused,
+    /// It fails half-way.
+    Breaks,
+    /// The server does not answer.
+    Unanswered,
+}
+
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) settings: Settings,
+    pub(super) suspended: bool,
+    pub(super) head: HeadView,
+    pub(super) history: History,
+    pub(super) attempt: Option<Attempt>,
+    pub(super) live: Live,
+    pub(super) requests: Vec<Request>,
+    pub(super) brake: bool,
+    pub(super) repairs: u32,
+    pub(super) answers: Vec<Answer>,
+    /// What happens to content, by the name it was pushed under.
+    pub(super) fates: Vec<(BundleDigest, Fate)>,
+    /// How often something was decided since the last rest.
+    pub(super) steps: u32,
+}
+
+pub(super) fn web() -> ObjectId {
+    ObjectId::new(GroupKind::new("apps", "Deployment"), Some("team".into()), "web")
+}
+
+pub(super) fn bundle(name: &str) -> BundleDigest {
+    BundleDigest(Digest::of(name.as_bytes()))
+}
+
+pub(super) fn content(name: &str) -> ContentId {
+    ContentId {
+        bundle: bundle(name),
+        inputs: InputDigest(Digest::of(format!("files of {name}").as_bytes())),
+        commit: CommitRecord { id: name.repeat(8), short: name.to_owned(), ..CommitRecord::default() },
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            now: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24),
+            settings: Settings {
+                mode: SyncMode::Automatic,
+                drift: DriftPolicy::Repair,
+                automatic_rollback: true,
+                timeout: SignedDuration::from_mins(5),
+                request_expiry: SignedDuration::from_mins(10),
+                observe_only: false,
+                generation: 1,
+            },
+            suspended: false,
+            head: HeadView::Unknown,
+            history: History::default(),
+            attempt: None,
+            live: Live { settled: true, ..Live::default() },
+            requests: Vec::new(),
+            brake: false,
+            repairs: 0,
+            answers: Vec::new(),
+            fates: Vec::new(),
+            steps: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, name: &str, fate: Fate) -> &mut Self {
+        let content = content(name);
+        if !self.fates.iter().any(|(known, _)| *known == content.bundle) {
+            self.fates.push((content.bundle.clone(), fate));
+        }
+        self.head = HeadView::Rendered { content: Box::new(content), candidates: 1, guards: Vec::new() };
+        self
+    }
+
+    pub(super) fn ask(&mut self, uid: &str, ask: Ask) -> &mut Self {
+        self.requests.push(Request {
+            uid: uid.to_owned(),
+            name: format!("request {uid}"),
+            created_at: self.now,
+            ask,
+            dry_run: false,
+            inadmissible: None,
+        });
+        self
+    }
+
+    pub(super) fn sync(accept: Option<&str>) -> Ask {
+        Ask::Sync { looked: Resolution::Found, accept: accept.map(bundle), allow_prune: None, from_release: None }
+    }
+
+    pub(super) fn rollback(from: u64, to: Option<u64>) -> Ask {
+        Ask::Rollback { from, to, include: Vec::new() }
+    }
+
+    pub(super) fn pass(&mut self, seconds: i64) -> &mut Self {
+        self.now += SignedDuration::from_secs(seconds);
+        self
+    }
+
+    /// The process dies and comes back: only what is in the cluster is left.
+    pub(super) fn restart(&mut self) -> &mut Self {
+        self.attempt = None;
+        self
+    }
+
+    pub(super) fn decide(&self) -> Decision {
+        decide(&View {
+            now: self.now,
+            settings: &self.settings,
+            suspended: self.suspended,
+            suspended_until: None,
+            head: &self.head,
+            history: &self.history,
+            attempt: self.attempt.as_ref(),
+            live: &self.live,
+            requests: &self.requests,
+            brake: self.brake,
+            repair_not_before: None,
+            degraded_since: None,
+        })
+    }
+
+    /// Does what is decided until nothing is. Returns when to look again.
+    pub(super) fn settle(&mut self) -> Option<Timestamp> {
+        self.steps = 0;
+        loop {
+            self.steps += 1;
+            assert!(self.steps < 200, "it does not come to rest: {:?}", self.decide());
+            match self.decide() {
+                Decision::Rest(until) => return until,
+                decision => self.carry_out(decision),
+            }
+        }
+    }
+
+    /// Does one thing.
+    pub(super) fn carry_out(&mut self, decision: Decision) {
+        match decision {
+            Decision::Rest(_) => {}
+            Decision::Look { .. } | Decision::DryRun { .. } => unreachable!("no test asks for it"),
+            Decision::Answer(answer) => {
+                if answer.phase != crate::api::RequestPhase::Running {
+                    self.requests.retain(|request| request.uid != answer.request);
+                }
+                self.answers.push(answer);
+            }
+            Decision::Begin(begin) => self.begin(&begin),
+            Decision::Plan => self.plan(),
+            Decision::Apply => self.apply(),
+            Decision::End(end) => self.end(end),
+            Decision::Repair => {
+                self.repairs += 1;
+                self.live.drifted.clear();
+                self.live.gone.clear();
+            }
+            Decision::NoteDegraded { .. } => unreachable!("nothing degrades here"),
+        }
+    }
+
+    fn begin(&mut self, begin: &Begin) {
+        let (content, to) = match begin.content {
+            Content::Head => (self.head.content().unwrap().clone(), None),
+            Content::Release(number) => {
+                let spec = &self.history.get(number).unwrap().spec;
+                let content =
+                    ContentId { bundle: spec.bundle.clone(), inputs: spec.inputs.clone(), commit: spec.commit.clone() };
+                (content, Some(number))
+            }
+        };
+        assert!(self.history.running().is_none(), "two releases are in progress");
+        let number = self.history.next_number();
+        let spec = ReleaseSpec {
+            application: "shop".into(),
+            number,
+            cause: begin.cause,
+            commit: content.commit,
+            bundle: content.bundle,
+            inputs: content.inputs,
+            counts: ReleaseCounts::default(),
+            plan: None,
+            rollback_to: to,
+            rejects: to.map(|target| self.history.rejections_for(target)).unwrap_or_default(),
+            accepts: begin.accepts,
+            include: Vec::new(),
+            requested_by: String::new(),
+            verified: false,
+            reason: begin.reason.clone(),
+            request: begin.request.clone().unwrap_or_default(),
+            previous: self.history.tip(),
+            generation: self.settings.generation,
+            created_at: self.now,
+        };
+        let mut release = Release::new(&format!("shop-{number}"), spec);
+        release.status = Some(ReleaseStatus::default());
+        self.history.put(release);
+        let mut attempt = Attempt::new(number);
+        attempt.changed = BTreeSet::from([web()]);
+        attempt.counting_since = Some(self.now);
+        self.attempt = Some(attempt);
+    }
+
+    fn fate(&self) -> Fate {
+        let running = self.history.running().unwrap();
+        self.fates.iter().find(|(known, _)| *known == running.spec.bundle).map_or(Fate::Healthy, |(_, fate)| *fate)
+    }
+
+    fn plan(&mut self) {
+        let number = self.history.running().unwrap().spec.number;
+        let (fate, now) = (self.fate(), self.now);
+        if self.attempt.as_ref().is_none_or(|attempt| attempt.release != number) {
+            let mut attempt = Attempt::new(number);
+            attempt.changed = BTreeSet::from([web()]);
+            self.attempt = Some(attempt);
+        }
+        let attempt = self.attempt.as_mut().unwrap();
+        attempt.counting_since.get_or_insert(now);
+        attempt.stage = match fate {
+            Fate::Refused => Stage::Failed { message: "it is refused".into(), failures: Vec::new() },
+            Fate::Unanswered => Stage::Retry { at: now + SignedDuration::from_secs(30), message: "no answer".into() },
+            Fate::Healthy | Fate::Hangs | Fate::Breaks => Stage::Planned { stages_left: 1 },
+        };
+    }
+
+    fn apply(&mut self) {
+        let fate = self.fate();
+        let attempt = self.attempt.as_mut().unwrap();
+        attempt.touched = true;
+        attempt.stage = Stage::Applied;
+        self.live.unhealthy.clear();
+        match fate {
+            Fate::Hangs => {
+                self.live.unhealthy.push((web(), Health::new(HealthStatus::Progressing, "0 of 3 replicas available")));
+            }
+            Fate::Breaks => {
+                attempt.stage = Stage::Failed { message: "it breaks half-way".into(), failures: Vec::new() };
+            }
+            Fate::Healthy | Fate::Refused | Fate::Unanswered => {}
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        let touched = self.attempt.as_ref().is_none_or(|attempt| attempt.touched);
+        let mut release = self.history.get(end.release).unwrap().clone();
+        let status = release.status.get_or_insert_default();
+        assert!(status.outcome.is_none(), "an outcome is written once");
+        status.outcome = Some(ReleaseOutcome {
+            phase: end.phase,
+            message: end.message,
+            failures: end.failures,
+            written: 1,
+            touched_cluster: touched,
+            rollback: end.rollback,
+            ended_at: self.now,
+        });
+        self.history.put(release);
+        self.attempt = None;
+    }
+
+    /// The story so far, one word a release: `1:a:Push:Healthy`.
+    pub(super) fn story(&self) -> String {
+        let releases = self.history.iter().map(|release| {
+            let outcome = release.status.as_ref().and_then(|status| status.outcome.as_ref());
+            let phase = outcome.map_or("running".to_owned(), |outcome| outcome.phase.to_string());
+            format!("{} {} {} {phase}", release.spec.number, release.spec.commit.short, release.spec.cause)
+        });
+        releases.collect::<Vec<_>>().join("; ")
+    }
+
+    pub(super) fn newest_phase(&self) -> Option<Phase> {
+        Some(self.history.current()?.status.as_ref()?.outcome.as_ref()?.phase)
+    }
+}

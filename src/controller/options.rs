@@ -1,0 +1,29 @@
+//! How the controller runs, as it was told on the command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// How the controller runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where mirrors of repositories are kept.
+    pub cache: PathBuf,
+    /// Whether `file://` repositories are allowed.
+    pub allow_file_repositories: bool,
+    /// Whether nothing is written to the applications' objects.
+    pub observe_only: bool,
+    /// Whether `accept` and `allowPrune` are honoured though no admission
+    /// policy checked the right to them.
+    pub trust_unverified_requests: bool,
+    /// Namespace of the Lease.
+    pub lease_namespace: String,
+    /// Name of the Lease.
+    pub lease_name: String,
+    /// Name of this replica.
+    pub identity: String,
+    /// Address of the probes and metrics.
+    pub listen: SocketAddr,
+    /// How long a request is good for.
+    pub request_expiry: Duration,
+    /// How long ended requests are kept.
+    pub request_retention: Duration,
+}

@@ -1,0 +1,403 @@
+//! Asks repositories what is new: one conversation for each repository and
+//! credentials, whatever the number of applications.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rand::Rng;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::OwnerKey,
+    source::{
+        Commit, CommitId, Credentials, Fetched, Limits, Mirror, Repositories, RepositoryUrl, Resolved, Revision,
+        SourceError, UrlPolicy,
+    },
+};
+
+/// What the poller tells an application.
+#[derive(Debug, Clone)]
+pub struct HeadEvent {
+    /// What was asked for, so that news of an older setting is known as such.
+    pub asked: Asked,
+    /// What came of it.
+    pub found: Result<Found, Failure>,
+}
+
+/// A commit that was fetched.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The repository to read it from.
+    pub mirror: Mirror,
+    /// The commit.
+    pub commit: Commit,
+    /// Name of the branch or tag that it was found by.
+    pub reference: Option<String>,
+    /// What happened to the branch, where it did not simply move ahead.
+    pub forced_from: Option<CommitId>,
+    /// How long the fetch took.
+    pub took: Duration,
+}
+
+/// Why nothing was found; the message holds no credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In the form of a condition's reason.
+    pub reason: String,
+    /// For a person.
+    pub message: String,
+}
+
+/// What an application asks of which repository.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Asked {
+    /// URL of the repository as the Application has it.
+    pub url: String,
+    /// Name of the Secret with credentials, of the application's namespace.
+    pub secret: Option<String>,
+    /// Branch, tag, range or commit.
+    pub revision: Option<String>,
+}
+
+/// Reads the credentials for a repository.
+pub trait CredentialStore: Send + Sync + 'static {
+    /// The data of a Secret.
+    fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>, String>> + Send;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct RepositoryKey {
+    url: String,
+    secret: Option<(String, String)>,
+}
+
+struct Subscription {
+    asked: Asked,
+    interval: Duration,
+    tell: mpsc::Sender<HeadEvent>,
+    told: Option<Result<CommitId, Failure>>,
+}
+
+/// A question for one revision, answered once.
+struct Question {
+    revision: Option<String>,
+    answer: oneshot::Sender<Result<Found, Failure>>,
+}
+
+#[derive(Default)]
+struct Repository {
+    subscriptions: HashMap<OwnerKey, Subscription>,
+    questions: Vec<Question>,
+}
+
+struct Conversation {
+    state: Mutex<Repository>,
+    wake: Notify,
+    stop: CancellationToken,
+}
+
+/// Asks repositories what is new.
+pub struct Poller<S> {
+    repositories: Arc<Repositories>,
+    secrets: Arc<S>,
+    urls: UrlPolicy,
+    conversations: Mutex<BTreeMap<RepositoryKey, Arc<Conversation>>>,
+    subscribed: Mutex<HashMap<OwnerKey, RepositoryKey>>,
+    stop: CancellationToken,
+}
+
+impl<S: CredentialStore> Poller<S> {
+    /// A poller over the mirrors of a directory; it ends with the token.
+    pub fn new(repositories: Repositories, secrets: Arc<S>, urls: UrlPolicy, stop: CancellationToken) -> Self {
+        Self {
+            repositories: Arc::new(repositories),
+            secrets,
+            urls,
+            conversations: Mutex::default(),
+            subscribed: Mutex::default(),
+            stop,
+        }
+    }
+
+    /// From now on tells an application what its revision resolves to: at
+    /// once, then whenever that changes.
+    pub fn subscribe(&self, owner: &OwnerKey, asked: Asked, interval: Duration, tell: mpsc::Sender<HeadEvent>) {
+        let key = key_of(owner, &asked);
+        self.leave_unless(owner, &key);
+        let conversation = self.conversation(&key);
+        {
+            let mut state = lock(&conversation.state);
+            let told = state.subscriptions.remove(owner).filter(|old| old.asked == asked).and_then(|old| old.told);
+            state.subscriptions.insert(owner.clone(), Subscription { asked, interval, tell, told });
+        }
+        lock(&self.subscribed).insert(owner.clone(), key);
+        conversation.wake.notify_one();
+    }
+
+    /// Tells an application nothing any more.
+    pub fn unsubscribe(&self, owner: &OwnerKey) {
+        let Some(key) = lock(&self.subscribed).remove(owner) else { return };
+        self.leave(owner, &key);
+    }
+
+    /// Finds another revision of the repository that an application is
+    /// subscribed to.
+    ///
+    /// # Errors
+    /// The revision or the repository cannot be read.
+    pub async fn find(&self, owner: &OwnerKey, revision: Option<&str>) -> Result<Found, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let conversation = {
+            let key = lock(&self.subscribed).get(owner).cloned();
+            key.and_then(|key| lock(&self.conversations).get(&key).cloned())
+        };
+        let gone = || Failure { reason: "NotSubscribed".into(), message: "the repository is not being read".into() };
+        let conversation = conversation.ok_or_else(gone)?;
+        lock(&conversation.state).questions.push(Question { revision: revision.map(str::to_owned), answer });
+        conversation.wake.notify_one();
+        answered.await.map_err(|_| gone())?
+    }
+
+    fn conversation(&self, key: &RepositoryKey) -> Arc<Conversation> {
+        let mut conversations = lock(&self.conversations);
+        if let Some(conversation) = conversations.get(key) {
+            return conversation.clone();
+        }
+        let conversation =
+            Arc::new(Conversation { state: Mutex::default(), wake: Notify::new(), stop: self.stop.child_token() });
+        conversations.insert(key.clone(), conversation.clone());
+        let talk = Talk {
+            key: key.clone(),
+            conversation: conversation.clone(),
+            repositories: self.repositories.clone(),
+            secrets: self.secrets.clone(),
+            urls: self.urls.clone(),
+            credentials: None,
+        };
+        tokio::spawn(talk.run());
+        conversation
+    }
+
+    fn leave_unless(&self, owner: &OwnerKey, key: &RepositoryKey) {
+        let old = lock(&self.subscribed).get(owner).cloned();
+        if let Some(old) = old.filter(|old| old != key) {
+            self.leave(owner, &old);
+        }
+    }
+
+    fn leave(&self, owner: &OwnerKey, key: &RepositoryKey) {
+        let mut conversations = lock(&self.conversations);
+        let Some(conversation) = conversations.get(key).cloned() else { return };
+        let empty = {
+            let mut state = lock(&conversation.state);
+            state.subscriptions.remove(owner);
+            state.subscriptions.is_empty()
+        };
+        if empty {
+            conversation.stop.cancel();
+            conversations.remove(key);
+        }
+    }
+}
+
+/// One repository's task.
+struct Talk<S> {
+    key: RepositoryKey,
+    conversation: Arc<Conversation>,
+    repositories: Arc<Repositories>,
+    secrets: Arc<S>,
+    urls: UrlPolicy,
+    credentials: Option<Credentials>,
+}
+
+impl<S: CredentialStore> Talk<S> {
+    async fn run(mut self) {
+        let stop = self.conversation.stop.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look() => {}
+            }
+            let pause = self.pause();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.conversation.wake.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// The shortest interval of the subscribers with up to 10 % of jitter, so
+    /// that many repositories are not asked at the same moment.
+    fn pause(&self) -> Duration {
+        let state = lock(&self.conversation.state);
+        let interval = state.subscriptions.values().map(|subscription| subscription.interval).min();
+        let interval = interval.unwrap_or(Duration::from_secs(60)).max(Duration::from_millis(200));
+        interval.mul_f64(rand::rng().random_range(0.9..1.1))
+    }
+
+    async fn look(&mut self) {
+        let (mut wanted, questions) = {
+            let mut state = lock(&self.conversation.state);
+            let wanted: Vec<Option<String>> =
+                state.subscriptions.values().map(|subscription| subscription.asked.revision.clone()).collect();
+            (wanted, std::mem::take(&mut state.questions))
+        };
+        wanted.sort();
+        wanted.dedup();
+        let mut found = self.find_all(wanted.clone()).await;
+        if found.iter().any(|result| matches!(result, Err(failure) if failure.reason == "AuthenticationFailed")) {
+            // The Secret may hold newer credentials by now.
+            self.credentials = None;
+            found = self.find_all(wanted.clone()).await;
+        }
+        let found: BTreeMap<Option<String>, Result<Found, Failure>> = wanted.into_iter().zip(found).collect();
+        self.tell(&found);
+        for question in questions {
+            let answer = self.find_all(vec![question.revision]).await.pop();
+            // Whoever asked may have gone meanwhile.
+            let _ = question.answer.send(answer.unwrap_or_else(|| Err(internal("no answer"))));
+        }
+    }
+
+    fn tell(&self, found: &BTreeMap<Option<String>, Result<Found, Failure>>) {
+        let mut state = lock(&self.conversation.state);
+        for subscription in state.subscriptions.values_mut() {
+            let Some(result) = found.get(&subscription.asked.revision) else { continue };
+            let told = result.as_ref().map(|found| found.commit.id.clone()).map_err(Clone::clone);
+            if subscription.told.as_ref() == Some(&told) {
+                continue;
+            }
+            let event = HeadEvent { asked: subscription.asked.clone(), found: result.clone() };
+            // A full inbox means that older news is waiting: it is told again
+            // at the next look.
+            if subscription.tell.try_send(event).is_ok() {
+                subscription.told = Some(told);
+            }
+        }
+    }
+
+    async fn find_all(&mut self, revisions: Vec<Option<String>>) -> Vec<Result<Found, Failure>> {
+        let fail = |failure: Failure| revisions.iter().map(|_| Err(failure.clone())).collect();
+        let url = match RepositoryUrl::parse(&self.key.url, &self.urls) {
+            Ok(url) => url,
+            Err(error) => return fail(Failure { reason: "UrlRefused".into(), message: error.to_string() }),
+        };
+        let credentials = match self.credentials().await {
+            Ok(credentials) => credentials,
+            Err(failure) => return fail(failure),
+        };
+        let repositories = self.repositories.clone();
+        let cancel = self.conversation.stop.clone();
+        let count = revisions.len();
+        let work = tokio::task::spawn_blocking(move || find(&repositories, &url, &credentials, &revisions, &cancel));
+        work.await.unwrap_or_else(|error| (0..count).map(|_| Err(internal(&error.to_string()))).collect())
+    }
+
+    async fn credentials(&mut self) -> Result<Credentials, Failure> {
+        if let Some(credentials) = &self.credentials {
+            return Ok(credentials.clone());
+        }
+        let credentials = match &self.key.secret {
+            None => Credentials::none(),
+            Some((namespace, name)) => {
+                let refuse = |message: String| Failure {
+                    reason: "CredentialsUnusable".into(),
+                    message: format!("Secret {namespace}/{name}: {message}"),
+                };
+                let data = self.secrets.secret(namespace, name).await.map_err(refuse)?;
+                Credentials::from_secret(&data).map_err(|error| refuse(error.to_string()))?
+            }
+        };
+        self.credentials = Some(credentials.clone());
+        Ok(credentials)
+    }
+}
+
+/// Resolves all revisions by one listing, and fetches what is not here yet.
+fn find(
+    repositories: &Repositories,
+    url: &RepositoryUrl,
+    credentials: &Credentials,
+    revisions: &[Option<String>],
+    cancel: &CancellationToken,
+) -> Vec<Result<Found, Failure>> {
+    let limits = Limits::default();
+    let parsed: Vec<_> = revisions.iter().map(|revision| Revision::of(revision.as_deref())).collect();
+    let asked: Vec<Revision> = parsed.iter().filter_map(|revision| revision.as_ref().ok().cloned()).collect();
+    let mirror = match repositories.mirror(url, credentials) {
+        Ok(mirror) => mirror,
+        Err(error) => return revisions.iter().map(|_| Err(failure(&error))).collect(),
+    };
+    let mut fetched = fetch_all(&mirror, &asked, &limits, cancel);
+    let mut next = fetched.iter_mut();
+    parsed
+        .into_iter()
+        .map(|revision| match revision {
+            Err(error) => Err(Failure { reason: "RevisionRefused".into(), message: error.to_string() }),
+            Ok(_) => next.next().and_then(Option::take).unwrap_or_else(|| Err(internal("no answer"))),
+        })
+        .collect()
+}
+
+/// One conversation for a single revision. For several, one that lists them
+/// all, and another only for what is not here yet.
+fn fetch_all(
+    mirror: &Mirror,
+    revisions: &[Revision],
+    limits: &Limits,
+    cancel: &CancellationToken,
+) -> Vec<Option<Result<Found, Failure>>> {
+    if let [revision] = revisions {
+        return vec![Some(fetch(mirror, revision, limits, cancel))];
+    }
+    let began = Instant::now();
+    let listed = match mirror.poll(revisions, limits, cancel) {
+        Ok(listed) => listed,
+        Err(error) => return revisions.iter().map(|_| Some(Err(failure(&error)))).collect(),
+    };
+    let one = |(revision, resolved): (&Revision, Result<Resolved, SourceError>)| {
+        let resolved = resolved.map_err(|error| failure(&error))?;
+        match mirror.commit(&resolved.commit) {
+            Ok(commit) => {
+                let (mirror, reference) = (mirror.clone(), resolved.reference);
+                Ok(Found { mirror, commit, reference, forced_from: None, took: began.elapsed() })
+            }
+            Err(_) => fetch(mirror, revision, limits, cancel),
+        }
+    };
+    revisions.iter().zip(listed).map(|pair| Some(one(pair))).collect()
+}
+
+fn fetch(mirror: &Mirror, revision: &Revision, limits: &Limits, cancel: &CancellationToken) -> Result<Found, Failure> {
+    let began = Instant::now();
+    let Fetched { resolved, moved, .. } = mirror.fetch(revision, limits, cancel).map_err(|error| failure(&error))?;
+    let commit = mirror.commit(&resolved.commit).map_err(|error| failure(&error))?;
+    let forced_from = moved.filter(|moved| moved.is_forced()).map(|moved| moved.from);
+    Ok(Found { mirror: mirror.clone(), commit, reference: resolved.reference, forced_from, took: began.elapsed() })
+}
+
+fn failure(error: &SourceError) -> Failure {
+    Failure { reason: error.reason().to_owned(), message: error.to_string() }
+}
+
+fn internal(message: &str) -> Failure {
+    Failure { reason: "Internal".into(), message: format!("the repository could not be read: {message}") }
+}
+
+fn key_of(owner: &OwnerKey, asked: &Asked) -> RepositoryKey {
+    let secret = asked.secret.as_ref().map(|name| (owner.namespace().to_owned(), name.clone()));
+    RepositoryKey { url: asked.url.clone(), secret }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,287 @@
+//! The controller: waits for the lease, then has one actor an application.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use super::{
+    Options,
+    actor::{self, Handle},
+    outbox::{Events, Statuses},
+    poller::Poller,
+    shared::{Policies, Secrets, Shared},
+};
+use crate::{
+    cluster::{
+        Cluster, ClusterError, OwnerKey,
+        index::{KindStatus, LiveIndex, assess},
+        lease::{Leadership, LeaseOptions, campaign},
+        store::{self, Store, StoreError},
+        watch::OwnResources,
+    },
+    server::{Check, Heartbeats, Probes, ServerError, serve},
+    source::{Repositories, SourceError, UrlPolicy},
+    telemetry::Metrics,
+};
+
+/// How long the actors have to finish requests in flight when it ends.
+const GRACE: Duration = Duration::from_secs(10);
+/// After how long without a move the loop counts as stuck.
+const STANDSTILL: Duration = Duration::from_secs(60);
+/// How often ended requests are looked through, in memory.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Why the controller cannot run, or does not any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The cluster cannot be reached.
+    #[error("the cluster cannot be used")]
+    Cluster(#[from] ClusterError),
+    /// Bowline's own resources cannot be read.
+    #[error(
+        "Bowline's own resources cannot be read; are its CustomResourceDefinitions installed (kubectl apply -f manifests/crds.yaml)?"
+    )]
+    Store(#[from] StoreError),
+    /// The cache of repositories cannot be used.
+    #[error("the cache of repositories cannot be used")]
+    Cache(#[from] SourceError),
+    /// The probes and metrics cannot be served.
+    #[error("probes and metrics cannot be served")]
+    Server(#[from] ServerError),
+    /// Another replica leads now.
+    #[error("the lease was lost: another replica leads now")]
+    LeaseLost,
+}
+
+/// Runs until the token ends it, or the lease is lost.
+///
+/// # Errors
+/// The cluster or the cache cannot be used, or the lease was lost: the process
+/// is to be started again.
+pub async fn run(
+    cluster: Cluster,
+    options: Options,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<(), ControllerError> {
+    let store = Arc::new(Store::new(cluster.client().clone()));
+    let installation = store.installation_id().await?;
+    let repositories = Repositories::open(&options.cache)?;
+    let own = OwnResources::start(cluster.client(), None);
+    let index = LiveIndex::new(cluster.client().clone(), assess);
+    let lease = LeaseOptions::new(&options.lease_namespace, &options.lease_name, &options.identity);
+    let leadership = campaign(cluster.client().clone(), lease);
+    let heartbeats = Heartbeats::new();
+    let probes = Probes {
+        heartbeats: heartbeats.clone(),
+        unready: unready(own.clone(), index.clone(), leadership.clone()),
+        metrics: metrics.clone(),
+    };
+    count_what_is_there(&metrics, own.clone(), index.clone());
+    let (listening, address) = tokio::sync::oneshot::channel();
+    let mut server = tokio::spawn(serve(options.listen, probes, stop.child_token(), |address| {
+        // Nobody waits for it any more only if the controller ended already.
+        let _ = listening.send(address);
+    }));
+    tokio::select! {
+        ended = &mut server => return ended.map_or(Ok(()), |ended| ended.map_err(ControllerError::from)),
+        address = address => info!(address = ?address.ok(), installation, version = env!("CARGO_PKG_VERSION"), "started"),
+    }
+    let policies = Policies::default();
+    policies.look(&store).await;
+    if !policies.names_are_verified() {
+        warn!("the admission policies are not installed: who makes a request is recorded as unverified");
+    }
+    let urls = UrlPolicy { allow_file: options.allow_file_repositories, ..UrlPolicy::default() };
+    let (events, tell) =
+        Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
+    let tasks = TaskTracker::new();
+    let outbox = tokio::spawn(tell);
+    let shared = Arc::new(Shared {
+        poller: Poller::new(repositories, Arc::new(Secrets(store.clone())), urls, stop.child_token()),
+        cluster,
+        store,
+        index,
+        own,
+        leadership: leadership.clone(),
+        options,
+        installation,
+        brake: Default::default(),
+        statuses: Statuses::default(),
+        events,
+        metrics,
+        policies,
+        tasks: tasks.clone(),
+    });
+    let result = lead_when_leader(&shared, &stop, &heartbeats).await;
+    tasks.close();
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        warn!("some applications did not come to a rest in time");
+    }
+    outbox.abort();
+    leadership.resign().await;
+    result
+}
+
+async fn lead_when_leader(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    heartbeats: &Heartbeats,
+) -> Result<(), ControllerError> {
+    let mut leads = shared.leadership.changed();
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        _ = leads.wait_for(|leads| *leads) => {}
+    }
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = shared.own.ready() => {}
+    }
+    shared.metrics.set_leader(true);
+    info!(applications = shared.own.applications().len(), "leading");
+    let work = stop.child_token();
+    let statuses = {
+        let (shared, stop) = (shared.clone(), work.clone());
+        tokio::spawn(async move { shared.statuses.run(&shared.store, &shared.own, stop).await })
+    };
+    let lost = tokio::select! {
+        () = stop.cancelled() => false,
+        _ = leads.wait_for(|leads| !*leads) => true,
+        () = direct(shared, &work, heartbeats) => false,
+    };
+    work.cancel();
+    shared.metrics.set_leader(false);
+    if tokio::time::timeout(GRACE, statuses).await.is_err() {
+        warn!("some statuses were not written");
+    }
+    if lost { Err(ControllerError::LeaseLost) } else { Ok(()) }
+}
+
+/// Has an actor for each application and wakes those that something changed
+/// for.
+async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Heartbeats) {
+    let heartbeat = heartbeats.expect("the loop that wakes applications", STANDSTILL);
+    let mut beat = tokio::time::interval(STANDSTILL / 3);
+    let mut own = shared.own.changed();
+    let mut live = shared.index.subscribe();
+    let mut actors: HashMap<OwnerKey, Handle> = HashMap::new();
+    wake(shared, stop, &mut actors, &shared.own.applications());
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = own.next() => wake(shared, stop, &mut actors, &changed),
+            changed = live.next() => {
+                for owner in changed {
+                    if let Some(handle) = actors.get(&owner) {
+                        handle.wake.notify_one();
+                    }
+                }
+            }
+            _ = sweep.tick() => sweep_requests(shared).await,
+            _ = beat.tick() => heartbeat.beat(),
+        }
+    }
+}
+
+fn wake(
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+    actors: &mut HashMap<OwnerKey, Handle>,
+    changed: &BTreeSet<OwnerKey>,
+) {
+    for owner in changed {
+        let exists = shared.own.application(owner).is_some();
+        match (exists, actors.get(owner)) {
+            (true, Some(handle)) if !handle.stop.is_cancelled() => handle.wake.notify_one(),
+            (true, _) => {
+                info!(application = owner.as_str(), "taken up");
+                actors.insert(owner.clone(), actor::spawn(shared.clone(), owner.clone(), stop.child_token()));
+            }
+            (false, Some(handle)) => {
+                info!(application = owner.as_str(), "let go");
+                handle.stop.cancel();
+                actors.remove(owner);
+            }
+            (false, None) => {}
+        }
+    }
+}
+
+/// Deletes requests that ended long ago.
+async fn sweep_requests(shared: &Arc<Shared>) {
+    let keep = SignedDuration::try_from(shared.options.request_retention).unwrap_or(SignedDuration::from_hours(168));
+    let now = Timestamp::now();
+    let old = |ended: Option<Timestamp>| ended.is_some_and(|ended| now.duration_since(ended) > keep);
+    for owner in shared.own.applications() {
+        for request in shared.own.sync_requests(&owner) {
+            if old(request.status.as_ref().and_then(|status| status.ended_at)) {
+                forget(shared.store.delete(request.as_ref()).await);
+            }
+        }
+        for request in shared.own.rollback_requests(&owner) {
+            if old(request.status.as_ref().and_then(|status| status.ended_at)) {
+                forget(shared.store.delete(request.as_ref()).await);
+            }
+        }
+    }
+}
+
+fn forget(deleted: Result<(), StoreError>) {
+    if let Err(error) = deleted {
+        warn!(%error, "an old request could not be deleted: it is tried again in an hour");
+    }
+}
+
+/// What keeps this replica from being ready. A follower is ready too.
+fn unready(own: OwnResources, index: LiveIndex, leadership: Leadership) -> Check {
+    Arc::new(move || {
+        let mut problems = Vec::new();
+        if !own.is_ready() {
+            problems.push("Bowline's own resources are not all listed yet".to_owned());
+        }
+        if !leadership.is_known() {
+            problems.push("it is not known yet who leads".to_owned());
+        }
+        let syncing = index.watches().iter().filter(|watch| watch.status == KindStatus::Syncing).count();
+        if syncing > 0 {
+            problems.push(format!("{} not in sync yet", super::words::count(syncing, "watch")));
+        }
+        problems
+    })
+}
+
+/// Counts applications, watches and objects whenever metrics are asked for.
+fn count_what_is_there(metrics: &Metrics, own: OwnResources, index: LiveIndex) {
+    metrics.before_encoding(move |metrics| {
+        let mut counts = BTreeMap::<(&'static str, &'static str), u32>::new();
+        for owner in own.applications() {
+            let application = own.application(&owner);
+            let status = application.as_ref().and_then(|application| application.status.as_ref());
+            let sync = status.and_then(|status| status.sync).map_or("Unknown", |sync| sync.as_str());
+            let health = status.and_then(|status| status.health).map_or("Unknown", |health| health.as_str());
+            *counts.entry((sync, health)).or_default() += 1;
+        }
+        metrics.set_applications(counts);
+        let watches = index.watches();
+        let mut by_status = BTreeMap::<&'static str, u32>::new();
+        for watch in &watches {
+            let status = match watch.status {
+                KindStatus::Syncing => "syncing",
+                KindStatus::InSync => "in_sync",
+                KindStatus::Broken { .. } => "broken",
+            };
+            *by_status.entry(status).or_default() += 1;
+        }
+        let oldest = watches.iter().filter_map(|watch| watch.age).max().unwrap_or_default();
+        metrics.set_watches(by_status, oldest);
+        metrics.set_live_objects(index.len());
+    });
+}

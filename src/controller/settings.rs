@@ -1,0 +1,108 @@
+//! From an Application to what planning and deciding take: pure.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::decide::Settings;
+use crate::{
+    api::{Application, Include, Preflight},
+    manifest::{Digest, PlanDigest},
+    plan::{IgnoreRule, Membership, Policy, RollbackPolicy},
+};
+
+/// A field manager's name has at most this many characters.
+const MANAGER_MAX: usize = 128;
+/// Hex digits of the set label: 64 bits tell any number of applications apart.
+const SET_DIGITS: usize = 16;
+
+/// How the objects of an application are marked.
+pub fn membership(installation: &str, namespace: &str, name: &str) -> Membership {
+    let application = format!("{namespace}/{name}");
+    let set = Digest::of_parts([installation, namespace, name]).short(SET_DIGITS);
+    let manager = format!("bowline/{application}");
+    let manager = if manager.len() > MANAGER_MAX { format!("bowline/{set}") } else { manager };
+    Membership { set, application, manager }
+}
+
+/// What `decide` needs to know of an Application.
+pub fn settings(application: &Application, observe_only: bool, request_expiry: SignedDuration) -> Settings {
+    let spec = &application.spec;
+    Settings {
+        mode: spec.sync.mode,
+        drift: spec.sync.drift,
+        automatic_rollback: spec.rollback.automatic,
+        timeout: spec.sync.timeout.signed(),
+        request_expiry,
+        observe_only,
+        generation: application.metadata.generation.unwrap_or_default(),
+    }
+}
+
+/// What is special about one plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// The plan for which a person let the guards pass.
+    pub allow_prune: Option<PlanDigest>,
+    /// For a rollback, what to take back beyond the ordinary.
+    pub rollback: Option<Vec<Include>>,
+    /// For a rollback, whether to prune, if the person said so.
+    pub prune: Option<bool>,
+}
+
+/// What planning needs to know of an Application.
+pub fn policy(application: &Application, membership: &Membership, occasion: &Occasion) -> Policy {
+    let spec = &application.spec;
+    let namespace = destination(application);
+    Policy {
+        membership: membership.clone(),
+        prune: occasion.prune.unwrap_or(spec.sync.prune),
+        preflight: spec.sync.preflight == Preflight::Always,
+        ignore: spec.sync.ignore.iter().map(ignore_rule).collect(),
+        hand_managers: Policy::HAND_MANAGERS.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
+        max_prune_percent: spec.sync.guards.max_prune_percent,
+        allow_prune: occasion.allow_prune.clone(),
+        rollback: occasion.rollback.as_ref().map(|include| RollbackPolicy {
+            jobs: include.contains(&Include::Jobs),
+            claims: include.contains(&Include::Claims),
+            crds: include.contains(&Include::CRDs),
+        }),
+        create_namespace: spec.destination.create_namespace.then_some(namespace),
+    }
+}
+
+/// The namespace of objects that name none.
+pub fn destination(application: &Application) -> String {
+    let own = application.metadata.namespace.clone().unwrap_or_default();
+    application.spec.destination.namespace.clone().unwrap_or(own)
+}
+
+fn ignore_rule(rule: &crate::api::IgnoreRule) -> IgnoreRule {
+    IgnoreRule {
+        group: rule.group.clone(),
+        kind: rule.kind.clone(),
+        namespace: rule.namespace.clone(),
+        name: rule.name.clone(),
+        pointers: rule.pointers.clone(),
+        managers: rule.managers.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_installations_and_two_applications_never_share_a_set() {
+        let one = membership("uid-1", "team", "shop");
+        assert_ne!(one.set, membership("uid-2", "team", "shop").set);
+        assert_ne!(one.set, membership("uid-1", "team-s", "hop").set);
+        assert_eq!(one.manager, "bowline/team/shop");
+    }
+
+    #[test]
+    fn a_long_name_still_makes_a_manager_that_the_server_takes() {
+        let long = membership("uid", &"n".repeat(63), &"a".repeat(63));
+        assert!(long.manager.len() <= MANAGER_MAX, "{}", long.manager);
+    }
+}

@@ -1,0 +1,79 @@
+//! What all actors share.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::{
+    Options,
+    brake::Brake,
+    outbox::{Events, Statuses},
+    poller::{CredentialStore, Poller},
+};
+use crate::{
+    cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
+    telemetry::Metrics,
+};
+
+/// What all actors share.
+pub(super) struct Shared {
+    pub(super) cluster: Cluster,
+    pub(super) store: Arc<Store>,
+    pub(super) index: LiveIndex,
+    pub(super) own: OwnResources,
+    pub(super) poller: Poller<Secrets>,
+    pub(super) leadership: Leadership,
+    pub(super) options: Options,
+    pub(super) installation: String,
+    pub(super) brake: Mutex<Brake>,
+    pub(super) statuses: Statuses,
+    pub(super) events: Events,
+    pub(super) metrics: Metrics,
+    pub(super) policies: Policies,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Whether the API server checks who makes a request.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    names: AtomicBool,
+    approvals: AtomicBool,
+}
+
+impl Policies {
+    /// Whether the name in `requestedBy` is checked or stamped.
+    pub(super) fn names_are_verified(&self) -> bool {
+        self.names.load(Ordering::Relaxed)
+    }
+
+    /// Whether the right to accept and to allow pruning is checked.
+    pub(super) fn approvals_are_checked(&self) -> bool {
+        self.approvals.load(Ordering::Relaxed)
+    }
+
+    /// Looks at what is installed in the cluster.
+    pub(super) async fn look(&self, store: &Store) {
+        match store.request_policies().await {
+            Ok(found) => {
+                self.names.store(found.names_are_verified, Ordering::Relaxed);
+                self.approvals.store(found.approvals_are_checked, Ordering::Relaxed);
+            }
+            Err(error) => warn!(%error, "the admission policies could not be looked at: requests count as unverified"),
+        }
+    }
+}
+
+/// Credentials from Secrets of the application's namespace.
+pub(super) struct Secrets(pub(super) Arc<Store>);
+
+impl CredentialStore for Secrets {
+    async fn secret(&self, namespace: &str, name: &str) -> Result<std::collections::BTreeMap<String, Vec<u8>>, String> {
+        let secret = self.0.read_secret(namespace, name).await.map_err(|error| error.to_string())?;
+        let data = secret.ok_or_else(|| "it does not exist".to_owned())?.data.unwrap_or_default();
+        Ok(data.into_iter().map(|(key, value)| (key, value.0)).collect())
+    }
+}

@@ -1,0 +1,371 @@
+//! The status of an Application, from the same facts that `decide` looks at.
+//! Pure: a status is written only when this gives another one.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::decide::{HeadView, Stage, View, is_live, is_refused_before, is_rejected};
+use crate::{
+    api::{
+        ApplicationStatus, Cause, CommitRecord, ConditionType, CurrentRelease, DriftPolicy, Head, HoldStatus,
+        ObjectCounts, ObjectProblem, Phase, Pin, Release, RollbackVerdict, SyncMode, SyncStatus,
+    },
+    health::HealthStatus,
+    history::release_digest,
+};
+
+/// How many problems a status names.
+const PROBLEMS_NAMED: usize = 5;
+
+/// What a status is made of, beside the view.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What `decide` looks at.
+    pub view: &'a View<'a>,
+    /// The revision as it was asked for, or the branch that is the default.
+    pub revision: &'a str,
+    /// The commit that it resolves to, rendered or not.
+    pub head_commit: Option<&'a CommitRecord>,
+    /// Why the repository could not be read the last time, though what it gave
+    /// before is still known.
+    pub fetch_error: Option<&'a str>,
+    /// Counts of objects.
+    pub counts: ObjectCounts,
+    /// The worst health of the objects.
+    pub health: HealthStatus,
+    /// How many of how many objects are written.
+    pub progress: Option<(u32, u32)>,
+    /// A revision that a person asked for.
+    pub pin: Option<&'a Pin>,
+    /// Who suspended it and why, in one phrase.
+    pub suspension: Option<String>,
+    /// Drift that is not being repaired, in words.
+    pub drift: Vec<ObjectProblem>,
+    /// The status before, for the times of the conditions.
+    pub previous: Option<&'a ApplicationStatus>,
+}
+
+/// The status.
+pub fn application_status(facts: &Facts<'_>) -> ApplicationStatus {
+    let view = facts.view;
+    let sync = sync_status(view);
+    let (note, next) = words(facts, sync);
+    let mut status = ApplicationStatus {
+        observed_generation: Some(view.settings.generation),
+        sync: Some(sync),
+        health: Some(facts.health),
+        note,
+        next,
+        head: head(facts),
+        release: view.history.current().map(|release| current_release(facts, release)),
+        last_healthy_release: view.history.last_healthy().map(|release| release.spec.number),
+        hold: hold(view),
+        pin: facts.pin.cloned(),
+        objects: Some(facts.counts.clone()),
+        problems: problems(facts),
+        chain: view.history.releases().iter().rev().find_map(release_digest),
+        conditions: Vec::new(),
+    };
+    let before = facts.previous.map(|previous| previous.conditions.as_slice()).unwrap_or_default();
+    status.conditions = conditions(facts, &status, sync)
+        .into_iter()
+        .map(|condition| with_transition(condition, before, view))
+        .collect();
+    status
+}
+
+fn sync_status(view: &View<'_>) -> SyncStatus {
+    if view.history.running().is_some() {
+        return SyncStatus::Syncing;
+    }
+    if view.suspended {
+        return SyncStatus::Suspended;
+    }
+    let content = match view.head {
+        HeadView::Unknown => return SyncStatus::Unknown,
+        HeadView::Broken { reason, .. } if reason == "RenderFailed" => return SyncStatus::Failed,
+        HeadView::Broken { .. } => return SyncStatus::Unknown,
+        HeadView::Rendered { content, .. } => content,
+    };
+    if is_live(view) {
+        let drifts = !view.live.drifted.is_empty() || !view.live.gone.is_empty();
+        let left = view.settings.drift == DriftPolicy::Report
+            || view.settings.observe_only
+            || view.repair_not_before.is_some();
+        return if drifts && left { SyncStatus::OutOfSync } else { SyncStatus::Synced };
+    }
+    if is_rejected(view, content) {
+        return SyncStatus::Held;
+    }
+    if is_refused_before(view, content) || !guards(view).is_empty() {
+        return SyncStatus::Failed;
+    }
+    if view.settings.mode == SyncMode::Manual || view.settings.observe_only {
+        return SyncStatus::OutOfSync;
+    }
+    SyncStatus::Syncing
+}
+
+fn guards<'a>(view: &'a View<'_>) -> &'a [crate::plan::Refusal] {
+    match view.head {
+        HeadView::Rendered { guards, .. } => guards,
+        HeadView::Unknown | HeadView::Broken { .. } => &[],
+    }
+}
+
+fn head(facts: &Facts<'_>) -> Option<Head> {
+    let commit = facts.head_commit?;
+    let content = facts.view.head.content();
+    Some(Head {
+        short: format!("{} {}", facts.revision, commit.short).trim_start().to_owned(),
+        commit: commit.id.clone(),
+        subject: commit.subject.clone(),
+        author: commit.author.clone(),
+        committed_at: commit.committed_at,
+        bundle: content.map(|content| content.bundle.clone()),
+        inputs: content.map(|content| content.inputs.clone()),
+    })
+}
+
+fn phase(facts: &Facts<'_>, release: &Release) -> Phase {
+    let recorded = release.status.as_ref();
+    if let Some(outcome) = recorded.and_then(|status| status.outcome.as_ref()) {
+        return outcome.phase;
+    }
+    match facts.view.attempt.filter(|attempt| attempt.release == release.spec.number).map(|attempt| &attempt.stage) {
+        Some(Stage::Applied) => Phase::Waiting,
+        Some(Stage::Unplanned) | None => recorded.and_then(|status| status.phase).unwrap_or(Phase::Pending),
+        Some(_) => Phase::Applying,
+    }
+}
+
+fn current_release(facts: &Facts<'_>, release: &Release) -> CurrentRelease {
+    let phase = phase(facts, release);
+    let progress = facts.progress.filter(|_| !phase.is_final());
+    CurrentRelease {
+        number: release.spec.number,
+        phase,
+        commit: release.spec.commit.id.clone(),
+        bundle: release.spec.bundle.clone(),
+        applied: progress.map(|(applied, _)| applied),
+        to_apply: progress.map(|(_, to_apply)| to_apply),
+    }
+}
+
+fn hold(view: &View<'_>) -> Option<HoldStatus> {
+    let content = view.head.content()?;
+    if is_live(view) || view.history.running().is_some() {
+        return None;
+    }
+    let rejected = view.history.rejection_of(&content.bundle, &content.inputs)?;
+    Some(HoldStatus {
+        bundle: content.bundle.clone(),
+        rejected_release: rejected.release,
+        rejected_by: rejected.by.spec.number,
+        by: rejected.by.spec.requested_by.clone(),
+        reason: rejected.by.spec.reason.clone(),
+    })
+}
+
+fn problems(facts: &Facts<'_>) -> Vec<ObjectProblem> {
+    let view = facts.view;
+    let unhealthy = view.live.unhealthy.iter().map(|(id, health)| ObjectProblem {
+        object: id.to_string(),
+        health: Some(health.status),
+        message: health.reason.clone(),
+    });
+    let refused = guards(view).iter().map(|refusal| ObjectProblem {
+        object: refusal.object.as_ref().map(ToString::to_string).unwrap_or_default(),
+        health: None,
+        message: refusal.message.clone(),
+    });
+    unhealthy.chain(facts.drift.iter().cloned()).chain(refused).take(PROBLEMS_NAMED).collect()
+}
+
+/// The note and the next step.
+fn words(facts: &Facts<'_>, sync: SyncStatus) -> (String, String) {
+    let view = facts.view;
+    let (note, next) = match sync {
+        SyncStatus::Syncing => (syncing(facts), String::new()),
+        SyncStatus::Suspended => (
+            facts.suspension.clone().unwrap_or_else(|| "suspended by spec.suspend".into()),
+            "goes on when it is resumed".into(),
+        ),
+        SyncStatus::Held => held(view),
+        SyncStatus::Failed => failed(view),
+        SyncStatus::OutOfSync => out_of_sync(facts),
+        SyncStatus::Unknown => match view.head {
+            HeadView::Broken { message, .. } => {
+                (message.clone(), "what runs is left alone; it is tried again at the next poll".into())
+            }
+            HeadView::Unknown | HeadView::Rendered { .. } => {
+                ("the repository has not been read yet".into(), String::new())
+            }
+        },
+        SyncStatus::Synced => (synced(facts), String::new()),
+    };
+    match facts.fetch_error {
+        Some(error) if sync != SyncStatus::Unknown => {
+            let note = if note.is_empty() { error.to_owned() } else { format!("{note}; {error}") };
+            (note, next)
+        }
+        _ => (note, next),
+    }
+}
+
+fn syncing(facts: &Facts<'_>) -> String {
+    let view = facts.view;
+    if let Some(Stage::Retry { message, .. }) = view.attempt.map(|attempt| &attempt.stage) {
+        return format!("trying again: {message}");
+    }
+    let applied = facts.progress.map(|(applied, to_apply)| format!("{applied}/{to_apply} applied"));
+    let waiting = view
+        .attempt
+        .filter(|attempt| attempt.stage == Stage::Applied)
+        .and_then(|_| view.live.unhealthy.first())
+        .map(|(id, health)| format!("waiting for {id}: {}", or_word(&health.reason, health.status)));
+    [applied, waiting].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn or_word(reason: &str, status: HealthStatus) -> String {
+    if reason.is_empty() { status.to_string() } else { reason.to_owned() }
+}
+
+fn held(view: &View<'_>) -> (String, String) {
+    let application = view.history.current().map(|release| release.spec.application.clone()).unwrap_or_default();
+    let rejected = view.head.content().and_then(|content| view.history.rejection_of(&content.bundle, &content.inputs));
+    let note = match rejected {
+        Some(rejected) => {
+            let commit = view
+                .history
+                .get(rejected.release)
+                .map_or_else(|| format!("release {}", rejected.release), |release| release.spec.commit.short.clone());
+            taken_back(&commit, rejected.by)
+        }
+        None => String::new(),
+    };
+    let next = format!(
+        "goes on by itself when Git renders different content; to let this content in: bowline sync {application} --accept"
+    );
+    (note, next)
+}
+
+/// `9a77e10 was rolled back by ada: "queue backs up"`.
+fn taken_back(commit: &str, by: &Release) -> String {
+    if by.spec.cause == Cause::AutomaticRollback {
+        return format!("{commit} was taken back: {}", by.spec.reason);
+    }
+    let who = if by.spec.requested_by.is_empty() { "a person" } else { &by.spec.requested_by };
+    let why = if by.spec.reason.is_empty() { String::new() } else { format!(": \"{}\"", by.spec.reason) };
+    format!("{commit} was rolled back by {who}{why}")
+}
+
+fn failed(view: &View<'_>) -> (String, String) {
+    if let HeadView::Broken { message, .. } = view.head {
+        return (message.clone(), "what runs is left alone; fix it in Git".into());
+    }
+    let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
+    if let Some(guard) = guards(view).first() {
+        let next = guard
+            .hint
+            .clone()
+            .unwrap_or_else(|| format!("to let it pass once: bowline sync {application} --allow-prune"));
+        return (guard.to_string(), next);
+    }
+    let Some(outcome) = view.history.current().and_then(|release| release.status.as_ref()?.outcome.as_ref()) else {
+        return (String::new(), String::new());
+    };
+    let next = match outcome.rollback {
+        RollbackVerdict::Person => format!("fix it in Git, or: bowline rollback {application}"),
+        RollbackVerdict::None | RollbackVerdict::Automatic => {
+            format!("fix it in Git; to try again as it is: bowline sync {application}")
+        }
+    };
+    (outcome.message.clone(), next)
+}
+
+fn out_of_sync(facts: &Facts<'_>) -> (String, String) {
+    let view = facts.view;
+    let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
+    if is_live(view) {
+        let first =
+            facts.drift.first().map(|problem| format!("{}: {}", problem.object, problem.message)).unwrap_or_default();
+        return (first, format!("to put it back: bowline sync {application}"));
+    }
+    let commit = view.head.content().map(|content| content.commit.short.clone()).unwrap_or_default();
+    if view.settings.observe_only {
+        return (format!("commit {commit} would be applied; the controller only observes"), String::new());
+    }
+    (
+        format!("commit {commit} waits for a person (sync.mode is Manual)"),
+        format!("to apply it: bowline sync {application}"),
+    )
+}
+
+fn synced(facts: &Facts<'_>) -> String {
+    match facts.view.live.unhealthy.first() {
+        Some((id, health)) => format!("{id}: {}", or_word(&health.reason, health.status)),
+        None => facts
+            .pin
+            .map(|pin| {
+                format!(
+                    "{} as {} asked, until the head changes",
+                    pin.revision,
+                    if pin.by.is_empty() { "a person" } else { &pin.by }
+                )
+            })
+            .unwrap_or_default(),
+    }
+}
+
+fn conditions(facts: &Facts<'_>, status: &ApplicationStatus, sync: SyncStatus) -> Vec<Condition> {
+    let view = facts.view;
+    let healthy = facts.health.lets_a_release_be_healthy();
+    let (ready, reason) = match sync {
+        SyncStatus::Synced if healthy => ("True", "Synced".to_owned()),
+        SyncStatus::Synced => ("False", facts.health.to_string()),
+        SyncStatus::Syncing | SyncStatus::Unknown => ("Unknown", sync.to_string()),
+        _ => ("False", sync.to_string()),
+    };
+    let message = match (ready, status.note.as_str()) {
+        ("True", "") => "the cluster is what Git says, and healthy".to_owned(),
+        (_, note) => note.to_owned(),
+    };
+    let mut conditions = vec![condition(ConditionType::Ready, ready, &reason, &message)];
+    conditions.push(match view.head {
+        HeadView::Unknown => {
+            condition(ConditionType::Rendered, "Unknown", "NotReadYet", "the repository has not been read yet")
+        }
+        HeadView::Broken { reason, message } => condition(ConditionType::Rendered, "False", reason, message),
+        HeadView::Rendered { content, .. } => condition(
+            ConditionType::Rendered,
+            "True",
+            "Rendered",
+            &format!("commit {} was rendered", content.commit.short),
+        ),
+    });
+    if status.hold.is_some() {
+        let (note, _) = held(view);
+        conditions.push(condition(ConditionType::Held, "True", "Rejected", &note));
+    }
+    conditions
+}
+
+fn condition(kind: ConditionType, status: &str, reason: &str, message: &str) -> Condition {
+    Condition {
+        type_: kind.to_string(),
+        status: status.to_owned(),
+        reason: if reason.is_empty() { "Unknown".to_owned() } else { reason.to_owned() },
+        // The API server takes at most 32 KiB; a person reads much less.
+        message: message.chars().take(2_000).collect(),
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+    }
+}
+
+fn with_transition(mut condition: Condition, before: &[Condition], view: &View<'_>) -> Condition {
+    let same = before.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status);
+    condition.observed_generation = Some(view.settings.generation);
+    condition.last_transition_time = same.map_or(Time(view.now), |old| old.last_transition_time.clone());
+    condition
+}

@@ -1,0 +1,60 @@
+//! What the server said of a candidate.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::manifest::ObjectId;
+
+/// An error of the API server, as far as planning is concerned. Texts are
+/// masked already: they never hold the value of a Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerError {
+    /// HTTP status code; 0 where there was no answer.
+    pub code: u16,
+    /// The server's reason, for example `Invalid`, `Forbidden`, `Conflict`.
+    pub reason: String,
+    /// What it said.
+    pub message: String,
+    /// Fields that it named: `spec.clusterIP`.
+    pub fields: Vec<String>,
+    /// Whether the same request may succeed later without a change.
+    pub transient: bool,
+}
+
+/// The server's answer to the dry-run of a server-side apply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DryRun {
+    /// What the object would be.
+    Would(Box<Value>),
+    /// Why it would be refused.
+    Error(ServerError),
+    /// It was not tried: preflight is off, or nothing would be written.
+    NotTried,
+}
+
+/// What the server said of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation {
+    /// There is no such object.
+    Absent {
+        /// The dry-run of its creation.
+        dry_run: DryRun,
+    },
+    /// There is one.
+    Live {
+        /// The whole object.
+        object: Box<Value>,
+        /// The dry-run of its update.
+        dry_run: DryRun,
+    },
+    /// Its namespace does not exist.
+    NamespaceAbsent,
+    /// Its kind is not served, and discovery is complete.
+    KindAbsent,
+    /// It could not be found out: never taken for absence.
+    Unreadable(ServerError),
+}
+
+/// What the server said, by candidate.
+pub type Observations = BTreeMap<ObjectId, Observation>;

@@ -1,0 +1,315 @@
+//! Which objects may need something done, from what is known without asking.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Candidate, Owned, OwnedObjects, Policy, Proposal, Refusal, RefusalReason, Why};
+use crate::manifest::{BundleDigest, Manifest, ObjectId};
+
+/// An application with this many objects or fewer may lose any share of them.
+const SMALL: usize = 10;
+
+/// Kinds that moved from one API group to another: objects of the same kind,
+/// namespace and name in both are one object.
+const MOVED: &[(&str, &str, &str)] = &[
+    ("Ingress", "extensions", "networking.k8s.io"),
+    ("NetworkPolicy", "extensions", "networking.k8s.io"),
+    ("Deployment", "extensions", "apps"),
+    ("DaemonSet", "extensions", "apps"),
+    ("ReplicaSet", "extensions", "apps"),
+    ("PodSecurityPolicy", "extensions", "policy"),
+    ("Event", "", "events.k8s.io"),
+];
+
+/// Names the objects that may need something done: those that the application
+/// does not have, whose manifest changed, of which the last apply's result is
+/// not known, that drifted or are gone, and, where the policy prunes, that the
+/// bundle no longer has. Objects in `gone` that are Jobs seen complete are done
+/// and no candidates.
+///
+/// The guards are judged here as well; whether a person let them pass is known
+/// in [`super::conclude`], where the plan has its digest.
+pub fn propose(
+    desired: &[Arc<Manifest>],
+    bundle: &BundleDigest,
+    owned: &OwnedObjects,
+    drifted: &BTreeSet<ObjectId>,
+    gone: &BTreeSet<ObjectId>,
+    policy: &Policy,
+) -> Proposal {
+    let wanted: BTreeMap<&ObjectId, &Arc<Manifest>> = desired.iter().map(|manifest| (&manifest.id, manifest)).collect();
+    let mut candidates = BTreeMap::new();
+    let mut unchanged = 0;
+    let mut moved = BTreeSet::new();
+
+    for (id, manifest) in &wanted {
+        let known = owned.get_key_value(*id).or_else(|| {
+            former(id)
+                .into_iter()
+                .find_map(|old| if wanted.contains_key(&old) { None } else { owned.get_key_value(&old) })
+        });
+        if let Some((old, _)) = known.filter(|(old, _)| old != id) {
+            moved.insert(old.clone());
+        }
+        let owned = known.map(|(_, owned)| owned);
+        let here = known.map(|(id, _)| id);
+        let among = |set: &BTreeSet<ObjectId>| set.contains(*id) || here.is_some_and(|here| set.contains(here));
+        match why(manifest, owned, among(drifted), among(gone)) {
+            Some(why) => {
+                let candidate = Candidate {
+                    id: (*id).clone(),
+                    gvk: manifest.gvk.clone(),
+                    desired: Some(Arc::clone(manifest)),
+                    owned: owned.cloned(),
+                    why,
+                };
+                candidates.insert((*id).clone(), candidate);
+            }
+            None => unchanged += 1,
+        }
+    }
+
+    let mut removed = 0;
+    for (id, owned) in owned {
+        if wanted.contains_key(id) || moved.contains(id) || !policy.prune {
+            continue;
+        }
+        removed += usize::from(owned.uid.is_some());
+        let candidate = Candidate {
+            id: id.clone(),
+            gvk: owned.gvk.clone(),
+            desired: None,
+            owned: Some(owned.clone()),
+            why: Why::Removed,
+        };
+        candidates.insert(id.clone(), candidate);
+    }
+
+    Proposal {
+        bundle: bundle.clone(),
+        candidates: candidates.into_values().collect(),
+        unchanged,
+        objects: u32::try_from(wanted.len()).unwrap_or(u32::MAX),
+        moved: moved.into_iter().collect(),
+        guards: guards(wanted.len(), owned, removed, policy),
+    }
+}
+
+fn why(manifest: &Manifest, owned: Option<&Owned>, drifted: bool, gone: bool) -> Option<Why> {
+    let Some(owned) = owned else { return Some(Why::New) };
+    // A digest of another scheme says nothing about the content.
+    let Some(digest) = owned.manifest.as_ref().filter(|digest| digest.is_current_scheme()) else {
+        return Some(Why::Unconfirmed);
+    };
+    if *digest != manifest.digest || owned.gvk != manifest.gvk {
+        return Some(Why::Changed);
+    }
+    // A Job that a rollback left alone is recorded as done without ever having
+    // been made.
+    if owned.done && (gone || owned.uid.is_none()) {
+        return None;
+    }
+    let confirmed = owned.uid.is_some() && owned.fingerprint.as_ref().is_some_and(|hash| hash.is_current_scheme());
+    if !confirmed {
+        return Some(Why::Unconfirmed);
+    }
+    if gone {
+        return Some(Why::Gone);
+    }
+    drifted.then_some(Why::Drifted)
+}
+
+/// The identities that an object had before its kind moved, or has after, where
+/// an older manifest is brought back.
+fn former(id: &ObjectId) -> Vec<ObjectId> {
+    MOVED
+        .iter()
+        .filter(|(kind, _, _)| *kind == id.kind)
+        .filter_map(|(_, old, new)| match id.group.as_str() {
+            group if group == *new => Some(*old),
+            group if group == *old => Some(*new),
+            _ => None,
+        })
+        .map(|group| ObjectId { group: group.to_owned(), ..id.clone() })
+        .collect()
+}
+
+fn guards(desired: usize, owned: &OwnedObjects, removed: usize, policy: &Policy) -> Vec<Refusal> {
+    let have = owned.values().filter(|owned| owned.uid.is_some()).count();
+    let refuse = |reason, message, hint: &str| {
+        vec![Refusal { reason, object: None, message, hint: Some(hint.to_owned()), transient: false }]
+    };
+    if desired == 0 && have > 0 {
+        let message = format!("the render has no object and the application has {have}; nothing is deleted");
+        return refuse(RefusalReason::EmptyRender, message, "check source.path, render.include and the revision");
+    }
+    let share = u64::from(policy.max_prune_percent);
+    if have > SMALL && removed as u64 * 100 > share * have as u64 {
+        let message =
+            format!("{removed} of {have} objects would be deleted, more than {share} % (sync.guards.maxPrunePercent)");
+        return refuse(RefusalReason::PruneLimit, message, "check that the objects are meant to go");
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        manifest::{Digest, Fingerprint, ManifestDigest},
+        plan::testing::{bundle, config_map, manifest, owned, policy},
+    };
+
+    fn none() -> BTreeSet<ObjectId> {
+        BTreeSet::new()
+    }
+
+    fn inventory(manifests: &[Arc<Manifest>]) -> OwnedObjects {
+        manifests.iter().map(|manifest| (manifest.id.clone(), owned(manifest))).collect()
+    }
+
+    fn many(count: usize) -> Vec<Arc<Manifest>> {
+        (0..count).map(|index| config_map(&format!("c{index:03}"), "x")).collect()
+    }
+
+    fn foreign(digest: &Digest) -> Digest {
+        format!("v0:{}", digest.hex()).parse().unwrap()
+    }
+
+    #[rstest]
+    #[case::as_it_was(|_: &mut Owned| {}, None)]
+    #[case::another_manifest(|o: &mut Owned| o.manifest = Some(ManifestDigest(Digest::of(b"old"))), Some(Why::Changed))]
+    #[case::another_version(|o: &mut Owned| o.gvk.version = "v1beta1".into(), Some(Why::Changed))]
+    #[case::only_intended(|o: &mut Owned| o.uid = None, Some(Why::Unconfirmed))]
+    #[case::no_manifest(|o: &mut Owned| o.manifest = None, Some(Why::Unconfirmed))]
+    #[case::no_fingerprint(|o: &mut Owned| o.fingerprint = None, Some(Why::Unconfirmed))]
+    #[case::a_digest_of_another_scheme(
+        |o: &mut Owned| o.manifest = o.manifest.take().map(|d| ManifestDigest(foreign(&d))), Some(Why::Unconfirmed))]
+    #[case::a_fingerprint_of_another_scheme(
+        |o: &mut Owned| o.fingerprint = o.fingerprint.take().map(|d| Fingerprint(foreign(&d))), Some(Why::Unconfirmed))]
+    fn an_object_is_a_candidate_for_what_the_inventory_says(#[case] change: fn(&mut Owned), #[case] why: Option<Why>) {
+        let desired = [config_map("a", "x")];
+        let mut owned = inventory(&desired);
+        owned.values_mut().for_each(change);
+        let proposal = propose(&desired, &bundle(), &owned, &none(), &none(), &policy());
+        assert_eq!(proposal.candidates.first().map(|candidate| candidate.why), why);
+        assert_eq!(proposal.unchanged, u32::from(why.is_none()));
+    }
+
+    #[test]
+    fn new_drifted_gone_and_removed_objects_are_candidates() {
+        let desired =
+            [config_map("drifted", "x"), config_map("gone", "x"), config_map("new", "x"), config_map("same", "x")];
+        let mut owned = inventory(&desired);
+        owned.remove(&desired[2].id);
+        let removed = config_map("removed", "x");
+        owned.extend(inventory(std::slice::from_ref(&removed)));
+        let (drifted, gone) = ([desired[0].id.clone()].into(), [desired[1].id.clone()].into());
+        let proposal = propose(&desired, &bundle(), &owned, &drifted, &gone, &policy());
+        let found: Vec<_> = proposal.candidates.iter().map(|c| (c.id.name.as_str(), c.why)).collect();
+        assert_eq!(
+            found,
+            [("drifted", Why::Drifted), ("gone", Why::Gone), ("new", Why::New), ("removed", Why::Removed)]
+        );
+        assert_eq!((proposal.unchanged, proposal.objects), (1, 4));
+        assert!(proposal.guards.is_empty());
+
+        let keep = Policy { prune: false, ..policy() };
+        let proposal = propose(&desired, &bundle(), &owned, &drifted, &gone, &keep);
+        assert!(proposal.candidates.iter().all(|candidate| candidate.why != Why::Removed));
+    }
+
+    #[test]
+    fn a_job_that_was_seen_complete_is_done_when_it_is_gone() {
+        let job = manifest(
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "team-a"}}),
+        );
+        let desired = [Arc::clone(&job)];
+        let mut owned = inventory(&desired);
+        let gone = [job.id.clone()].into();
+        let why = |owned: &OwnedObjects| {
+            propose(&desired, &bundle(), owned, &none(), &gone, &policy()).candidates.first().map(|c| c.why)
+        };
+        assert_eq!(why(&owned), Some(Why::Gone));
+        owned.values_mut().for_each(|owned| owned.done = true);
+        assert_eq!(why(&owned), None);
+        owned.values_mut().for_each(|owned| owned.manifest = Some(ManifestDigest(Digest::of(b"old"))));
+        assert_eq!(why(&owned), Some(Why::Changed), "new content is a new run");
+    }
+
+    #[rstest]
+    #[case::moved("extensions/v1beta1", 1, 1)]
+    #[case::another_object("knative.dev/v1", 2, 0)]
+    fn a_kind_that_moved_to_another_group_is_the_same_object(
+        #[case] old: &str,
+        #[case] candidates: usize,
+        #[case] moved: usize,
+    ) {
+        let ingress = |version: &str| {
+            manifest(
+                json!({"apiVersion": version, "kind": "Ingress", "metadata": {"name": "web", "namespace": "team-a"}}),
+            )
+        };
+        let desired = [ingress("networking.k8s.io/v1")];
+        let owned = inventory(&[ingress(old)]);
+        let proposal = propose(&desired, &bundle(), &owned, &none(), &none(), &policy());
+        assert_eq!((proposal.candidates.len(), proposal.moved.len()), (candidates, moved));
+        assert_eq!(proposal.candidates.iter().filter(|c| c.why == Why::Removed).count(), candidates - 1);
+    }
+
+    #[rstest]
+    #[case::nothing_left(20, 0, Some(RefusalReason::EmptyRender))]
+    #[case::nothing_left_of_one(1, 0, Some(RefusalReason::EmptyRender))]
+    #[case::more_than_half(20, 9, Some(RefusalReason::PruneLimit))]
+    #[case::just_half(20, 10, None)]
+    #[case::a_small_application(10, 1, None)]
+    #[case::eleven_are_not_small(11, 1, Some(RefusalReason::PruneLimit))]
+    #[case::nothing_yet(0, 0, None)]
+    fn guards_refuse_deletion_by_accident(
+        #[case] have: usize,
+        #[case] keep: usize,
+        #[case] expected: Option<RefusalReason>,
+    ) {
+        let all = many(have);
+        let proposal = propose(&all[..keep], &bundle(), &inventory(&all), &none(), &none(), &policy());
+        assert_eq!(proposal.guards.first().map(|refusal| refusal.reason), expected);
+    }
+
+    #[test]
+    fn objects_that_were_only_intended_trip_no_guard() {
+        let mut owned = inventory(&many(20));
+        owned.values_mut().for_each(|owned| owned.uid = None);
+        assert!(propose(&[], &bundle(), &owned, &none(), &none(), &policy()).guards.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn an_unchanged_inventory_yields_no_candidate(names in prop::collection::btree_set("[a-z]{1,5}", 0..30)) {
+            let desired: Vec<_> = names.iter().map(|name| config_map(name, "x")).collect();
+            let proposal = propose(&desired, &bundle(), &inventory(&desired), &none(), &none(), &policy());
+            prop_assert!(proposal.candidates.is_empty());
+            prop_assert_eq!(proposal.unchanged as usize, desired.len());
+        }
+
+        #[test]
+        fn candidates_come_in_the_order_of_identity_and_never_from_nowhere(
+            have in prop::collection::btree_set("[a-c]{1,2}", 0..9),
+            want in prop::collection::btree_set("[a-c]{1,2}", 0..9),
+        ) {
+            let make = |names: &BTreeSet<String>| names.iter().map(|name| config_map(name, "x")).collect::<Vec<_>>();
+            let proposal = propose(&make(&want), &bundle(), &inventory(&make(&have)), &none(), &none(), &policy());
+            prop_assert!(proposal.candidates.is_sorted_by(|a, b| a.id < b.id));
+            for candidate in &proposal.candidates {
+                prop_assert_eq!(candidate.desired.is_some(), want.contains(&candidate.id.name));
+                prop_assert_eq!(candidate.owned.is_some(), have.contains(&candidate.id.name));
+            }
+        }
+    }
+}

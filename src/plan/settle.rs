@@ -1,0 +1,404 @@
+//! What happens to one object that the bundle has.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Refusal, RefusalReason,
+    ServerError, Verb, Why, body,
+    claim::{TAKE_OVER, carries_our_marks, claimant, taken_over_by, uid},
+    diff::{Difference, asked, diff},
+    ownership::{self, ByHand, FieldSet, entry_api_version, entry_of, lost_fields},
+    refusal::{self, Tried},
+};
+use crate::manifest::{GroupKind, Manifest, ObjectId};
+
+/// What is decided on one object.
+#[expect(clippy::large_enum_variant, reason = "a verdict lives for one step and is never kept in a list")]
+pub(super) enum Verdict {
+    /// Something is done to it.
+    Act(Action),
+    /// It cannot be done.
+    Refused(Refusal),
+    /// It is as it should be; the inventory records it.
+    Confirmed(Owned),
+    /// The inventory forgets it, with a word on why where it still exists.
+    Forgotten(Option<Action>),
+    /// It is left as it is, for a reason; the inventory may record it.
+    Left(Action, Option<Owned>),
+}
+
+/// What the plan itself makes for others to stand on.
+#[derive(Default)]
+pub(super) struct Ground {
+    /// Namespaces of the bundle, and the one that is made on request.
+    pub(super) namespaces: BTreeSet<String>,
+    /// Kinds that definitions of the bundle define.
+    pub(super) kinds: BTreeSet<GroupKind>,
+    /// Kinds whose definition this plan writes.
+    pub(super) written: BTreeSet<GroupKind>,
+}
+
+impl Ground {
+    /// Whether the server can only judge the object once the plan's first
+    /// stage is written.
+    pub(super) fn is_needed_by(&self, candidate: &Candidate, observation: &Observation) -> bool {
+        let kind = candidate.id.group_kind();
+        self.written.contains(&kind)
+            || match observation {
+                Observation::NamespaceAbsent => {
+                    candidate.id.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
+                }
+                Observation::KindAbsent => self.kinds.contains(&kind),
+                _ => false,
+            }
+    }
+}
+
+/// An action without content.
+pub(super) fn action(candidate: &Candidate, verb: Verb, reason: String) -> Action {
+    Action {
+        id: candidate.id.clone(),
+        gvk: candidate.gvk.clone(),
+        verb,
+        reason,
+        stage: 0,
+        precondition: Precondition::default(),
+        body: None,
+        manifest: None,
+        changes: Vec::new(),
+        drops: Vec::new(),
+        unproven: false,
+    }
+}
+
+pub(super) fn is_job(id: &ObjectId) -> bool {
+    id.group == "batch" && id.kind == "Job"
+}
+
+pub(super) fn is_terminating(object: &Value) -> bool {
+    object.get("metadata").and_then(|metadata| metadata.get("deletionTimestamp")).is_some_and(|time| !time.is_null())
+}
+
+pub(super) fn finalizers(object: &Value) -> Vec<&str> {
+    let list = object.get("metadata").and_then(|metadata| metadata.get("finalizers")).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Decides on an object that the bundle has.
+pub(super) fn settle(
+    candidate: &Candidate,
+    manifest: &Manifest,
+    observation: Option<&Observation>,
+    policy: &Policy,
+    ground: &Ground,
+) -> Verdict {
+    let Some(observation) = observation else {
+        let error = ServerError {
+            code: 0,
+            reason: String::new(),
+            message: "it was not looked at".to_owned(),
+            fields: Vec::new(),
+            transient: true,
+        };
+        return Verdict::Refused(refusal::unreadable(&candidate.id, &error));
+    };
+    let later = ground.is_needed_by(candidate, observation);
+    match observation {
+        Observation::Unreadable(error) => Verdict::Refused(refusal::unreadable(&candidate.id, error)),
+        Observation::NamespaceAbsent if !later => Verdict::Refused(refusal::namespace_absent(&candidate.id)),
+        Observation::KindAbsent if !later => Verdict::Refused(kind_absent(candidate)),
+        Observation::NamespaceAbsent | Observation::KindAbsent => {
+            create(candidate, manifest, &DryRun::NotTried, policy, later)
+        }
+        Observation::Absent { dry_run } => create(candidate, manifest, dry_run, policy, later),
+        Observation::Live { object, dry_run } => {
+            Meeting { candidate, manifest, live: object, policy, later }.settle(dry_run)
+        }
+    }
+}
+
+fn kind_absent(candidate: &Candidate) -> Refusal {
+    Refusal {
+        reason: RefusalReason::KindAbsent,
+        object: Some(candidate.id.clone()),
+        message: format!("the server does not know {}", candidate.gvk),
+        hint: Some("install the CustomResourceDefinition first, or correct apiVersion and kind".to_owned()),
+        transient: false,
+    }
+}
+
+fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: &Policy, later: bool) -> Verdict {
+    if is_job(&candidate.id) && policy.rollback.is_some_and(|rollback| !rollback.jobs) {
+        let leave = action(candidate, Verb::Leave, "finished; not run again (--include jobs)".to_owned());
+        return Verdict::Left(leave, Some(done(candidate, manifest, None, policy)));
+    }
+    let body = body(manifest, None, policy);
+    if let (DryRun::Error(error), false) = (dry_run, later) {
+        let tried = Tried { id: &candidate.id, live: None, body: Some(&body), manager: &policy.membership.manager };
+        return Verdict::Refused(refusal::of_error(error, &tried));
+    }
+    let reason = match candidate.why {
+        Why::New => "is new",
+        Why::Gone | Why::Drifted => "was deleted",
+        Why::Changed | Why::Unconfirmed | Why::Removed => "does not exist",
+    };
+    let mut action = action(candidate, Verb::Create, reason.to_owned());
+    // Identity is said once, by the action itself.
+    let mut named = json!({"apiVersion": manifest.value["apiVersion"], "kind": manifest.value["kind"], "metadata": {}});
+    for name in ["name", "namespace"] {
+        if let Some(value) = manifest.value["metadata"].get(name) {
+            named["metadata"][name] = value.clone();
+        }
+    }
+    action.changes = diff(&named, &manifest.value).into_iter().map(|change| field_change(change, true)).collect();
+    action.body = Some(Box::new(body));
+    action.manifest = Some(manifest.digest.clone());
+    action.unproven = later;
+    Verdict::Act(action)
+}
+
+/// The record of a Job that a rollback does not run again.
+fn done(candidate: &Candidate, manifest: &Manifest, live: Option<&Value>, policy: &Policy) -> Owned {
+    Owned {
+        gvk: candidate.gvk.clone(),
+        uid: live.and_then(uid).map(str::to_owned),
+        manifest: Some(manifest.digest.clone()),
+        fingerprint: live.and_then(|live| fingerprint(candidate, live, policy)),
+        done: true,
+    }
+}
+
+fn fingerprint(candidate: &Candidate, live: &Value, policy: &Policy) -> Option<crate::manifest::Fingerprint> {
+    let ignore = policy.ignore_for(&candidate.id);
+    ownership::fingerprint(live, &policy.membership.manager, &ignore, &policy.hand_managers)
+}
+
+fn field_change(change: Difference, owned: bool) -> FieldChange {
+    let pointer = change.after_at.or(change.before_at).map(|at| ownership::pointer_of(&at)).unwrap_or_default();
+    FieldChange { path: change.path, pointer, before: change.before, after: change.after, owned }
+}
+
+/// An object that the bundle has and the cluster too.
+struct Meeting<'a> {
+    candidate: &'a Candidate,
+    manifest: &'a Manifest,
+    live: &'a Value,
+    policy: &'a Policy,
+    later: bool,
+}
+
+impl Meeting<'_> {
+    fn settle(&self, dry_run: &DryRun) -> Verdict {
+        if is_terminating(self.live) {
+            return Verdict::Refused(self.terminating());
+        }
+        let membership = &self.policy.membership;
+        let owned = self.candidate.owned.as_ref();
+        let ours = owned.is_some_and(|owned| owned.uid.is_some() && owned.uid.as_deref() == uid(self.live));
+        let claimed = if ours { taken_over_by(self.live, membership) } else { claimant(self.live, membership) };
+        let take_over = self.manifest.annotation(TAKE_OVER) == Some("true");
+        if let Some(other) = claimed.as_ref().filter(|_| !take_over) {
+            return Verdict::Refused(self.owned_by(other));
+        }
+        // What the last apply left, though it could not say so any more.
+        let ours = ours || (claimed.is_none() && carries_our_marks(self.live, membership));
+        let body = body(self.manifest, Some(self.live), self.policy);
+        let (state, by_hand) = self.by_hand(dry_run, &body);
+
+        let changes = match dry_run {
+            DryRun::Would(result) => {
+                let changes = self.changes(result);
+                let needed = changes.iter().any(|change| change.owned) || !self.has_ownership_of(result);
+                if !needed && by_hand.is_empty() && !self.later {
+                    return Verdict::Confirmed(self.as_it_is());
+                }
+                changes
+            }
+            _ if self.later => Vec::new(),
+            DryRun::NotTried => self.asked(&body),
+            DryRun::Error(_) => Vec::new(),
+        };
+        if let Some(reason) = self.left_by_rollback() {
+            let record =
+                is_job(&self.candidate.id).then(|| done(self.candidate, self.manifest, Some(self.live), self.policy));
+            return Verdict::Left(action(self.candidate, Verb::Leave, reason.to_owned()), record);
+        }
+        if let (DryRun::Error(error), false) = (dry_run, self.later) {
+            let tried = Tried {
+                id: &self.candidate.id,
+                live: Some(self.live),
+                body: Some(&body),
+                manager: &membership.manager,
+            };
+            return Verdict::Refused(refusal::of_error(error, &tried));
+        }
+
+        let mut hands: Vec<&str> = by_hand.iter().map(|field| field.manager.as_str()).collect();
+        hands.sort_unstable();
+        hands.dedup();
+        let mut reason = self.reason(ours, claimed.as_deref(), dry_run, &changes);
+        if !hands.is_empty() {
+            reason.push_str(&format!("; fields were added by {}", hands.join(", ")));
+        }
+        let mut action = action(self.candidate, if ours { Verb::Update } else { Verb::Adopt }, reason);
+        action.precondition = Precondition {
+            uid: uid(self.live).map(str::to_owned),
+            resource_version: self.live["metadata"]["resourceVersion"].as_str().map(str::to_owned),
+        };
+        action.changes = changes;
+        // What is dropped is a change as well, which no dry-run of the apply shows.
+        for field in &by_hand {
+            if action.changes.iter().any(|change| change.path == field.path_for_people) {
+                continue;
+            }
+            let before = state.pointer(&field.pointer).cloned();
+            let (path, pointer) = (field.path_for_people.clone(), field.pointer.clone());
+            action.changes.push(FieldChange { path, pointer, before, after: None, owned: true });
+        }
+        action.drops = by_hand.iter().filter_map(|field| field.pointer_in(self.live)).collect();
+        action.body = Some(Box::new(body));
+        action.manifest = Some(self.manifest.digest.clone());
+        action.unproven = self.later;
+        Verdict::Act(action)
+    }
+
+    /// What was added by hand and stays after the apply, with the state that
+    /// its pointers lead into. An apply takes back what hand managers took of
+    /// ours, so that the result of the dry-run is looked at.
+    fn by_hand<'r>(&'r self, dry_run: &'r DryRun, body: &Value) -> (&'r Value, Vec<ByHand>) {
+        let ignore = self.policy.ignore_for(&self.candidate.id);
+        let of = |state: &Value| {
+            let manager = &self.policy.membership.manager;
+            ownership::by_hand_counting(state, manager, &ignore, &self.policy.hand_managers)
+        };
+        if let DryRun::Would(result) = dry_run {
+            return (result, of(result));
+        }
+        // Without one, what is sent is known at least.
+        let mut found = of(self.live);
+        found.retain(|field| field.pointer_in(body).is_none());
+        (self.live, found)
+    }
+
+    fn changes(&self, result: &Value) -> Vec<FieldChange> {
+        let manager = &self.policy.membership.manager;
+        let covered = |object: &Value, at: &Option<Vec<String>>| match at {
+            Some(at) => entry_of(object, manager).is_some_and(|fields| fields.covers(object, at)),
+            None => false,
+        };
+        let changes = diff(self.live, result).into_iter();
+        changes
+            .map(|change| {
+                let owned = covered(self.live, &change.before_at) || covered(result, &change.after_at);
+                field_change(change, owned)
+            })
+            .collect()
+    }
+
+    /// Without a dry-run: what is asked for, by our own reading.
+    fn asked(&self, body: &Value) -> Vec<FieldChange> {
+        let changes = asked(self.live, body, &self.policy.membership.manager).into_iter();
+        changes.map(|change| field_change(change, true)).collect()
+    }
+
+    /// Whether our entry on the live object is what an apply would leave.
+    fn has_ownership_of(&self, result: &Value) -> bool {
+        let manager = &self.policy.membership.manager;
+        let versions = entry_api_version(self.live, manager) == entry_api_version(result, manager);
+        match (entry_of(self.live, manager), entry_of(result, manager)) {
+            (Some(has), Some(would)) => versions && FieldSet::is_same(has, would),
+            _ => false,
+        }
+    }
+
+    fn as_it_is(&self) -> Owned {
+        Owned {
+            gvk: self.candidate.gvk.clone(),
+            uid: uid(self.live).map(str::to_owned),
+            manifest: Some(self.manifest.digest.clone()),
+            fingerprint: fingerprint(self.candidate, self.live, self.policy),
+            done: self
+                .candidate
+                .owned
+                .as_ref()
+                .is_some_and(|owned| owned.done && owned.uid.as_deref() == uid(self.live)),
+        }
+    }
+
+    fn reason(&self, ours: bool, claimed: Option<&str>, dry_run: &DryRun, changes: &[FieldChange]) -> String {
+        if let Some(other) = claimed {
+            return format!("is taken over from {other} ({TAKE_OVER})");
+        }
+        if !ours {
+            return match self.candidate.owned.as_ref().and_then(|owned| owned.uid.as_ref()) {
+                Some(_) => "was made anew by somebody else, and nobody claims it".to_owned(),
+                None => "exists already, and nobody claims it".to_owned(),
+            };
+        }
+        let lost = match dry_run {
+            DryRun::Would(result) => lost_fields(result, self.live, &self.policy.membership.manager),
+            _ => Vec::new(),
+        };
+        let mut takers: Vec<&str> = lost.iter().flat_map(|field| &field.managers).map(String::as_str).collect();
+        takers.sort_unstable();
+        takers.dedup();
+        let by = if takers.is_empty() { String::new() } else { format!(" (changed by {})", takers.join(", ")) };
+        match self.candidate.why {
+            Why::New => "carries our marks and is not in the inventory".to_owned(),
+            Why::Changed => "its manifest changed".to_owned(),
+            Why::Gone | Why::Drifted if !changes.iter().any(|change| change.owned) && !lost.is_empty() => {
+                let fields: Vec<&str> = lost.iter().map(|field| field.path.as_str()).collect();
+                format!("regains ownership of {}{by}", fields.join(", "))
+            }
+            Why::Gone | Why::Drifted => format!("drifted{by}"),
+            Why::Unconfirmed | Why::Removed => "what came of the last apply is not known".to_owned(),
+        }
+    }
+
+    fn left_by_rollback(&self) -> Option<&'static str> {
+        let rollback = self.policy.rollback?;
+        let id = &self.candidate.id;
+        match (id.group.as_str(), id.kind.as_str()) {
+            ("batch", "Job") if !rollback.jobs => Some("a rollback runs no Job again (--include jobs)"),
+            ("", "PersistentVolumeClaim") if !rollback.claims => {
+                Some("a rollback leaves claims as they are (--include claims)")
+            }
+            ("apiextensions.k8s.io", "CustomResourceDefinition") if !rollback.crds => {
+                Some("a rollback leaves definitions as they are (--include crds)")
+            }
+            _ => None,
+        }
+    }
+
+    fn terminating(&self) -> Refusal {
+        let waits = finalizers(self.live);
+        let (message, hint) = if waits.is_empty() {
+            ("is being deleted".to_owned(), "it is made anew once it is gone".to_owned())
+        } else {
+            let which = if waits.len() == 1 { "its finalizer" } else { "its finalizers" };
+            (
+                format!("is being deleted and waits for {which} {}", waits.join(", ")),
+                "see to whoever serves the finalizer; it is made anew once it is gone".to_owned(),
+            )
+        };
+        Refusal {
+            reason: RefusalReason::Terminating,
+            object: Some(self.candidate.id.clone()),
+            message,
+            hint: Some(hint),
+            transient: true,
+        }
+    }
+
+    fn owned_by(&self, other: &str) -> Refusal {
+        Refusal {
+            reason: RefusalReason::OwnedByOther,
+            object: Some(self.candidate.id.clone()),
+            message: format!("belongs to {other}"),
+            hint: Some(format!("to take it over, annotate the manifest with {TAKE_OVER}: \"true\"")),
+            transient: false,
+        }
+    }
+}

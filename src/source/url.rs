@@ -1,0 +1,239 @@
+//! The address of a repository, and what of it may be shown.
+
+use std::fmt;
+
+/// What the operator allows as the address of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UrlPolicy {
+    /// Allows `file://`: every application could then read each repository
+    /// that the process can read.
+    pub allow_file: bool,
+    /// Allows credentials over unencrypted `http://` to other machines than
+    /// this one.
+    pub allow_plain_http_credentials: bool,
+}
+
+/// Why the address of a repository is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the repository URL {url} is refused: {reason}")]
+pub struct UrlRefused {
+    /// The address, redacted.
+    pub url: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// The address of a repository. It never holds a credential, so it can be
+/// shown everywhere.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RepositoryUrl {
+    text: String,
+    local: bool,
+    carries_credentials: bool,
+}
+
+impl RepositoryUrl {
+    /// Reads an address under a policy.
+    ///
+    /// # Errors
+    /// It is not a URL, has a scheme that is not supported or not allowed, or
+    /// holds something that could be a credential.
+    pub fn parse(text: &str, policy: &UrlPolicy) -> Result<Self, UrlRefused> {
+        let refuse = |reason: &str| UrlRefused { url: redact(text), reason: reason.to_owned() };
+        if text.trim() != text || text.is_empty() {
+            return Err(refuse("it is empty or has spaces around it"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(refuse("it contains control characters"));
+        }
+        let Ok(url) = url::Url::parse(text) else {
+            return Err(refuse(if looks_like_scp(text) { SSH } else { "it is not a URL such as https://host/path" }));
+        };
+        match url.scheme() {
+            "https" | "http" | "file" => {}
+            "ssh" | "git+ssh" | "ssh+git" => return Err(refuse(SSH)),
+            _ if looks_like_scp(text) => return Err(refuse(SSH)),
+            _ => return Err(refuse("its scheme is not supported; use https")),
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse(
+                "it contains credentials; remove them from the URL, rotate them if they were ever committed, \
+                 and put them as username and password into a Secret named by secretRef",
+            ));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("it has a query or a fragment, which Git does not use and which may hold a credential"));
+        }
+        let local = url.scheme() == "file";
+        if local {
+            if !policy.allow_file {
+                return Err(refuse("file URLs are not allowed by the operator of this installation"));
+            }
+            if url.host_str().is_some_and(|host| !host.is_empty()) || url.to_file_path().is_err() {
+                return Err(refuse("a file URL takes an absolute path and no host, as file:///srv/repository.git"));
+            }
+        } else if url.host_str().is_none_or(str::is_empty) {
+            return Err(refuse("it names no host"));
+        }
+        let loopback = match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let carries_credentials = url.scheme() == "https" || loopback || policy.allow_plain_http_credentials;
+        Ok(Self { text: url.as_str().trim_end_matches('/').to_owned(), local, carries_credentials })
+    }
+
+    /// Whether it is a repository of this machine.
+    pub fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Whether credentials may be sent to it.
+    pub(super) fn carries_credentials(&self) -> bool {
+        self.carries_credentials
+    }
+
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for RepositoryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for RepositoryUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+const SSH: &str = "repositories over SSH are not supported yet; use the https address of the repository, with a token \
+                   in a Secret named by secretRef";
+
+/// `git@host:path`, which is no URL but SSH.
+fn looks_like_scp(text: &str) -> bool {
+    !text.contains("://")
+        && text.split_once(':').is_some_and(|(before, after)| {
+            !before.is_empty() && !before.contains('/') && !after.is_empty() && !after.starts_with("//")
+        })
+}
+
+/// Takes everything out of a URL, or of what was meant to be one, that may be
+/// a credential: what stands before an `@`, the query and the fragment. All
+/// control characters are escaped.
+pub fn redact(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+            (format!("{scheme}://"), rest)
+        }
+        _ => (String::new(), text),
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let shown = match rest.rsplit_once('@') {
+        Some(("git", host)) => format!("git@{host}"),
+        Some((_, host)) => format!("***@{host}"),
+        None => rest.to_owned(),
+    };
+    format!("{scheme}{shown}").chars().flat_map(escape).collect()
+}
+
+/// A character as it may be shown. Control characters could drive a terminal,
+/// and marks of writing direction could show a text in another order.
+fn escape(character: char) -> Vec<char> {
+    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if character.is_control() || turns { character.escape_unicode().collect() } else { vec![character] }
+}
+
+/// A text from outside as it may be shown: control characters are escaped.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().flat_map(escape).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::https("https://git.example.com/team/shop.git", "https://git.example.com/team/shop.git")]
+    #[case::a_trailing_slash_is_no_difference(
+        "https://git.example.com/team/shop/",
+        "https://git.example.com/team/shop"
+    )]
+    #[case::the_host_has_no_case("https://Git.Example.COM/Team", "https://git.example.com/Team")]
+    #[case::a_port("http://git.example.com:8080/x", "http://git.example.com:8080/x")]
+    #[case::file("file:///srv/git/shop.git", "file:///srv/git/shop.git")]
+    fn an_address_is_read(#[case] text: &str, #[case] shown: &str) {
+        let policy = UrlPolicy { allow_file: true, ..UrlPolicy::default() };
+        assert_eq!(RepositoryUrl::parse(text, &policy).unwrap().to_string(), shown);
+    }
+
+    #[rstest]
+    #[case::user_and_password("https://ann:s3cret@git.example.com/x", "contains credentials")]
+    #[case::a_token_as_user("https://s3cret@git.example.com/x", "contains credentials")]
+    #[case::a_password_with_an_at("https://ann:s3cret@s3cret@git.example.com/x", "contains credentials")]
+    #[case::a_token_in_the_query("https://git.example.com/x?access_token=s3cret", "query")]
+    #[case::a_fragment("https://git.example.com/x#s3cret", "fragment")]
+    #[case::not_a_url_but_with_a_password("//ann:s3cret@git.example.com/x", "not a URL")]
+    #[case::another_scheme_with_a_password("ftp://ann:s3cret@git.example.com/x", "scheme")]
+    #[case::ssh("ssh://git@git.example.com/x", "SSH")]
+    #[case::ssh_as_scp("git@git.example.com:team/shop.git", "SSH")]
+    #[case::ssh_as_scp_with_a_dotted_host("git.example.com:team/shop.git", "SSH")]
+    #[case::a_plain_path("/srv/git/shop.git", "not a URL")]
+    #[case::file_without_leave("file:///srv/git/shop.git", "not allowed by the operator")]
+    #[case::a_remote_helper("ext::sh -c id", "not supported")]
+    #[case::an_option("--upload-pack=id", "not a URL")]
+    #[case::a_line_break("https://git.example.com/\nx", "control")]
+    #[case::nothing("", "empty")]
+    fn an_address_is_refused_and_the_reason_shows_no_credential(#[case] text: &str, #[case] because: &str) {
+        let message = RepositoryUrl::parse(text, &UrlPolicy::default()).unwrap_err().to_string();
+        assert!(message.contains(because), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics_or_writes_to_the_terminal(text in "\\PC*|.*") {
+            for shown in [redact(&text), RepositoryUrl::parse(&text, &UrlPolicy::default()).map_or_else(|e| e.to_string(), |u| u.to_string())] {
+                proptest::prop_assert!(!shown.contains(char::is_control), "{:?}", shown);
+            }
+        }
+
+        #[test]
+        fn what_stands_before_the_host_or_in_the_query_is_never_shown(
+            scheme in "(https?|ssh|git|ftp|ext)",
+            user in "[a-zA-Z0-9._~%@:!$&'()*+,;=-]{0,12}",
+            rest in "/[a-z/]{0,12}",
+        ) {
+            for text in [
+                format!("{scheme}://{user}s3cret{user}@git.example.com{rest}"),
+                format!("{scheme}://{user}:s3cret@git.example.com{rest}"),
+                format!("{scheme}://git.example.com{rest}?token=s3cret{user}"),
+                format!("{user}s3cret@git.example.com:{rest}"),
+            ] {
+                let error = RepositoryUrl::parse(&text, &UrlPolicy::default()).unwrap_err().to_string();
+                proptest::prop_assert!(!error.contains("s3cret"), "{}", error);
+            }
+        }
+    }
+
+    #[rstest]
+    #[case::https("https://git.example.com/x", false, true)]
+    #[case::plain_http("http://git.example.com/x", false, false)]
+    #[case::plain_http_with_leave("http://git.example.com/x", true, true)]
+    #[case::plain_http_to_this_machine("http://127.0.0.1:3000/x", false, true)]
+    #[case::a_name_that_only_looks_local("http://localhost.example.com/x", false, false)]
+    fn credentials_travel_encrypted(#[case] text: &str, #[case] leave: bool, #[case] carried: bool) {
+        let policy = UrlPolicy { allow_plain_http_credentials: leave, ..UrlPolicy::default() };
+        assert_eq!(RepositoryUrl::parse(text, &policy).unwrap().carries_credentials(), carried);
+    }
+}

@@ -1,0 +1,14 @@
+//! Observing, applying and reading evidence on a real API server. Each test
+//! has a namespace of its own in the shared control plane; `cargo xtask test`
+//! starts that, or `cargo xtask cluster up`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod counting;
+mod discovering;
+mod evidence;
+mod observing;
+mod out_of_reach;
+mod whole;
+mod world;
+mod writing;

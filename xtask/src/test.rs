@@ -1,0 +1,191 @@
+//! `cargo xtask test`: format, lints, and all tests against one real control plane.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::{Outcome, workspace};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only the tests inside the crates, which need no cluster and no tools
+    #[arg(long)]
+    unit: bool,
+    /// Neither format nor lints
+    #[arg(long)]
+    only_tests: bool,
+    /// Only the tests of this package; may be given several times
+    #[arg(long, short, value_name = "NAME")]
+    package: Vec<String>,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let start = Instant::now();
+    let mut failed = Vec::new();
+    if !arguments.only_tests {
+        step("format");
+        if !succeeds(cargo().args(["fmt", "--all", "--check"]))? {
+            failed.push("format (mend it by `cargo fmt --all`)");
+        }
+        step("lints");
+        if !succeeds(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))? {
+            failed.push("lints");
+        }
+    }
+    step("compiling the tests");
+    let mut tests = vec!["test", "--locked"];
+    if arguments.package.is_empty() {
+        tests.push("--workspace");
+    }
+    for package in &arguments.package {
+        tests.extend(["--package", package]);
+    }
+    if arguments.unit {
+        tests.extend(["--lib", "--bins"]);
+    }
+    if !succeeds(cargo().args(&tests).arg("--no-run"))? {
+        failed.push("compiling the tests");
+        return conclude(&Counts::default(), &failed, start);
+    }
+    let cluster = if arguments.unit {
+        None
+    } else {
+        step("tools");
+        crate::tools::build()?;
+        step("cluster");
+        Some(rig::Cluster::start(rig::Options::default())?)
+    };
+    step("tests");
+    let mut command = cargo();
+    command.args(&tests).arg("--no-fail-fast");
+    if let Some(filter) = &arguments.filter {
+        command.arg(filter);
+    }
+    if let Some(cluster) = &cluster {
+        command.envs(cluster.test_environment());
+    }
+    let (passed, counts) = counted(&mut command)?;
+    if !passed {
+        failed.push("tests");
+    }
+    if let Some(cluster) = cluster {
+        cluster.stop();
+    }
+    conclude(&counts, &failed, start)
+}
+
+/// Writes what belongs to the code into `charts/`, `manifests/` and `docs/`.
+pub(crate) fn generate() -> Outcome {
+    match succeeds(
+        cargo().args(["test", "--quiet", "--package", "bowline", "--test", "generated"]).env("BOWLINE_GENERATE", "1"),
+    )? {
+        true => Ok(()),
+        false => Err("generating failed; see above".into()),
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+fn conclude(counts: &Counts, failed: &[&str], start: Instant) -> Outcome {
+    let Counts { passed, failed: broken, ignored } = counts;
+    let ignored = match ignored {
+        0 => String::new(),
+        ignored => format!(", {ignored} ignored"),
+    };
+    eprintln!();
+    println!("{passed} passed, {broken} failed{ignored} ({}s)", start.elapsed().as_secs());
+    match failed {
+        [] => Ok(()),
+        failed => Err(format!("not in order: {}", failed.join(", ")).into()),
+    }
+}
+
+/// Runs the tests, shows what they say, and adds up their results.
+fn counted(command: &mut Command) -> Result<(bool, Counts), Box<dyn std::error::Error>> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut counts = Counts::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            counts.add(&line);
+        }
+    }
+    Ok((child.wait()?.success(), counts))
+}
+
+impl Counts {
+    /// Adds a line such as `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let result = result.split_once(". ").map_or(result, |(_, counts)| counts);
+        for part in result.split("; ") {
+            let Some((number, what)) = part.split_once(' ') else {
+                continue;
+            };
+            let number: u64 = number.parse().unwrap_or(0);
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Cargo in the checkout.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    // What `cargo run` set for this program is not meant for the next cargo,
+    // which would take it for a change and compile again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn succeeds(command: &mut Command) -> std::io::Result<bool> {
+    Ok(command.status()?.success())
+}
+
+fn step(name: &str) {
+    eprintln!("── {name}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_all_test_programs_are_added_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 4 filtered out; finished in 1.20s",
+        ] {
+            counts.add(line);
+        }
+        assert_eq!(counts, Counts { passed: 15, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn the_workspace_is_where_its_lock_file_is() {
+        assert!(workspace().join("Cargo.lock").is_file());
+    }
+}
