@@ -14,7 +14,7 @@ use bowline::{
         OwnerKey,
         client::{ConnectOptions, connect, install_crypto_provider},
         discovery::ServedKind,
-        index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, assess},
+        index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, Wanted, assess},
         watch::Changes,
     },
     health::HealthStatus,
@@ -369,6 +369,29 @@ async fn one_request_lists_and_watches_and_nothing_is_asked_while_nothing_change
     assert_eq!(requests.len(), 1, "{requests:#?}");
     assert_eq!(requests[0].verb, "watch");
     assert!(requests[0].uri.contains("sendInitialEvents=true"), "{}", requests[0].uri);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_is_not_served_holds_nobody_up_and_is_watched_once_it_is() {
+    let mut world = World::new().await;
+    world.config_map("a");
+    world.index.set_policy(&world.owner, world.policy());
+    let not_served = Wanted::Unserved {
+        gvk: config_maps().gvk(),
+        scope: world.here(),
+        reason: BrokenReason::NotServed,
+        message: "no such kind".into(),
+    };
+    world.index.ensure_all(&world.owner, [not_served.clone(), Wanted::Served(secrets(), world.here())]);
+    let summary = world.in_sync().await;
+    assert_eq!(&*summary.broken[0].message, "no such kind");
+    assert_eq!(summary.counts[&HealthStatus::Unknown], 1);
+    world.watch(&[config_maps(), secrets()]);
+    world.until("it is watched", |summary| summary.in_sync && summary.broken.is_empty()).await;
+    assert_eq!(world.summary().counts[&HealthStatus::Healthy], 1);
+    world.index.ensure_all(&world.owner, [not_served]);
+    let summary = world.summary();
+    assert!(summary.broken.is_empty(), "a watch that runs knows better");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ struct Subscription {
 
 /// A question for one revision, answered once.
 struct Question {
-    revision: String,
+    revision: Option<String>,
     answer: oneshot::Sender<Result<Found, Failure>>,
 }
 
@@ -148,21 +148,12 @@ impl<S: CredentialStore> Poller<S> {
         self.leave(owner, &key);
     }
 
-    /// Looks at the repository of an application now.
-    pub fn look_now(&self, owner: &OwnerKey) {
-        if let Some(key) = lock(&self.subscribed).get(owner)
-            && let Some(conversation) = lock(&self.conversations).get(key)
-        {
-            conversation.wake.notify_one();
-        }
-    }
-
     /// Finds another revision of the repository that an application is
     /// subscribed to.
     ///
     /// # Errors
     /// The revision or the repository cannot be read.
-    pub async fn find(&self, owner: &OwnerKey, revision: &str) -> Result<Found, Failure> {
+    pub async fn find(&self, owner: &OwnerKey, revision: Option<&str>) -> Result<Found, Failure> {
         let (answer, answered) = oneshot::channel();
         let conversation = {
             let key = lock(&self.subscribed).get(owner).cloned();
@@ -170,7 +161,7 @@ impl<S: CredentialStore> Poller<S> {
         };
         let gone = || Failure { reason: "NotSubscribed".into(), message: "the repository is not being read".into() };
         let conversation = conversation.ok_or_else(gone)?;
-        lock(&conversation.state).questions.push(Question { revision: revision.to_owned(), answer });
+        lock(&conversation.state).questions.push(Question { revision: revision.map(str::to_owned), answer });
         conversation.wake.notify_one();
         answered.await.map_err(|_| gone())?
     }
@@ -271,7 +262,7 @@ impl<S: CredentialStore> Talk<S> {
         let found: BTreeMap<Option<String>, Result<Found, Failure>> = wanted.into_iter().zip(found).collect();
         self.tell(&found);
         for question in questions {
-            let answer = self.find_all(vec![Some(question.revision)]).await.pop();
+            let answer = self.find_all(vec![question.revision]).await.pop();
             // Whoever asked may have gone meanwhile.
             let _ = question.answer.send(answer.unwrap_or_else(|| Err(internal("no answer"))));
         }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::decide::Settings;
 use crate::{
-    api::{Application, DriftPolicy, Include, Preflight},
+    api::{Application, Include, Preflight},
     manifest::{Digest, PlanDigest},
     plan::{IgnoreRule, Membership, Policy, RollbackPolicy},
 };
@@ -75,11 +75,6 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
 pub fn destination(application: &Application) -> String {
     let own = application.metadata.namespace.clone().unwrap_or_default();
     application.spec.destination.namespace.clone().unwrap_or(own)
-}
-
-/// Whether drift is put back.
-pub fn repairs(application: &Application) -> bool {
-    application.spec.sync.drift == DriftPolicy::Repair
 }
 
 fn ignore_rule(rule: &crate::api::IgnoreRule) -> IgnoreRule {

@@ -53,6 +53,8 @@ struct Shared {
 struct Held {
     state: State,
     watches: HashMap<KindKey, Watch>,
+    /// How many watches were begun: the number of the newest.
+    watches_begun: u64,
 }
 
 impl Held {
@@ -67,6 +69,7 @@ impl Held {
 /// The tasks of one kind; they end when this is dropped.
 struct Watch {
     tasks: [JoinHandle<()>; 2],
+    number: u64,
     /// Whether the kind has a status.
     has_status: bool,
     reread: Arc<Notify>,
@@ -78,6 +81,33 @@ impl Drop for Watch {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
+        }
+    }
+}
+
+/// A kind that an application uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is served, and watched there.
+    Served(ServedKind, Scope),
+    /// It cannot be watched now.
+    Unserved {
+        /// Its type.
+        gvk: GroupVersionKind,
+        /// Where its objects would be.
+        scope: Scope,
+        /// Why: `NotServed`, or `ServerError` where it could not be found out.
+        reason: BrokenReason,
+        /// What was said.
+        message: String,
+    },
+}
+
+impl Wanted {
+    fn key(&self) -> KindKey {
+        match self {
+            Self::Served(served, scope) => KindKey::new(served.gvk(), scope.clone()),
+            Self::Unserved { gvk, scope, .. } => KindKey::new(gvk.clone(), scope.clone()),
         }
     }
 }
@@ -120,29 +150,46 @@ impl LiveIndex {
         }
     }
 
-    /// Sets which kinds an application uses: watches that are missing start,
-    /// those that nobody uses any more end.
+    /// Sets which kinds an application uses, all of them served: see
+    /// [`LiveIndex::ensure_all`].
     pub fn ensure(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = (ServedKind, Scope)>) {
-        let served: HashMap<KindKey, ServedKind> =
-            kinds.into_iter().map(|(served, scope)| (KindKey::new(served.gvk(), scope), served)).collect();
+        self.ensure_all(owner, kinds.into_iter().map(|(kind, scope)| Wanted::Served(kind, scope)));
+    }
+
+    /// Sets which kinds an application uses: watches that are missing start,
+    /// those that nobody uses any more end. A kind that is not served is broken
+    /// until it is handed over as served: without a word of it the objects of
+    /// that kind would be awaited for ever.
+    pub fn ensure_all(&self, owner: &OwnerKey, kinds: impl IntoIterator<Item = Wanted>) {
+        let kinds: HashMap<KindKey, Wanted> = kinds.into_iter().map(|wanted| (wanted.key(), wanted)).collect();
         let held = &mut *self.0.held();
-        for unused in held.state.want(owner, &served.keys().cloned().collect()) {
+        for unused in held.state.want(owner, &kinds.keys().cloned().collect()) {
             held.watches.remove(&unused);
         }
-        for (key, served) in served {
-            match held.watches.get(&key) {
-                Some(watch) if !held.state.unread(&key).is_empty() => watch.reread.notify_one(),
-                Some(_) => {}
-                None if !served.verbs.is_empty() && !served.supports("watch") => {
-                    let message = "the API that serves it has no watch";
-                    held.state.broken(&key, BrokenReason::NotWatchable, message, Timestamp::now());
+        let mut changed = Changed::new();
+        for (key, wanted) in kinds {
+            if let Some(watch) = held.watches.get(&key) {
+                // A watch that runs knows better than discovery whether it does.
+                if !held.state.unread(&key).is_empty() {
+                    watch.reread.notify_one();
                 }
-                None => {
-                    let watch = Shared::watch(&self.0, key.clone(), served);
-                    held.watches.insert(key, watch);
-                }
+                continue;
             }
+            let (reason, message) = match wanted {
+                Wanted::Served(served, _) if !served.verbs.is_empty() && !served.supports("watch") => {
+                    (BrokenReason::NotWatchable, "the API that serves it has no watch".to_owned())
+                }
+                Wanted::Served(served, _) => {
+                    held.watches_begun += 1;
+                    let watch = Shared::watch(&self.0, key.clone(), served, held.watches_begun);
+                    held.watches.insert(key, watch);
+                    continue;
+                }
+                Wanted::Unserved { reason, message, .. } => (reason, message),
+            };
+            changed.extend(held.state.broken(&key, reason, &message, Timestamp::now()));
         }
+        self.0.announcer.announce(changed);
     }
 
     /// Forgets an application; watches that nobody uses any more end.
@@ -218,7 +265,7 @@ impl Shared {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(shared: &Arc<Self>, key: KindKey, served: ServedKind) -> Watch {
+    fn watch(shared: &Arc<Self>, key: KindKey, served: ServedKind, number: u64) -> Watch {
         let ServedKind { resource, has_status, .. } = served;
         let namespace = match &key.scope {
             Scope::Cluster => None,
@@ -233,7 +280,10 @@ impl Shared {
         let told = {
             let (weak, key, reread) = (weak.clone(), key.clone(), reread.clone());
             move |event| {
-                if let Some(shared) = weak.upgrade() {
+                // What a watch says that was replaced meanwhile is not heard.
+                if let Some(shared) = weak.upgrade()
+                    && shared.held().watches.get(&key).is_some_and(|watch| watch.number == number)
+                {
                     shared.handle(&key, event, &reread);
                 }
             }
@@ -255,7 +305,7 @@ impl Shared {
                 }
             }
         });
-        Watch { tasks: [following, rereading], has_status, reread, retry, pulse }
+        Watch { tasks: [following, rereading], number, has_status, reread, retry, pulse }
     }
 
     fn unread(&self, key: &KindKey) -> Option<Vec<Unread>> {

@@ -21,7 +21,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use live::{LiveIndex, WatchReport};
+pub use live::{LiveIndex, Wanted, WatchReport};
 pub use sighting::{Assess, Assessed, FingerprintPolicy, Sighting, Subject, assess};
 pub use state::{BrokenReason, Changed, KindKey, KindStatus, Outdated, Reading, Scope, State, Unread};
 pub use summary::{BrokenKind, LiveObject, LiveSummary};

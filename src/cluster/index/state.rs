@@ -136,11 +136,11 @@ pub(super) struct Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     /// A list or an event of the watch.
-    ByWatch,
+    Watch,
     /// The answer to a write of our own.
-    ByOwnWrite,
+    OwnWrite,
     /// A list of some owners' objects beside the watch.
-    ByReadingAgain,
+    ReadingAgain,
 }
 
 #[derive(Debug)]
@@ -254,7 +254,7 @@ impl State {
     /// The list tells an object.
     pub fn listed(&mut self, key: &KindKey, reading: Reading) -> Result<Changed, Outdated> {
         let name: Arc<str> = reading.sighting.key().into();
-        let changed = self.put(key, &name, reading, Told::ByWatch)?;
+        let changed = self.put(key, &name, reading, Told::Watch)?;
         if let Some(listing) = self.kinds.get_mut(key).and_then(|kind| kind.listing.as_mut()) {
             listing.insert(name);
         }
@@ -284,7 +284,7 @@ impl State {
     pub fn changed(&mut self, key: &KindKey, reading: Reading) -> Result<Changed, Outdated> {
         let version = reading.sighting.version;
         let name: Arc<str> = reading.sighting.key().into();
-        let changed = self.put(key, &name, reading, Told::ByWatch)?;
+        let changed = self.put(key, &name, reading, Told::Watch)?;
         self.alive(key, version);
         Ok(changed)
     }
@@ -359,7 +359,7 @@ impl State {
             let key = KindKey::new(gvk.clone(), scope);
             if self.kinds.contains_key(&key) {
                 let name: Arc<str> = reading.sighting.key().into();
-                changed.extend(self.put(&key, &name, reading.clone(), Told::ByOwnWrite)?);
+                changed.extend(self.put(&key, &name, reading.clone(), Told::OwnWrite)?);
             }
         }
         Ok(changed)
@@ -394,7 +394,7 @@ impl State {
     /// The list beside the watch tells an object.
     pub fn reread(&mut self, key: &KindKey, reading: Reading) -> Result<Changed, Outdated> {
         let name: Arc<str> = reading.sighting.key().into();
-        self.put(key, &name, reading, Told::ByReadingAgain)
+        self.put(key, &name, reading, Told::ReadingAgain)
     }
 
     /// The list beside the watch, of these owners, is whole: what of theirs
@@ -452,12 +452,12 @@ impl State {
         let outranked = match (kind.entries.get(name), told) {
             (Some(known), _) => version != 0 && version < known.version,
             // The watch has told what came after this write, and the object went.
-            (None, Told::ByOwnWrite) => version != 0 && kind.version.is_some_and(|told| version <= told),
-            (None, Told::ByReadingAgain) => kind
+            (None, Told::OwnWrite) => version != 0 && kind.version.is_some_and(|told| version <= told),
+            (None, Told::ReadingAgain) => kind
                 .gone_meanwhile
                 .as_ref()
                 .is_none_or(|gone| gone.get(name).is_some_and(|&gone| gone == 0 || version < gone)),
-            (None, Told::ByWatch) => false,
+            (None, Told::Watch) => false,
         };
         if outranked {
             return Ok(changed);

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -49,7 +49,7 @@ pub enum EventKind {
 pub struct Events {
     client: Client,
     instance: String,
-    remembered: Arc<Mutex<HashMap<Key, Remembered>>>,
+    said: Arc<Mutex<Said>>,
 }
 
 /// What makes two events the same.
@@ -83,7 +83,7 @@ enum Say {
 impl Events {
     /// Makes a writer of events; `instance` tells replicas apart.
     pub fn new(client: Client, instance: impl Into<String>) -> Self {
-        Self { client, instance: instance.into(), remembered: Arc::default() }
+        Self { client, instance: instance.into(), said: Arc::default() }
     }
 
     /// Says something of an object: `reason` and `action` in PascalCase, the
@@ -103,7 +103,8 @@ impl Events {
         let key =
             Key { uid: object.uid.clone().unwrap_or_default(), kind, reason: reason.to_owned(), note: note.to_owned() };
         let now = Timestamp::now();
-        match self.say(&key, Instant::now()) {
+        let say = self.said().again(&key, Instant::now());
+        match say {
             Say::Nothing => Ok(()),
             Say::Again(name, count) => {
                 let series = EventSeries { count, last_observed_time: MicroTime(now) };
@@ -111,7 +112,7 @@ impl Events {
                 match send(what, api.patch(&name, &PatchParams::default(), &patch)).await {
                     // The server forgets events after an hour; the next one is new.
                     Err(error) if error.is_not_found() => {
-                        self.forget(&key);
+                        self.said().forget(&key);
                         Ok(())
                     }
                     other => other.map(|_| ()),
@@ -140,16 +141,26 @@ impl Events {
                 };
                 let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
                 send(what, api.create(&parameters, &event)).await?;
-                self.remember(key, name, Instant::now());
+                self.said().remember(key, name, Instant::now());
                 Ok(())
             }
         }
     }
 
-    fn say(&self, key: &Key, now: Instant) -> Say {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.retain(|_, event| now.duration_since(event.seen) < SERIES);
-        let Some(event) = remembered.get_mut(key) else { return Say::Anew };
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was said within the last minutes.
+#[derive(Default)]
+struct Said(HashMap<Key, Remembered>);
+
+impl Said {
+    /// What to do with an event, which is counted by this.
+    fn again(&mut self, key: &Key, now: Instant) -> Say {
+        self.0.retain(|_, event| now.duration_since(event.seen) < SERIES);
+        let Some(event) = self.0.get_mut(key) else { return Say::Anew };
         event.count = event.count.saturating_add(1);
         event.seen = now;
         if now.duration_since(event.written) < AT_MOST_EVERY {
@@ -159,21 +170,63 @@ impl Events {
         Say::Again(event.name.clone(), event.count)
     }
 
-    fn remember(&self, key: Key, name: String, now: Instant) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED {
-            let oldest = remembered.iter().min_by_key(|(_, event)| event.seen).map(|(key, _)| key.clone());
-            oldest.and_then(|key| remembered.remove(&key));
+    /// Remembers an event that was written; where there are too many, the one
+    /// that was not seen for longest is forgotten.
+    fn remember(&mut self, key: Key, name: String, now: Instant) {
+        if self.0.len() >= REMEMBERED {
+            let oldest = self.0.iter().min_by_key(|(_, event)| event.seen).map(|(key, _)| key.clone());
+            oldest.and_then(|key| self.0.remove(&key));
         }
-        remembered.insert(key, Remembered { name, count: 1, seen: now, written: now });
+        self.0.insert(key, Remembered { name, count: 1, seen: now, written: now });
     }
 
-    fn forget(&self, key: &Key) {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
     }
 }
 
 /// The beginning of a text, at most so many bytes.
 fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_again_is_counted_and_written_once_a_minute() {
+        let (mut said, begin) = (Said::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(said.again(&key("a"), at(0)), Say::Anew);
+        said.remember(key("a"), "event-1".into(), at(0));
+        let written: Vec<(u64, Say)> = (1..=180)
+            .map(|second| (second, said.again(&key("a"), at(second))))
+            .filter(|(_, say)| *say != Say::Nothing)
+            .collect();
+        let again = |count| Say::Again("event-1".into(), count);
+        assert_eq!(written, [(60, again(61)), (120, again(121)), (180, again(181))]);
+        assert_eq!(said.again(&key("b"), at(181)), Say::Anew, "other words are another event");
+        assert_eq!(said.again(&key("a"), at(180 + 360)), Say::Anew, "after six quiet minutes it is news again");
+    }
+
+    #[test]
+    fn a_flood_of_different_events_is_not_remembered_without_end() {
+        let (mut said, begin) = (Said::default(), Instant::now());
+        for number in 0..3_000_u64 {
+            said.remember(key(&number.to_string()), format!("event-{number}"), begin + Duration::from_millis(number));
+        }
+        assert_eq!(said.0.len(), REMEMBERED);
+        assert!(said.0.contains_key(&key("2999")) && !said.0.contains_key(&key("0")));
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_characters() {
+        assert_eq!(cut("aä", 2), "a");
+        assert_eq!(cut("aä", 3), "aä");
+    }
+
+    fn key(note: &str) -> Key {
+        Key { uid: "uid".into(), kind: EventKind::Normal, reason: "Synced".into(), note: note.to_owned() }
+    }
 }

@@ -1,7 +1,5 @@
 //! Beginning a release: the intent is in the cluster before the act.
 
-use std::{collections::BTreeSet, sync::Arc};
-
 use jiff::Timestamp;
 use tracing::info;
 
@@ -230,10 +228,5 @@ impl Actor {
             self.answer(&uid, RequestPhase::Running, format!("release {number} is on its way"), Some(number)).await?;
         }
         Ok(())
-    }
-
-    /// Objects of some content, by identity.
-    pub(super) fn ids(content: &Content) -> BTreeSet<crate::manifest::ObjectId> {
-        content.manifests.iter().map(|manifest| Arc::as_ref(manifest).id.clone()).collect()
     }
 }

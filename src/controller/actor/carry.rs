@@ -42,7 +42,10 @@ impl Actor {
     pub(super) async fn carry_out(&mut self, decision: Decision) -> Result<(), StepError> {
         match decision {
             Decision::Rest(_) => Ok(()),
-            Decision::Pin { request } => self.pin(&request).await,
+            Decision::Look { request } => {
+                self.look_for(&request);
+                Ok(())
+            }
             Decision::Answer(answer) => {
                 self.answer(&answer.request, answer.phase, answer.message, answer.release).await
             }

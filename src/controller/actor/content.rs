@@ -108,7 +108,8 @@ impl Actor {
         let commit = commit_record(&wanted.commit);
         self.known.head_commit = Some(commit.clone());
         let began = Instant::now();
-        match self.look_at(&wanted).await {
+        let last = self.known.rendered_from.clone().filter(|_| self.known.content.is_some());
+        match self.look_at(&wanted, last).await {
             Looked::Same => match &mut self.known.content {
                 Some(content) => content.id.commit = commit,
                 None => return,
@@ -140,10 +141,25 @@ impl Actor {
         let Some(content) = &self.known.content else { return };
         let proposal = self.proposal(content, &Default::default());
         self.known.head = HeadView::Rendered {
-            content: content.id.clone(),
+            content: Box::new(content.id.clone()),
             candidates: u32::try_from(proposal.candidates.len()).unwrap_or(u32::MAX),
             guards: proposal.guards,
         };
+    }
+
+    /// Renders a commit for a dry run, whatever the head is.
+    pub(super) async fn preview(&self, found: &Found) -> Result<Content, String> {
+        let commit = commit_record(&found.commit);
+        match self.look_at(found, None).await {
+            Looked::Rendered(_, render) => {
+                let Render { manifests, bundle, inputs, .. } = *render;
+                let manifests = manifests.into_iter().map(Arc::new).collect();
+                Ok(Content { id: ContentId { bundle, inputs, commit }, manifests })
+            }
+            Looked::Unreadable(error) => Err(error.to_string()),
+            Looked::Failed(_, problems) => Err(problem_words(&commit.short, &problems)),
+            Looked::Same => Err("nothing was rendered".to_owned()),
+        }
     }
 
     fn break_head(&mut self, reason: &str, message: String) {
@@ -160,18 +176,18 @@ impl Actor {
         if let Some(found) = self.known.pinned.as_ref().filter(|found| found.commit.id.as_str() == commit) {
             return Ok(found.clone());
         }
-        let found = self.shared.poller.find(&self.known.owner, commit).await.map_err(|failure| failure.message)?;
+        let found =
+            self.shared.poller.find(&self.known.owner, Some(commit)).await.map_err(|failure| failure.message)?;
         self.known.pinned = Some(found.clone());
         Ok(found)
     }
 
-    async fn look_at(&self, found: &Found) -> Looked {
+    async fn look_at(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
         let application = &self.known.application;
         let path = application.spec.source.path.clone();
         let namespace = destination(application);
         let spec = application.spec.render.clone();
         let settings = format!("{}", Digest::of_parts([path.as_str(), &namespace, &format!("{spec:?}")]));
-        let last = self.known.rendered_from.clone().filter(|_| self.known.content.is_some());
         let scopes = self.shared.cluster.clone();
         let found = found.clone();
         let looked = |scopes: &crate::cluster::Cluster| {

@@ -75,7 +75,10 @@ impl Actor {
     async fn forget_old(&mut self) {
         let limit = self.known.application.spec.rollback.history_limit as usize;
         let head = self.known.head.content().map(|content| (&content.bundle, &content.inputs));
-        let old = history::trim(&self.known.history, limit, head, &BTreeSet::new());
+        // What somebody asks to go back to is not forgotten before that is done.
+        let wanted: BTreeSet<u64> =
+            self.known.rollback_requests.values().filter_map(|request| request.spec.to_release).collect();
+        let old = history::trim(&self.known.history, limit, head, &wanted);
         if old.is_empty() {
             return;
         }

@@ -70,6 +70,8 @@ pub(super) struct Known {
     pub(super) rollback_requests: BTreeMap<String, Arc<RollbackRequest>>,
     pub(super) answered: BTreeSet<String>,
     pub(super) resolutions: BTreeMap<String, Resolution>,
+    /// Content of revisions that dry runs ask for.
+    pub(super) previews: BTreeMap<String, Content>,
     // The head.
     pub(super) found: Option<Found>,
     pub(super) reference: Option<String>,
@@ -133,6 +135,7 @@ impl Known {
             rollback_requests: BTreeMap::new(),
             answered: BTreeSet::new(),
             resolutions: BTreeMap::new(),
+            previews: BTreeMap::new(),
             found: None,
             reference: None,
             head_commit: None,

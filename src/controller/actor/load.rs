@@ -166,6 +166,10 @@ impl Actor {
             |uid: &String| self.known.sync_requests.contains_key(uid) || self.known.rollback_requests.contains_key(uid);
         let answered = self.known.answered.iter().filter(|uid| known(uid)).cloned().collect();
         self.known.answered = answered;
+        let known: BTreeSet<String> =
+            self.known.sync_requests.keys().chain(self.known.rollback_requests.keys()).cloned().collect();
+        self.known.resolutions.retain(|uid, _| known.contains(uid));
+        self.known.previews.retain(|uid, _| known.contains(uid));
         let syncs = self.known.sync_requests.values().filter_map(|request| self.sync_request(request));
         let rollbacks = self.known.rollback_requests.values().filter_map(|request| rollback_request(request));
         let mut requests: Vec<Request> =
@@ -187,13 +191,12 @@ impl Actor {
              or start the controller with --trust-unverified-requests"
                 .to_owned()
         });
-        let revision =
-            spec.revision.as_ref().map(|_| self.known.resolutions.get(&uid).cloned().unwrap_or(Resolution::Pending));
+        let looked = self.known.resolutions.get(&uid).cloned().unwrap_or(Resolution::Pending);
         Some(Request {
             name: format!("SyncRequest {}", request.metadata.name.clone().unwrap_or_default()),
             created_at: request.metadata.creation_timestamp.as_ref()?.0,
             ask: Ask::Sync {
-                revision,
+                looked,
                 accept: spec.accept.clone(),
                 allow_prune: spec.allow_prune.clone(),
                 from_release: spec.from_release,

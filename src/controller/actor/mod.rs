@@ -27,7 +27,7 @@ use tracing::{Instrument, debug, error, info_span, warn};
 use self::known::Known;
 use super::{
     decide::{Decision, decide},
-    poller::HeadEvent,
+    poller::{Failure, Found, HeadEvent},
     shared::Shared,
 };
 use crate::cluster::{OwnerKey, store::ApplicationStore};
@@ -80,7 +80,8 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToke
             let (tell, heads) = mpsc::channel(4);
             let store = shared.store.of(owner.namespace(), owner.name());
             let known = Known::new(owner, tell);
-            let mut actor = Actor { shared, store, watch_later: false, known, wake, heads, stop };
+            let (tell_looked, looked) = mpsc::channel(4);
+            let mut actor = Actor { shared, store, watch_later: false, known, wake, heads, tell_looked, looked, stop };
             actor.run().await;
         }
         .instrument(span),
@@ -95,6 +96,8 @@ struct Actor {
     known: Known,
     wake: Arc<Notify>,
     heads: mpsc::Receiver<HeadEvent>,
+    tell_looked: mpsc::Sender<Looked>,
+    looked: mpsc::Receiver<Looked>,
     stop: CancellationToken,
 }
 
@@ -103,7 +106,11 @@ enum Woken {
     Stopped,
     Again,
     Head(Box<HeadEvent>),
+    Looked(Box<Looked>),
 }
+
+/// What came of looking at the repository for a request.
+type Looked = (String, Result<Found, Failure>);
 
 impl Actor {
     async fn run(&mut self) {
@@ -130,6 +137,13 @@ impl Actor {
                         Woken::Stopped => return self.leave(),
                         Woken::Again => {}
                         Woken::Head(event) => self.take_head(*event).await,
+                        Woken::Looked(looked) => {
+                            let (uid, found) = *looked;
+                            if let Err(error) = self.take_looked(uid, found).await {
+                                warn!(%error, "a request could not be taken up");
+                                self.rest_for(FIRST_PAUSE).await;
+                            }
+                        }
                     }
                 }
                 Ok(Step::Gone) => return self.leave(),
@@ -199,6 +213,7 @@ impl Actor {
             () = self.stop.cancelled() => Woken::Stopped,
             () = self.wake.notified() => Woken::Again,
             event = self.heads.recv() => event.map_or(Woken::Again, |event| Woken::Head(Box::new(event))),
+            looked = self.looked.recv() => looked.map_or(Woken::Again, |looked| Woken::Looked(Box::new(looked))),
             () = sleep_until(wake_at) => Woken::Again,
         }
     }

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Actor, StepError};
+use super::{Actor, StepError, known::Content};
 use crate::{
     api::{Cause, Pin, RequestPhase, RequestStatus},
     controller::{
-        decide::{Content as From, Resolution},
+        decide::{Content as From, HeadView, Resolution},
         plan_view::plan_view,
+        poller::{Failure, Found},
     },
 };
 
@@ -53,9 +54,21 @@ impl Actor {
         }
     }
 
+    async fn previewed_or(&self, preview: Option<Content>, from: From) -> Result<Content, StepError> {
+        match preview {
+            Some(content) => Ok(content),
+            None => self.content_of(from).await,
+        }
+    }
+
     /// Makes the plan that a dry run asks for.
     pub(super) async fn dry_run(&mut self, uid: &str, from: From) -> Result<(), StepError> {
-        let content = match self.content_of(from).await {
+        let preview = self.known.previews.remove(uid);
+        if let (From::Head, None, HeadView::Broken { message, .. }) = (from, &preview, &self.known.head) {
+            let message = message.clone();
+            return self.answer(uid, RequestPhase::Refused, message, None).await;
+        }
+        let content = match self.previewed_or(preview, from).await {
             Ok(content) => content,
             Err(error @ StepError::Content { .. }) => {
                 return self.answer(uid, RequestPhase::Refused, error.to_string(), None).await;
@@ -88,37 +101,66 @@ impl Actor {
         self.write_answer(uid, &status).await
     }
 
-    /// Looks up a revision that a person asked for and makes it the head.
-    pub(super) async fn pin(&mut self, uid: &str) -> Result<(), StepError> {
-        let Some(request) = self.known.sync_requests.get(uid).cloned() else { return Ok(()) };
-        let revision = request.spec.revision.clone().unwrap_or_default();
-        let Some(head) = self.known.found.as_ref().map(|found| found.commit.id.to_string()) else {
-            let message =
-                "the repository has not been read yet, so that nobody could tell when the head changes".to_owned();
-            self.known.resolutions.insert(uid.to_owned(), Resolution::Failed(message));
-            return Ok(());
-        };
-        let resolution = match self.shared.poller.find(&self.known.owner, &revision).await {
-            Ok(found) => {
-                let commit = found.commit.id.to_string();
-                self.known.pin = (commit != head).then(|| Pin {
-                    revision,
-                    commit,
-                    head_then: head,
-                    by: request.spec.requested_by.clone(),
-                });
-                self.known.pinned = Some(found);
-                // It is in the cluster before it is acted on.
-                self.save_pin().await?;
-                self.render_head().await;
-                Resolution::Pinned
+    /// Looks at the repository for a request, beside the work: a server that
+    /// hangs holds up nothing else.
+    pub(super) fn look_for(&mut self, uid: &str) {
+        let Some(request) = self.known.sync_requests.get(uid) else { return };
+        let wanted = request.spec.revision.clone().or_else(|| self.asked().revision);
+        self.known.resolutions.insert(uid.to_owned(), Resolution::Looking);
+        let (shared, owner, uid) = (self.shared.clone(), self.known.owner.clone(), uid.to_owned());
+        let (tell, stop) = (self.tell_looked.clone(), self.stop.clone());
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                found = shared.poller.find(&owner, wanted.as_deref()) => {
+                    // The actor may have ended meanwhile.
+                    let _ = tell.send((uid, found)).await;
+                }
             }
-            Err(failure) => {
-                warn!(revision, message = failure.message, "the revision cannot be found");
+        });
+    }
+
+    /// Takes in what was looked up for a request. Without a dry run, the
+    /// revision that is asked for becomes the head.
+    pub(super) async fn take_looked(&mut self, uid: String, looked: Result<Found, Failure>) -> Result<(), StepError> {
+        let Some(request) = self.known.sync_requests.get(&uid).cloned() else { return Ok(()) };
+        let resolution = match (looked, request.spec.revision.clone()) {
+            (Err(failure), _) => {
+                warn!(request = uid, message = failure.message, "what was asked for cannot be read");
                 Resolution::Failed(failure.message)
             }
+            (Ok(found), None) => {
+                self.known.reference.clone_from(&found.reference);
+                self.known.found = Some(found);
+                self.render_head().await;
+                Resolution::Found
+            }
+            (Ok(found), Some(_)) if request.spec.dry_run => match self.preview(&found).await {
+                Ok(content) => {
+                    self.known.previews.insert(uid.clone(), content);
+                    Resolution::Found
+                }
+                Err(message) => Resolution::Failed(message),
+            },
+            (Ok(found), Some(revision)) => self.pin(revision, found, &request.spec.requested_by).await?,
         };
-        self.known.resolutions.insert(uid.to_owned(), resolution);
+        self.known.resolutions.insert(uid, resolution);
         Ok(())
+    }
+
+    /// Makes a revision that a person asked for the head, until the real head
+    /// changes.
+    async fn pin(&mut self, revision: String, found: Found, by: &str) -> Result<Resolution, StepError> {
+        let Some(head) = self.known.found.as_ref().map(|found| found.commit.id.to_string()) else {
+            let message = "the repository has not been read yet, so that nobody could tell when its head changes";
+            return Ok(Resolution::Failed(message.to_owned()));
+        };
+        let commit = found.commit.id.to_string();
+        self.known.pin = (commit != head).then(|| Pin { revision, commit, head_then: head, by: by.to_owned() });
+        self.known.pinned = Some(found);
+        // It is in the cluster before it is acted on.
+        self.save_pin().await?;
+        self.render_head().await;
+        Ok(Resolution::Found)
     }
 }

@@ -75,8 +75,9 @@ pub struct Answer {
 pub enum Decision {
     /// Nothing, until an event or this time.
     Rest(Option<Timestamp>),
-    /// Look up a revision that a person asked for, and make it the head.
-    Pin {
+    /// Look at the repository for a person who asks for a sync, and make the
+    /// revision that is asked for the head.
+    Look {
         /// uid of the request.
         request: String,
     },

@@ -42,7 +42,7 @@ fn ended(request: &Request, release: &crate::api::Release) -> Option<Decision> {
 }
 
 fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
-    let Ask::Sync { revision, accept, from_release, allow_prune } = &request.ask else { return None };
+    let Ask::Sync { looked, accept, from_release, allow_prune } = &request.ask else { return None };
     if let Some(number) = from_release {
         return Some(match (request.dry_run, view.history.get(*number)) {
             (false, _) => refuse(request, "fromRelease is for dry runs: use a RollbackRequest"),
@@ -50,10 +50,12 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
             (true, Some(_)) => dry_run(request, Content::Release(*number)),
         });
     }
-    match revision {
-        Some(Resolution::Pending) => return Some(Decision::Pin { request: request.uid.clone() }),
-        Some(Resolution::Failed(message)) => return Some(refuse(request, message.clone())),
-        Some(Resolution::Pinned) | None => {}
+    match looked {
+        Resolution::Pending => return Some(Decision::Look { request: request.uid.clone() }),
+        Resolution::Looking => return None,
+        Resolution::Failed(message) => return Some(refuse(request, message.clone())),
+        Resolution::Found if request.dry_run => return Some(dry_run(request, Content::Head)),
+        Resolution::Found => {}
     }
     let (content, guards) = match view.head {
         // The head is on its way: an event will bring it.
@@ -61,9 +63,6 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
         HeadView::Broken { message, .. } => return Some(refuse(request, message.clone())),
         HeadView::Rendered { content, guards, .. } => (content, guards),
     };
-    if request.dry_run {
-        return Some(dry_run(request, Content::Head));
-    }
     if view.suspended {
         return Some(refuse(request, "the application is suspended: resume it first"));
     }

@@ -38,7 +38,7 @@ pub enum HeadView {
     /// It was rendered.
     Rendered {
         /// What came of it.
-        content: ContentId,
+        content: Box<ContentId>,
         /// How many objects would be looked at to bring it.
         candidates: u32,
         /// Guards that refuse it as it stands.
@@ -149,8 +149,9 @@ pub struct Live {
 pub enum Ask {
     /// A sync to the head.
     Sync {
-        /// A revision that was asked for, and what it resolved to so far.
-        revision: Option<Resolution>,
+        /// Whether the repository was looked at for this request. Somebody who
+        /// asks for a sync means what Git has now, not at the last poll.
+        looked: Resolution,
         /// The rejected content to let in.
         accept: Option<BundleDigest>,
         /// The plan for which the guards are to pass.
@@ -169,14 +170,17 @@ pub enum Ask {
     },
 }
 
-/// What became of a revision that a person asked for.
+/// What became of looking at the repository for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
-    /// It is being looked up.
+    /// It is still to be looked at.
     Pending,
-    /// It is the application's head now.
-    Pinned,
-    /// It could not be resolved.
+    /// It is being looked at; an event tells what came of it.
+    Looking,
+    /// What is asked for is the application's head now, or rendered for a dry
+    /// run.
+    Found,
+    /// It could not be read, or has no such revision.
     Failed(String),
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Answer, Ask, Attempt, Begin, Content, ContentId, Decision, End, HeadView, Live, Request, Settings, Stage, View,
-    decide,
+    Answer, Ask, Attempt, Begin, Content, ContentId, Decision, End, HeadView, Live, Request, Resolution, Settings,
+    Stage, View, decide,
 };
 use crate::{
     api::{
@@ -101,7 +101,7 @@ impl World {
         if !self.fates.iter().any(|(known, _)| *known == content.bundle) {
             self.fates.push((content.bundle.clone(), fate));
         }
-        self.head = HeadView::Rendered { content, candidates: 1, guards: Vec::new() };
+        self.head = HeadView::Rendered { content: Box::new(content), candidates: 1, guards: Vec::new() };
         self
     }
 
@@ -118,7 +118,7 @@ impl World {
     }
 
     pub(super) fn sync(accept: Option<&str>) -> Ask {
-        Ask::Sync { revision: None, accept: accept.map(bundle), allow_prune: None, from_release: None }
+        Ask::Sync { looked: Resolution::Found, accept: accept.map(bundle), allow_prune: None, from_release: None }
     }
 
     pub(super) fn rollback(from: u64, to: Option<u64>) -> Ask {
@@ -170,7 +170,7 @@ impl World {
     pub(super) fn carry_out(&mut self, decision: Decision) {
         match decision {
             Decision::Rest(_) => {}
-            Decision::Pin { .. } | Decision::DryRun { .. } => unreachable!("no test asks for it"),
+            Decision::Look { .. } | Decision::DryRun { .. } => unreachable!("no test asks for it"),
             Decision::Answer(answer) => {
                 if answer.phase != crate::api::RequestPhase::Running {
                     self.requests.retain(|request| request.uid != answer.request);

@@ -55,6 +55,9 @@ pub enum BundleError {
     /// More chunks than a bundle can name.
     #[error("the bundle has {0} chunks, more than the 8192 that an index holds")]
     TooLarge(usize),
+    /// More content than a bundle may have.
+    #[error("the manifests of the bundle have more than {} MiB of JSON", MOST_BYTES >> 20)]
+    TooManyBytes,
     /// A chunk is not in the cluster.
     #[error("chunk {0} of the bundle is missing")]
     Missing(String),
@@ -110,14 +113,19 @@ pub fn pack(application: &str, manifests: &[Arc<Manifest>], digest: &BundleDiges
     let (secrets, others): (Vec<&Manifest>, Vec<&Manifest>) = sorted.iter().partition(|manifest| manifest.is_secret());
 
     let mut chunks = Vec::new();
+    let mut bytes = 0;
     for (store, manifests) in [(ChunkStore::BundleChunk, others), (ChunkStore::Secret, secrets)] {
         for text in layout::chunks(&manifests)? {
+            bytes += text.len();
             push_fragments(&mut chunks, application, store, &text)?;
         }
     }
     let references: Vec<ChunkRef> = chunks.iter().map(|chunk: &PackedChunk| chunk.reference.clone()).collect();
     if references.len() > MOST_CHUNKS {
         return Err(BundleError::TooLarge(references.len()));
+    }
+    if bytes > MOST_BYTES {
+        return Err(BundleError::TooManyBytes);
     }
     let origins = origins_chunk(application, &sorted)?;
     let spec = BundleSpec {
@@ -141,8 +149,13 @@ where
     F: FnMut(&ChunkRef) -> Option<Cow<'a, [u8]>>,
 {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut bytes = 0;
     for reference in &spec.chunks {
         let fragment = read_chunk(reference, &mut lookup)?;
+        bytes += fragment.len();
+        if bytes > MOST_BYTES {
+            return Err(BundleError::TooManyBytes);
+        }
         match texts.last_mut() {
             Some((_, text)) if reference.continues => text.extend_from_slice(&fragment),
             _ => texts.push((reference.name.clone(), fragment)),
@@ -180,6 +193,9 @@ pub fn bundle_name(application: &str, digest: &BundleDigest) -> String {
 
 /// How many hex digits of a digest names have: 160 bits.
 const NAME_DIGITS: usize = 40;
+/// How much JSON a bundle may have: far more than 10,000 ordinary objects
+/// need, and little enough to be held in memory.
+const MOST_BYTES: usize = 256 << 20;
 /// How many chunks an index may name.
 const MOST_CHUNKS: usize = 8192;
 

@@ -150,6 +150,11 @@ type Damage = fn(&mut Packed);
 }, "cannot be decompressed")]
 #[case::a_chunk_is_not_named(|packed: &mut Packed| { packed.spec.chunks.remove(0); }, "says that it has 100 manifests")]
 #[case::a_chunk_is_named_twice(|packed: &mut Packed| { let first = packed.spec.chunks[0].clone(); packed.spec.chunks.push(first); }, "says that it has 100 manifests")]
+#[case::a_large_chunk_is_named_hundreds_of_times(|packed: &mut Packed| {
+    let large = chunk("shop", ChunkStore::BundleChunk, &vec![b' '; content::FRAGMENT_BYTES], false).unwrap();
+    packed.spec.chunks = vec![large.reference.clone(); 400];
+    packed.chunks.push(large);
+}, "more than 256 MiB")]
 #[case::it_is_another_bundle(|packed: &mut Packed| packed.spec.digest = BundleDigest(Digest::of(b"another")), "have the digest")]
 #[case::a_chunk_has_no_manifests(|packed: &mut Packed| {
     let forged = chunk("shop", ChunkStore::BundleChunk, br#"[{"value":{"kind":"X"}}]"#, false).unwrap();
