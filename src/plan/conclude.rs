@@ -2,14 +2,15 @@
 
 use std::cmp::Reverse;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Action, Candidate, Observation, Observations, Plan, Policy, Precondition, Proposal, Refusal, Verb, Why,
     digest::plan_digest,
     order::rank,
+    propose::{defines, is_namespace},
     prune::prune,
-    settle::{Ground, Verdict, action, settle},
+    settle::{Ground, Standing, Verdict, action, settle},
 };
 use crate::manifest::{GroupKind, GroupVersionKind, ObjectId};
 
@@ -21,22 +22,24 @@ use crate::manifest::{GroupKind, GroupVersionKind, ObjectId};
 /// digest of this very plan.
 pub fn conclude(proposal: &Proposal, observations: &Observations, policy: &Policy) -> Plan {
     let mut draft = Draft::default();
-    let mut ground = ground(proposal, policy);
+    let mut ground = Ground::default();
 
-    // Definitions come first: what they define is judged by whether this plan
-    // writes them.
-    let (definitions, others): (Vec<&Candidate>, Vec<&Candidate>) =
-        proposal.candidates.iter().partition(|candidate| defines(candidate).is_some());
-    for candidate in definitions {
-        if draft.decide(candidate, observations, policy, &ground) {
-            ground.written.extend(defines(candidate));
+    // Namespaces and definitions come first: what stands on them is judged by
+    // whether this plan writes them.
+    let (bases, others): (Vec<&Candidate>, Vec<&Candidate>) =
+        proposal.candidates.iter().partition(|candidate| is_namespace(&candidate.id) || kind_of(candidate).is_some());
+    for candidate in bases {
+        if draft.decide(candidate, proposal, observations, policy, &ground) && candidate.desired.is_some() {
+            ground.kinds.extend(kind_of(candidate));
+            ground.namespaces.extend(is_namespace(&candidate.id).then(|| candidate.id.name.clone()));
         }
     }
-    for candidate in others {
-        draft.decide(candidate, observations, policy, &ground);
-    }
     if let Some(namespace) = namespace_to_make(proposal, observations, policy) {
+        ground.namespaces.insert(namespace.id.name.clone());
         draft.actions.push((false, namespace));
+    }
+    for candidate in others {
+        draft.decide(candidate, proposal, observations, policy, &ground);
     }
     draft.forgotten.extend(proposal.moved.iter().cloned());
     draft.finish(proposal, policy)
@@ -54,11 +57,18 @@ struct Draft {
 
 impl Draft {
     /// Decides on one candidate. Returns whether it is written.
-    fn decide(&mut self, candidate: &Candidate, observations: &Observations, policy: &Policy, ground: &Ground) -> bool {
+    fn decide(
+        &mut self,
+        candidate: &Candidate,
+        proposal: &Proposal,
+        observations: &Observations,
+        policy: &Policy,
+        ground: &Ground,
+    ) -> bool {
         let observation = observations.get(&candidate.id);
         let removed = candidate.desired.is_none();
         let verdict = match &candidate.desired {
-            Some(manifest) => settle(candidate, manifest, observation, policy, ground),
+            Some(manifest) => settle(candidate, manifest, observation, policy, &Standing { ground, proposal }),
             None => prune(candidate, observation, policy),
         };
         match verdict {
@@ -133,30 +143,8 @@ impl Draft {
     }
 }
 
-fn ground(proposal: &Proposal, policy: &Policy) -> Ground {
-    let desired = || proposal.candidates.iter().filter(|candidate| candidate.desired.is_some());
-    let namespaces =
-        desired().filter(|candidate| is_namespace(&candidate.id)).map(|candidate| candidate.id.name.clone());
-    Ground {
-        namespaces: namespaces.chain(policy.create_namespace.clone()).collect(),
-        kinds: desired().filter_map(defines).collect(),
-        ..Ground::default()
-    }
-}
-
-fn is_namespace(id: &ObjectId) -> bool {
-    id.group.is_empty() && id.kind == "Namespace"
-}
-
-/// The kind that a definition of the bundle defines.
-fn defines(candidate: &Candidate) -> Option<GroupKind> {
-    let manifest = candidate.desired.as_ref()?;
-    if candidate.id.group != "apiextensions.k8s.io" || candidate.id.kind != "CustomResourceDefinition" {
-        return None;
-    }
-    let spec = manifest.value.get("spec")?;
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-    Some(GroupKind::new(text(spec.get("group"))?, text(spec.get("names")?.get("kind"))?))
+fn kind_of(candidate: &Candidate) -> Option<GroupKind> {
+    candidate.desired.as_deref().and_then(defines)
 }
 
 /// The namespace of `createNamespace`, where an object needs it and the bundle
@@ -168,10 +156,7 @@ fn namespace_to_make(proposal: &Proposal, observations: &Observations, policy: &
             && candidate.id.namespace.as_ref() == Some(name)
             && matches!(observations.get(&candidate.id), Some(Observation::NamespaceAbsent))
     });
-    let brought = proposal
-        .candidates
-        .iter()
-        .any(|candidate| candidate.desired.is_some() && is_namespace(&candidate.id) && candidate.id.name == *name);
+    let brought = proposal.namespaces.contains(name);
     if !needed || brought {
         return None;
     }

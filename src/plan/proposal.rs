@@ -1,10 +1,13 @@
 //! What is known of an application's objects without asking, and which of
 //! them may need something done.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::Refusal;
-use crate::manifest::{BundleDigest, Fingerprint, GroupVersionKind, Manifest, ManifestDigest, ObjectId};
+use crate::manifest::{BundleDigest, Fingerprint, GroupKind, GroupVersionKind, Manifest, ManifestDigest, ObjectId};
 
 /// An object that the application has in the cluster, as it was left by the
 /// last apply: the inventory's view.
@@ -68,6 +71,11 @@ pub struct Proposal {
     pub unchanged: u32,
     /// How many objects the bundle has.
     pub objects: u32,
+    /// Kinds that definitions of the bundle define, whether they are candidates
+    /// or not: such a kind may be served in a moment.
+    pub kinds: BTreeSet<GroupKind>,
+    /// Namespaces of the bundle, whether they are candidates or not.
+    pub namespaces: BTreeSet<String>,
     /// Former identities of objects whose kind moved to another API group: the
     /// inventory forgets them when the plan is carried out.
     pub moved: Vec<ObjectId>,

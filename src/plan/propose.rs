@@ -5,8 +5,10 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
+
 use super::{Candidate, Owned, OwnedObjects, Policy, Proposal, Refusal, RefusalReason, Why};
-use crate::manifest::{BundleDigest, Manifest, ObjectId};
+use crate::manifest::{BundleDigest, GroupKind, Manifest, ObjectId};
 
 /// An application with this many objects or fewer may lose any share of them.
 const SMALL: usize = 10;
@@ -92,6 +94,8 @@ pub fn propose(
         candidates: candidates.into_values().collect(),
         unchanged,
         objects: u32::try_from(wanted.len()).unwrap_or(u32::MAX),
+        kinds: wanted.values().filter_map(|manifest| defines(manifest)).collect(),
+        namespaces: wanted.keys().filter(|id| is_namespace(id)).map(|id| id.name.clone()).collect(),
         moved: moved.into_iter().collect(),
         guards: guards(wanted.len(), owned, removed, policy),
     }
@@ -119,6 +123,20 @@ fn why(manifest: &Manifest, owned: Option<&Owned>, drifted: bool, gone: bool) ->
         return Some(Why::Gone);
     }
     drifted.then_some(Why::Drifted)
+}
+
+pub(super) fn is_namespace(id: &ObjectId) -> bool {
+    id.group.is_empty() && id.kind == "Namespace"
+}
+
+/// The kind that a CustomResourceDefinition defines.
+pub(super) fn defines(manifest: &Manifest) -> Option<GroupKind> {
+    if manifest.id.group != "apiextensions.k8s.io" || manifest.id.kind != "CustomResourceDefinition" {
+        return None;
+    }
+    let spec = manifest.value.get("spec")?;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    Some(GroupKind::new(text(spec.get("group"))?, text(spec.get("names")?.get("kind"))?))
 }
 
 /// The identities that an object had before its kind moved, or has after, where

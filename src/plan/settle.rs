@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Refusal, RefusalReason,
+    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal, RefusalReason,
     ServerError, Verb, Why, body,
     claim::{TAKE_OVER, carries_our_marks, claimant, taken_over_by, uid},
     diff::{Difference, asked, diff},
@@ -29,31 +29,29 @@ pub(super) enum Verdict {
     Left(Action, Option<Owned>),
 }
 
-/// What the plan itself makes for others to stand on.
+/// What this plan writes for others to stand on.
 #[derive(Default)]
 pub(super) struct Ground {
-    /// Namespaces of the bundle, and the one that is made on request.
+    /// Namespaces.
     pub(super) namespaces: BTreeSet<String>,
-    /// Kinds that definitions of the bundle define.
+    /// Kinds, by their definition.
     pub(super) kinds: BTreeSet<GroupKind>,
-    /// Kinds whose definition this plan writes.
-    pub(super) written: BTreeSet<GroupKind>,
 }
 
 impl Ground {
     /// Whether the server can only judge the object once the plan's first
     /// stage is written.
     pub(super) fn is_needed_by(&self, candidate: &Candidate, observation: &Observation) -> bool {
-        let kind = candidate.id.group_kind();
-        self.written.contains(&kind)
-            || match observation {
-                Observation::NamespaceAbsent => {
-                    candidate.id.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
-                }
-                Observation::KindAbsent => self.kinds.contains(&kind),
-                _ => false,
-            }
+        self.kinds.contains(&candidate.id.group_kind())
+            || matches!(observation, Observation::NamespaceAbsent)
+                && candidate.id.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
     }
+}
+
+/// What an object stands on: what the plan writes, and what the bundle has.
+pub(super) struct Standing<'a> {
+    pub(super) ground: &'a Ground,
+    pub(super) proposal: &'a Proposal,
 }
 
 /// An action without content.
@@ -92,7 +90,7 @@ pub(super) fn settle(
     manifest: &Manifest,
     observation: Option<&Observation>,
     policy: &Policy,
-    ground: &Ground,
+    standing: &Standing<'_>,
 ) -> Verdict {
     let Some(observation) = observation else {
         let error = ServerError {
@@ -104,11 +102,19 @@ pub(super) fn settle(
         };
         return Verdict::Refused(refusal::unreadable(&candidate.id, &error));
     };
-    let later = ground.is_needed_by(candidate, observation);
+    let later = standing.ground.is_needed_by(candidate, observation);
     match observation {
         Observation::Unreadable(error) => Verdict::Refused(refusal::unreadable(&candidate.id, error)),
-        Observation::NamespaceAbsent if !later => Verdict::Refused(refusal::namespace_absent(&candidate.id)),
-        Observation::KindAbsent if !later => Verdict::Refused(kind_absent(candidate)),
+        Observation::NamespaceAbsent if !later => {
+            let mut refusal = refusal::namespace_absent(&candidate.id);
+            let brought = candidate.id.namespace.as_ref();
+            // It was there a moment ago: it is seen to be gone soon, and made anew.
+            refusal.transient = brought.is_some_and(|namespace| standing.proposal.namespaces.contains(namespace));
+            Verdict::Refused(refusal)
+        }
+        Observation::KindAbsent if !later => {
+            Verdict::Refused(kind_absent(candidate, standing.proposal.kinds.contains(&candidate.id.group_kind())))
+        }
         Observation::NamespaceAbsent | Observation::KindAbsent => {
             create(candidate, manifest, &DryRun::NotTried, policy, later)
         }
@@ -119,20 +125,22 @@ pub(super) fn settle(
     }
 }
 
-fn kind_absent(candidate: &Candidate) -> Refusal {
-    Refusal {
-        reason: RefusalReason::KindAbsent,
-        object: Some(candidate.id.clone()),
-        message: format!("the server does not know {}", candidate.gvk),
-        hint: Some("install the CustomResourceDefinition first, or correct apiVersion and kind".to_owned()),
-        transient: false,
-    }
+/// A kind that the bundle itself defines is served soon after its definition
+/// is written.
+fn kind_absent(candidate: &Candidate, defined: bool) -> Refusal {
+    let (message, hint) = if defined {
+        (format!("the server does not serve {} yet", candidate.gvk), None)
+    } else {
+        let hint = "install the CustomResourceDefinition first, or correct apiVersion and kind".to_owned();
+        (format!("the server does not know {}", candidate.gvk), Some(hint))
+    };
+    Refusal { reason: RefusalReason::KindAbsent, object: Some(candidate.id.clone()), message, hint, transient: defined }
 }
 
 fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: &Policy, later: bool) -> Verdict {
     if is_job(&candidate.id) && policy.rollback.is_some_and(|rollback| !rollback.jobs) {
         let leave = action(candidate, Verb::Leave, "finished; not run again (--include jobs)".to_owned());
-        return Verdict::Left(leave, Some(done(candidate, manifest, None, policy)));
+        return Verdict::Left(leave, Some(not_run(candidate, manifest)));
     }
     let body = body(manifest, None, policy);
     if let (DryRun::Error(error), false) = (dry_run, later) {
@@ -159,13 +167,13 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
     Verdict::Act(action)
 }
 
-/// The record of a Job that a rollback does not run again.
-fn done(candidate: &Candidate, manifest: &Manifest, live: Option<&Value>, policy: &Policy) -> Owned {
+/// The record of a Job that a rollback does not run.
+fn not_run(candidate: &Candidate, manifest: &Manifest) -> Owned {
     Owned {
         gvk: candidate.gvk.clone(),
-        uid: live.and_then(uid).map(str::to_owned),
+        uid: None,
         manifest: Some(manifest.digest.clone()),
-        fingerprint: live.and_then(|live| fingerprint(candidate, live, policy)),
+        fingerprint: None,
         done: true,
     }
 }
@@ -221,9 +229,7 @@ impl Meeting<'_> {
             DryRun::Error(_) => Vec::new(),
         };
         if let Some(reason) = self.left_by_rollback() {
-            let record =
-                is_job(&self.candidate.id).then(|| done(self.candidate, self.manifest, Some(self.live), self.policy));
-            return Verdict::Left(action(self.candidate, Verb::Leave, reason.to_owned()), record);
+            return Verdict::Left(action(self.candidate, Verb::Leave, reason.to_owned()), self.left_record(ours));
         }
         if let (DryRun::Error(error), false) = (dry_run, self.later) {
             let tried = Tried {
@@ -325,6 +331,17 @@ impl Meeting<'_> {
                 .as_ref()
                 .is_some_and(|owned| owned.done && owned.uid.as_deref() == uid(self.live)),
         }
+    }
+
+    /// How the inventory records what a rollback leaves, so that no later
+    /// repair changes it: as it is, with the manifest that it was spared.
+    fn left_record(&self, ours: bool) -> Option<Owned> {
+        let is_job = is_job(&self.candidate.id);
+        if !ours {
+            return is_job.then(|| not_run(self.candidate, self.manifest));
+        }
+        let record = self.as_it_is();
+        Some(Owned { done: is_job || record.done, ..record })
     }
 
     fn reason(&self, ours: bool, claimed: Option<&str>, dry_run: &DryRun, changes: &[FieldChange]) -> String {

@@ -260,6 +260,8 @@ pub fn proposal(candidates: Vec<Candidate>) -> Proposal {
         objects,
         guards: Vec::new(),
         moved: Vec::new(),
+        kinds: Default::default(),
+        namespaces: Default::default(),
     }
 }
 

@@ -257,7 +257,9 @@ impl Actor {
     /// leaves no object that nobody knows of.
     pub(super) async fn intend(&mut self, plan: &Plan) -> Result<(), StepError> {
         let mut owned = self.known.stored.objects.clone();
-        for action in plan.writes().filter(|action| matches!(action.verb, Verb::Create | Verb::Adopt)) {
+        // The namespace of `createNamespace` has no manifest: it is no member.
+        let members = plan.writes().filter(|action| action.manifest.is_some());
+        for action in members.filter(|action| matches!(action.verb, Verb::Create | Verb::Adopt)) {
             owned.entry(action.id.clone()).or_insert_with(|| Owned {
                 gvk: action.gvk.clone(),
                 uid: None,
@@ -285,7 +287,7 @@ impl Actor {
         for result in results {
             let Some(action) = actions.get(&result.id) else { continue };
             match &result.outcome {
-                Outcome::Applied(applied) => {
+                Outcome::Applied(applied) if action.manifest.is_some() => {
                     let fingerprint = policy.fingerprint(&applied.object);
                     let entry = Owned {
                         gvk: action.gvk.clone(),

@@ -376,10 +376,27 @@ fn an_absent_namespace_is_made_first_or_refused(
 fn a_kind_that_the_plan_defines_comes_in_the_next_stage() {
     let (definition, widget) = (definition(), of_kind("example.com/v1", "Widget", "w"));
     let scene = Scene::new().wants(&widget).sees(&widget.id, Observation::KindAbsent);
-    assert_eq!(scene.plan().refusals[0].reason, RefusalReason::KindAbsent);
+    let refusal = &scene.plan().refusals[0];
+    assert_eq!((refusal.reason, refusal.transient), (RefusalReason::KindAbsent, false));
     let plan = scene.wants(&definition).sees(&definition.id, absent()).plan();
     assert_eq!(said(&plan), [(Verb::Create, "widgets.example.com", 0), (Verb::Create, "w", 1)]);
     assert!(plan.actions[1].unproven && plan.refusals.is_empty());
+}
+
+#[test]
+fn a_kind_whose_definition_is_written_already_is_waited_for() {
+    let (definition, widget) = (definition(), of_kind("example.com/v1", "Widget", "w"));
+    let scene = Scene::new().wants(&definition).has(&definition).wants(&widget);
+    let plan = scene.sees(&widget.id, Observation::KindAbsent).plan();
+    assert_eq!((plan.refusals[0].reason, plan.refusals[0].transient), (RefusalReason::KindAbsent, true));
+}
+
+#[test]
+fn a_namespace_of_the_bundle_that_vanished_a_moment_ago_is_waited_for() {
+    let (namespace, a) = (cluster_scoped("v1", "Namespace", "team-a"), config_map("a", "1"));
+    let scene = Scene::new().wants(&namespace).has(&namespace).wants(&a);
+    let plan = scene.sees(&a.id, Observation::NamespaceAbsent).plan();
+    assert_eq!((plan.refusals[0].reason, plan.refusals[0].transient), (RefusalReason::NamespaceAbsent, true));
 }
 
 #[test]
@@ -445,13 +462,13 @@ fn a_rollback_leaves_what_it_is_not_told_to_take_back(
     let scene = scene.with(|policy| policy.rollback = Some(RollbackPolicy::default()));
     let plan = scene.plan();
     assert_eq!(only(&plan).verb, expected);
-    if kind == "Job" {
+    if expected == Verb::Leave {
         let (_, record) = &plan.confirmed[0];
-        assert!(record.done && record.manifest.as_ref() == Some(&target.digest), "a later repair does not run it");
+        assert!(record.done == (kind == "Job") && record.manifest.as_ref() == Some(&target.digest));
         let after = [(target.id.clone(), record.clone())].into();
         let none = BTreeSet::new();
         let next = propose(&[Arc::clone(&target)], &bundle(), &after, &none, &none, &policy());
-        assert!(next.candidates.is_empty());
+        assert!(next.candidates.is_empty(), "a later repair does not change it");
     }
     let told = RollbackPolicy { jobs: true, claims: true, crds: true };
     let plan = scene.with(|policy| policy.rollback = Some(told)).plan();
