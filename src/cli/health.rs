@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::health::{Health, assess};
+use crate::health::checks::{Check, CompiledChecks};
+use crate::health::{Evidence, Health};
 use crate::manifest::escape_control;
 use crate::manifest::yaml::{Limits, read_documents};
 
@@ -17,6 +18,9 @@ pub struct Args {
     /// Files of objects in YAML or JSON; `-` is standard input.
     #[arg(short, long = "filename", value_name = "FILE", required = true, num_args = 1..)]
     pub filenames: Vec<PathBuf>,
+    /// File of CEL checks to try, as in `spec.health.checks` of an Application.
+    #[arg(long, value_name = "FILE")]
+    pub checks: Option<PathBuf>,
     /// Form of the output: a table for people, or one JSON array.
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
@@ -41,6 +45,20 @@ struct Judged {
 /// # Errors
 /// Writing failed.
 pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let checks = match args.checks.as_deref().map_or_else(|| Ok(Vec::new()), read_checks) {
+        Ok(checks) => checks,
+        Err(message) => {
+            writeln!(err, "error: {}", escape_control(&message))?;
+            return Ok(1);
+        }
+    };
+    let checks = match CompiledChecks::compile(&checks) {
+        Ok(checks) => checks,
+        Err(errors) => {
+            errors.iter().try_for_each(|error| writeln!(err, "error: {}", escape_control(&error.to_string())))?;
+            return Ok(1);
+        }
+    };
     let mut judged = Vec::new();
     let mut broken = false;
     for path in &args.filenames {
@@ -63,7 +81,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
         }
         for document in documents {
             if document.value.is_object() {
-                flatten(document.value, &mut judged);
+                flatten(document.value, &checks, &mut judged);
             } else {
                 broken = true;
                 let (line, column) = (document.position.line, document.position.column);
@@ -93,12 +111,31 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a list of checks, by itself or under `checks`.
+fn read_checks(path: &Path) -> Result<Vec<Check>, String> {
+    let shown = path.display();
+    let bytes = read(path).map_err(|error| format!("{shown}: {error}"))?;
+    let (mut documents, problems) = read_documents(&shown.to_string(), &bytes, &Limits::default());
+    if let Some(problem) = problems.first() {
+        return Err(problem.to_string());
+    }
+    let document = documents.pop().ok_or_else(|| format!("{shown}: has no checks"))?;
+    if !documents.is_empty() {
+        return Err(format!("{shown}: has more than one document; put all checks in one list"));
+    }
+    let mut value = document.value;
+    if let Some(checks) = value.get_mut("checks") {
+        value = checks.take();
+    }
+    serde_json::from_value(value).map_err(|error| format!("{shown}: is no list of checks: {error}"))
+}
+
 /// Judges an object, or each item of a list. The items of a typed list
 /// (`PodList`) may leave their type to the list.
-fn flatten(value: Value, judged: &mut Vec<Judged>) {
+fn flatten(value: Value, checks: &CompiledChecks, judged: &mut Vec<Judged>) {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
     let Some(of) = kind.strip_suffix("List").filter(|_| value.get("items").is_some_and(Value::is_array)) else {
-        return judged.push(Judged { health: assess(&value), object: value });
+        return judged.push(Judged { health: checks.assess(&value, &Evidence::default()), object: value });
     };
     let (of, api_version) = (of.to_owned(), value.get("apiVersion").cloned());
     let Value::Object(mut list) = value else { return };
@@ -113,7 +150,7 @@ fn flatten(value: Value, judged: &mut Vec<Judged>) {
                 fields.entry("apiVersion").or_insert_with(|| api_version.clone());
             }
         }
-        flatten(item, judged);
+        flatten(item, checks, judged);
     }
 }
 
@@ -262,6 +299,28 @@ items:
           hint: an object begins with `apiVersion:` and `kind:`
         "#);
         assert_eq!(serde_json::from_str::<Value>(&out).unwrap().as_array().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn checks_are_tried_on_the_files() {
+        let widget = "{apiVersion: example.com/v1, kind: Widget, metadata: {name: a}, status: {level: 3}}";
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("checks.yaml");
+        let try_checks = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let (code, out, err) = health(&[("a.yaml", widget)], &["--checks", path.to_str().unwrap()]);
+            (code, out, err.replace(root.path().to_str().unwrap(), "DIR"))
+        };
+        let check = "checks: [{group: example.com, kind: Widget, degraded: object.status.level == 3}]";
+        let (code, out, err) = try_checks(check);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains("Widget a  Degraded  the check `degraded` of Widget holds"), "{out}");
+        let (code, out, err) = try_checks("[{kind: Widget, healthy: '('}]");
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.starts_with("error: `healthy` of the check of Widget: does not parse: "), "{err}");
+        let (code, _, err) = try_checks("[{kind: Widget, health: 'true'}]");
+        assert_eq!(code, 1);
+        assert!(err.starts_with("error: DIR/checks.yaml: is no list of checks: unknown field `health`"), "{err}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod client;
 pub mod discovery;
 pub mod error;
 pub mod evidence;
+mod explain;
 pub mod identity;
 pub mod index;
 pub mod lease;
@@ -29,5 +30,6 @@ pub mod watch;
 
 pub use client::{Cluster, ConnectOptions};
 pub use error::{ClusterError, RequestError};
+pub use explain::explain;
 pub use identity::Identity;
 pub use owner::OwnerKey;

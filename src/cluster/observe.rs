@@ -28,11 +28,13 @@ use crate::{
 const UNDER_WAY: usize = 64;
 /// How often a candidate is looked at again because it changed between the
 /// read and the dry-run.
-const LOOKS: usize = 4;
+const LOOKS: usize = 8;
 
 /// Observes the candidates of a proposal: the live object of each and, where
 /// the policy wants a preflight, the dry-run of what would be written. No
-/// candidate, no request. What cannot be read is
+/// candidate, no request. Of the dry-run of a creation only identity and
+/// metadata are kept: ten thousand new objects would fill the memory with what
+/// their manifests say anyway. What cannot be read is
 /// [`Unreadable`](Observation::Unreadable), never absent.
 pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal, policy: &Policy) -> Observations {
     let observer = Observer {
@@ -70,6 +72,8 @@ enum Ended {
     NamespaceAbsent(String),
     KindAbsent,
     KindUnknown(String),
+    /// The object changes all the time.
+    Busy(RequestError),
     Failed(RequestError),
 }
 
@@ -98,8 +102,7 @@ impl Observer<'_> {
         match self.look(candidate).await {
             Ok(observation) => observation,
             Err(Ended::KindAbsent) => Observation::KindAbsent,
-            // A manifest of kind Namespace is not in a namespace, and a
-            // webhook may speak of another one.
+            // A webhook may speak of another one.
             Err(Ended::NamespaceAbsent(name)) if Some(name.as_str()) == namespace => {
                 insert(&self.absent_namespaces, &name);
                 Observation::NamespaceAbsent
@@ -115,6 +118,7 @@ impl Observer<'_> {
                 };
                 self.give_up(candidate, error, broken)
             }
+            Err(Ended::Busy(error)) => Observation::Unreadable(error.into()),
             Err(Ended::KindUnknown(reason)) => {
                 let error = RequestError::no_answer("Unreachable", reason);
                 self.give_up(candidate, error, Some(Some(candidate.id.group_kind())))
@@ -159,6 +163,12 @@ impl Observer<'_> {
             if let DryRun::Error(error) = &dry_run
                 && moved(error)
             {
+                // A rollout writes the status many times a second, for a while.
+                let message = format!("{} changes faster than it can be read", candidate.id);
+                let busy = RequestError::no_answer("Conflict", message);
+                if !patience.pause(&busy).await {
+                    return Err(Ended::Busy(busy));
+                }
                 continue;
             }
             return match live {
@@ -170,7 +180,7 @@ impl Observer<'_> {
             };
         }
         let message = format!("{} changes faster than it can be read", candidate.id);
-        Err(Ended::Failed(RequestError::no_answer("Conflict", message)))
+        Err(Ended::Busy(RequestError::no_answer("Conflict", message)))
     }
 
     /// How the candidate's kind is served. What the bundle no longer has may be
@@ -192,7 +202,7 @@ impl Observer<'_> {
         match self.cluster.patiently(&target.get()?, patience).await {
             Ok(answer) => Ok(Some(answer.json()?)),
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
-            Err(error) if error.absent_namespace().is_some() => Err(error.into()),
+            Err(error) if lacks_namespace(&error, target) => Err(error.into()),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -223,15 +233,12 @@ impl Observer<'_> {
         };
         match self.cluster.patiently(&call, patience).await {
             Ok(answer) => {
-                let mut would: Value = answer.json()?;
-                if made && let Some(metadata) = would.get_mut("metadata").and_then(Value::as_object_mut) {
-                    // Half of the answer's size, and all of it our own.
-                    metadata.remove("managedFields");
-                }
+                let would: Value = answer.json()?;
+                let would = if made { without_content(would) } else { would };
                 Ok(DryRun::Would(Box::new(would)))
             }
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
-            Err(error) if error.absent_namespace().is_some() => Err(error.into()),
+            Err(error) if lacks_namespace(&error, target) => Err(error.into()),
             // Gone since it was read.
             Err(error) if error.is_not_found() && live.is_some() => Ok(DryRun::Error(conflict(error))),
             Err(error) if error.error.code == 0 => Err(error.into()),
@@ -261,6 +268,22 @@ impl Observer<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether the namespace of the object is what is absent: a Namespace that is
+/// absent itself is an absent object.
+fn lacks_namespace(error: &RequestError, target: Target<'_>) -> bool {
+    target.id.namespace.is_some() && error.absent_namespace().is_some()
+}
+
+fn without_content(mut object: Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
 }
 
 /// Whether the object changed between the read and the dry-run.

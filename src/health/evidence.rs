@@ -50,6 +50,16 @@ pub(super) fn explain(mut health: Health, object: &Value, evidence: &Evidence<'_
     health
 }
 
+/// Whether an event says why its object is not there yet: a warning, or what a
+/// claim waits for.
+fn tells(event: &Value) -> bool {
+    fields::text(event, "type") == Some("Warning")
+        || matches!(
+            fields::text(event, "reason"),
+            Some("WaitForFirstConsumer" | "WaitForPodScheduled" | "ExternalProvisioning" | "Provisioning")
+        )
+}
+
 /// The newest warning about the object, in the words of the event.
 fn last_warning(object: &Value, events: &[&Value]) -> Option<String> {
     let uid = fields::text(object, "metadata.uid");
@@ -72,8 +82,8 @@ fn last_warning(object: &Value, events: &[&Value]) -> Option<String> {
     };
     let event = events
         .iter()
-        .filter(|event| fields::text(event, "type") == Some("Warning") && about(event))
-        .max_by_key(|event| time(event))?;
+        .filter(|event| about(event) && tells(event))
+        .max_by_key(|event| (fields::text(event, "type") == Some("Warning"), time(event)))?;
     let reason = fields::text(event, "reason").unwrap_or("Warning");
     let message = ["message", "note"].iter().find_map(|path| fields::text(event, path)).unwrap_or_default();
     Some(if message.is_empty() { reason.to_owned() } else { format!("{reason}: {}", message.trim()) })
@@ -152,6 +162,19 @@ mod tests {
         assert_eq!(
             assess_with(&deployment(), &evidence).reason,
             "1 of 3 replicas available; FailedCreate: exceeded quota"
+        );
+    }
+
+    #[test]
+    fn a_claim_says_what_it_waits_for() {
+        let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": "Pending"}});
+        let event = json!({"type": "Normal", "reason": "WaitForFirstConsumer",
+            "message": "waiting for first consumer to be created before binding"});
+        let other = json!({"type": "Normal", "reason": "Labeled", "message": "of no interest"});
+        let evidence = Evidence { events: vec![&event, &other], ..Evidence::default() };
+        assert_eq!(
+            assess_with(&claim, &evidence).reason,
+            "waits for a volume; WaitForFirstConsumer: waiting for first consumer to be created before binding"
         );
     }
 

@@ -15,6 +15,7 @@
 //! `rules/*.yaml`, for kinds of well-known projects; where it has nothing to
 //! say, `conventions` reads what most controllers write the same way.
 
+pub mod checks;
 mod conditions;
 mod conventions;
 mod core;
@@ -178,5 +179,107 @@ impl Health {
     /// Degraded, with a reason.
     pub(crate) fn degraded(reason: impl Into<String>) -> Self {
         Self::new(HealthStatus::Degraded, reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const NAMES: &[&str] = &[
+        "metadata",
+        "spec",
+        "status",
+        "conditions",
+        "type",
+        "status",
+        "reason",
+        "message",
+        "phase",
+        "state",
+        "health",
+        "generation",
+        "observedGeneration",
+        "replicas",
+        "readyReplicas",
+        "parents",
+        "containerStatuses",
+        "waiting",
+        "terminated",
+        "annotations",
+        "deletionTimestamp",
+        "finalizers",
+        "ready",
+        "paused",
+        "name",
+    ];
+
+    const TYPES: &[(&str, &str)] = &[
+        ("v1", "Pod"),
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("batch/v1", "Job"),
+        ("batch/v1", "CronJob"),
+        ("v1", "Service"),
+        ("v1", "Namespace"),
+        ("v1", "PersistentVolumeClaim"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ("cert-manager.io/v1", "Certificate"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+        ("argoproj.io/v1alpha1", "Rollout"),
+        ("example.com/v1", "Widget"),
+    ];
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "\\PC{0,12}".prop_map(Value::from),
+            prop::sample::select(&["True", "False", "Ready", "Failed", "Pending", "Running"][..]).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(prop::sample::select(NAMES), inner, 0..6)
+                    .prop_map(|fields| fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_has_a_verdict_whose_reason_is_one_short_line(
+            (api_version, kind) in prop::sample::select(TYPES),
+            metadata in value(),
+            spec in value(),
+            status in value(),
+        ) {
+            let object = json!({
+                "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec, "status": status
+            });
+            let health = assess(&object);
+            prop_assert_eq!(&health, &assess(&object), "the same object has the same health");
+            prop_assert!(health.reason.len() <= LONGEST_REASON + 4);
+            prop_assert!(!health.reason.contains('\n'));
+            prop_assert!(health.status == HealthStatus::Healthy || !health.reason.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let health = tidy(Health::degraded("ü".repeat(LONGEST_REASON)));
+        assert!(health.reason.len() <= LONGEST_REASON + '…'.len_utf8() && health.reason.ends_with('…'));
+    }
+
+    #[test]
+    fn a_reason_of_many_lines_becomes_one() {
+        assert_eq!(tidy(Health::degraded("one\n  two\tthree")).reason, "one two three");
     }
 }

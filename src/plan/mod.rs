@@ -24,7 +24,7 @@ mod proposal;
 mod propose;
 mod prune;
 mod refusal;
-pub mod safety;
+mod safety;
 mod settle;
 #[cfg(test)]
 mod testing;
@@ -36,3 +36,4 @@ pub use observation::{DryRun, Observation, Observations, ServerError};
 pub use policy::{APPLICATION_ANNOTATION, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
 pub use proposal::{Candidate, Owned, OwnedObjects, Proposal, Why};
 pub use propose::propose;
+pub use safety::irreversible;

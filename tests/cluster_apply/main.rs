@@ -4,9 +4,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod counting;
 mod discovering;
 mod evidence;
 mod observing;
 mod out_of_reach;
+mod whole;
 mod world;
 mod writing;

@@ -3,9 +3,11 @@
 //! A plan names them by their place in the object that it was made on. The
 //! apply may move list items: it restores their order, and adds new ones. So
 //! each place is found again by what stands there, and nothing is removed that
-//! is not what the plan saw.
+//! is not what the plan saw, or that `manager` owns.
 
 use serde_json::Value;
+
+use crate::plan::ownership::{FieldSet, entry_of};
 
 /// Fields by which the items of Kubernetes' keyed lists are told apart, those
 /// that are compared together in one entry.
@@ -23,12 +25,13 @@ const KEYS: &[&[&str]] = &[
 ];
 
 /// The places in `left` of what stands at `pointers` in `planned`. What the
-/// apply removed already is left out. An error names a place where something
-/// else stands now.
-pub(super) fn locate(pointers: &[String], planned: &Value, left: &Value) -> Result<Vec<String>, String> {
+/// apply removed or took back already is left out. An error names a place where
+/// something else stands now.
+pub(super) fn locate(pointers: &[String], planned: &Value, left: &Value, manager: &str) -> Result<Vec<String>, String> {
+    let ours = entry_of(left, manager);
     let mut found = Vec::with_capacity(pointers.len());
     for pointer in pointers {
-        match find(pointer, planned, left) {
+        match find(pointer, planned, left, ours) {
             Place::At(pointer) => found.push(pointer),
             Place::Gone => {}
             Place::Doubtful => return Err(format!("{pointer} is no longer what the plan would remove")),
@@ -43,9 +46,10 @@ enum Place {
     Doubtful,
 }
 
-fn find(pointer: &str, planned: &Value, left: &Value) -> Place {
-    let (mut planned, mut left) = (planned, left);
+fn find(pointer: &str, planned: &Value, object: &Value, ours: Option<FieldSet<'_>>) -> Place {
+    let (mut planned, mut left) = (planned, object);
     let mut place = String::new();
+    let mut tokens = Vec::new();
     for token in pointer.split('/').skip(1) {
         let name = token.replace("~1", "/").replace("~0", "~");
         let (step, next_planned, next_left) = match (planned, left) {
@@ -68,7 +72,14 @@ fn find(pointer: &str, planned: &Value, left: &Value) -> Place {
         };
         place.push('/');
         place.push_str(&step);
+        tokens.push(if left.is_array() { step } else { name });
         (planned, left) = (next_planned, next_left);
+    }
+    if ours.is_some_and(|ours| ours.owns(object, &tokens)) {
+        return Place::Gone;
+    }
+    if ours.is_some_and(|ours| ours.covers(object, &tokens)) {
+        return Place::Doubtful;
     }
     // An emptied pointer would be the whole object.
     if place.is_empty() || planned != left { Place::Doubtful } else { Place::At(place) }
@@ -108,7 +119,8 @@ mod tests {
     use super::*;
 
     fn planned() -> Value {
-        json!({"metadata": {"annotations": {"a/b": "1"}}, "spec": {"containers": [
+        json!({"metadata": {"annotations": {"a/b": "1"}, "managedFields": [{"manager": "us", "operation": "Apply",
+            "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:name": {}}}}]}, "spec": {"containers": [
             {"name": "hand", "image": "x"},
             {"name": "main", "image": "old", "env": [{"name": "A", "value": "1"}], "args": ["-a", "-b"]}]}})
     }
@@ -134,7 +146,20 @@ mod tests {
         #[case] left: Value,
         #[case] expected: Result<Vec<&str>, ()>,
     ) {
-        let found = locate(&[pointer.to_owned()], &planned(), &left).map_err(drop);
+        let found = locate(&[pointer.to_owned()], &planned(), &left, "us").map_err(drop);
         assert_eq!(found, expected.map(|places| places.into_iter().map(str::to_owned).collect()));
+    }
+
+    #[rstest]
+    #[case::taken_back("/spec/containers/1/image", Ok(vec![]))]
+    #[case::holds_what_is_ours("/spec/containers/1", Err(()))]
+    #[case::beside_ours("/spec/containers/1/args", Ok(vec!["/spec/containers/1/args".to_owned()]))]
+    fn nothing_of_ours_is_ever_removed(#[case] pointer: &str, #[case] expected: Result<Vec<String>, ()>) {
+        let mut left = planned();
+        left["spec"]["containers"][1]["image"] = json!("ours again");
+        left["metadata"]["managedFields"] = json!([{"manager": "us", "operation": "Apply", "apiVersion": "v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:containers": {"k:{\"name\":\"main\"}": {"f:image": {}}}}}}]);
+        assert_eq!(locate(&[pointer.to_owned()], &planned(), &left, "us").map_err(drop), expected);
     }
 }

@@ -214,7 +214,7 @@ async fn drop_fields(
         let message = format!("{} is not observed, so that what was added by hand cannot be found", action.id);
         return Ok(Err(Outcome::Stale(stale(message))));
     };
-    let pointers = match locate(&action.drops, planned, &left) {
+    let pointers = match locate(&action.drops, planned, &left, stage.manager) {
         Ok(pointers) => pointers,
         Err(problem) => return Ok(Err(Outcome::Stale(stale(format!("{}: {problem}", action.id))))),
     };

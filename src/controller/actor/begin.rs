@@ -11,7 +11,7 @@ use crate::{
         settings::Occasion,
     },
     history::bundles,
-    plan::{Proposal, Why, propose, safety::irreversible},
+    plan::{Proposal, Why, irreversible, propose},
 };
 
 impl Actor {

@@ -141,7 +141,7 @@ impl Actor {
         let Some(content) = &self.known.content else { return };
         let proposal = self.proposal(content, &Default::default());
         self.known.head = HeadView::Rendered {
-            content: content.id.clone(),
+            content: Box::new(content.id.clone()),
             candidates: u32::try_from(proposal.candidates.len()).unwrap_or(u32::MAX),
             guards: proposal.guards,
         };

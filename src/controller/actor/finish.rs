@@ -1,6 +1,6 @@
 //! Ending a release, and what follows from it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -8,13 +8,20 @@ use tracing::{info, warn};
 use super::{Actor, StepError};
 use crate::{
     api::{Phase, ReleaseAfter, ReleaseOutcome, RollbackVerdict},
+    cluster::explain,
     controller::decide::{End, Stage},
     history,
 };
 
+/// How many of the objects that failed are looked into.
+const EXPLAINED: usize = 3;
+/// How long that may take for each.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
 impl Actor {
     /// Ends a release: its outcome is written once.
-    pub(super) async fn end(&mut self, end: End) -> Result<(), StepError> {
+    pub(super) async fn end(&mut self, mut end: End) -> Result<(), StepError> {
+        self.explain(&mut end).await;
         let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.release == end.release);
         let outcome = ReleaseOutcome {
             phase: end.phase,
@@ -45,6 +52,30 @@ impl Actor {
         }
         self.propose_head();
         Ok(())
+    }
+
+    /// Reads the pods and events behind the objects that made a release fail,
+    /// so that its outcome says why, and not only that.
+    async fn explain(&self, end: &mut End) {
+        let unhealthy = self.known.live.unhealthy.iter();
+        let failed = unhealthy.filter(|(id, _)| end.failures.iter().any(|failure| failure.object == id.to_string()));
+        let failed: Vec<_> = failed.take(EXPLAINED).collect();
+        if end.phase != Phase::Failed {
+            return;
+        }
+        for (id, before) in failed {
+            let Some(owned) = self.known.stored.objects.get(id) else { continue };
+            let identity = self.identity();
+            let reading = explain(&self.shared.cluster, &identity, id, &owned.gvk);
+            let Ok(Some(health)) = tokio::time::timeout(EXPLAIN_TIMEOUT, reading).await else { continue };
+            if health.reason.is_empty() || health.reason == before.reason {
+                continue;
+            }
+            end.message = end.message.replacen(&before.reason, &health.reason, 1);
+            for failure in end.failures.iter_mut().filter(|failure| failure.object == id.to_string()) {
+                failure.message.clone_from(&health.reason);
+            }
+        }
     }
 
     /// What breaks counts for the brake on rollbacks of all applications.

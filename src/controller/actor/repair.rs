@@ -130,10 +130,10 @@ impl Actor {
     }
 }
 
-/// `ConfigMap a/env: data.BATCH changed by kubectl-edit`.
+/// `ConfigMap a/env data.BATCH: drifted (changed by kubectl-edit)`.
 fn repair_words(action: &Action) -> String {
     match action.changes.first() {
-        Some(change) => format!("{}: {} ({})", action.id, change.path, action.reason),
+        Some(change) => format!("{} {}: {}", action.id, change.path, action.reason),
         None => format!("{}: {}", action.id, action.reason),
     }
 }

@@ -38,7 +38,7 @@ pub enum HeadView {
     /// It was rendered.
     Rendered {
         /// What came of it.
-        content: ContentId,
+        content: Box<ContentId>,
         /// How many objects would be looked at to bring it.
         candidates: u32,
         /// Guards that refuse it as it stands.

@@ -101,7 +101,7 @@ impl World {
         if !self.fates.iter().any(|(known, _)| *known == content.bundle) {
             self.fates.push((content.bundle.clone(), fate));
         }
-        self.head = HeadView::Rendered { content, candidates: 1, guards: Vec::new() };
+        self.head = HeadView::Rendered { content: Box::new(content), candidates: 1, guards: Vec::new() };
         self
     }
 

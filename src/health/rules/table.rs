@@ -15,8 +15,19 @@ macro_rules! files {
 }
 
 /// The files of the table, by family.
-pub(super) const FILES: &[(&str, &str)] =
-    files!["argo", "databases", "flux", "network", "observability", "operators", "platform", "security", "workloads"];
+pub(super) const FILES: &[(&str, &str)] = files![
+    "argo",
+    "databases",
+    "flux",
+    "network",
+    "observability",
+    "openshift",
+    "operators",
+    "platform",
+    "scheduling",
+    "security",
+    "workloads"
+];
 
 /// What decides where no line of a rule does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,184 @@
+//! `bowline controller`: runs the controller, in a cluster or against a
+//! kubeconfig.
+
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, Connection, Output};
+use crate::{
+    api::Duration,
+    cluster::{Cluster, error::chain},
+    controller::{self, ControllerError, Options},
+    telemetry::{LogFormat, LogOptions, Metrics, init},
+};
+
+/// Runs the controller until it is told to stop, in a cluster or against a
+/// kubeconfig. Each flag can be given by its environment variable too.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Directory where mirrors of repositories are kept.
+    #[arg(long, env = "BOWLINE_CACHE", value_name = "DIR", default_value = "/var/cache/bowline")]
+    pub cache: PathBuf,
+    /// Allow repositories of this machine (file:// URLs).
+    #[arg(long, env = "BOWLINE_ALLOW_FILE_REPOSITORIES")]
+    pub allow_file_repositories: bool,
+    /// Plan and report, and write nothing to the applications' objects.
+    #[arg(long, env = "BOWLINE_OBSERVE_ONLY")]
+    pub observe_only: bool,
+    /// Honour accept and allowPrune of requests though no admission policy
+    /// checked the right to them.
+    #[arg(long, env = "BOWLINE_TRUST_UNVERIFIED_REQUESTS")]
+    pub trust_unverified_requests: bool,
+    /// Namespace of the Lease; the pod's own, else the context's, if it is not
+    /// given.
+    #[arg(long, env = "BOWLINE_LEASE_NAMESPACE", value_name = "NS")]
+    pub lease_namespace: Option<String>,
+    /// Name of the Lease.
+    #[arg(long, env = "BOWLINE_LEASE_NAME", value_name = "NAME", default_value = "bowline-controller")]
+    pub lease_name: String,
+    /// Name of this replica; the host's name and a random part if it is not
+    /// given.
+    #[arg(long, env = "BOWLINE_IDENTITY", value_name = "NAME")]
+    pub identity: Option<String>,
+    /// Address of the probes and metrics.
+    #[arg(long, env = "BOWLINE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// How long a request is good for.
+    #[arg(long, env = "BOWLINE_REQUEST_EXPIRY", value_name = "DURATION", default_value = "10m")]
+    pub request_expiry: Duration,
+    /// How long ended requests are kept.
+    #[arg(long, env = "BOWLINE_REQUEST_RETENTION", value_name = "DURATION", default_value = "168h")]
+    pub request_retention: Duration,
+    /// Form of the logs: text on a terminal, else JSON, if it is not given.
+    #[arg(long, env = "BOWLINE_LOG_FORMAT", value_enum, value_name = "FORM")]
+    pub log_format: Option<Form>,
+    /// What is logged, for example `info` or `warn,bowline=debug`.
+    #[arg(long, env = "BOWLINE_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// Form of the logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// One JSON object a line.
+    Json,
+    /// One line a message, for people.
+    Text,
+}
+
+/// Where a pod finds its own namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Runs the command.
+pub async fn run(args: &Args, connection: &Connection, output: &mut Output) -> Result<u8, CommandError> {
+    let terminal = std::io::stderr().is_terminal();
+    let format = match args.log_format {
+        Some(Form::Json) => LogFormat::Json,
+        Some(Form::Text) => LogFormat::Text,
+        None if terminal => LogFormat::Text,
+        None => LogFormat::Json,
+    };
+    let logs = LogOptions { format, filter: args.log.clone(), terminal, in_cluster: !terminal };
+    init(&logs, std::io::stderr)
+        .map_err(|error| CommandError::usage(chain(&error)).hint("an example of a filter: --log warn,bowline=debug"))?;
+
+    let cluster = Cluster::connect(&connection.options("bowline-controller")).await?;
+    let options = options(args, own_namespace(connection, &cluster));
+    let stop = CancellationToken::new();
+    end_on_signals(stop.clone())?;
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
+    if terminal {
+        let where_to = format!("probes and metrics: http://{}; Ctrl-C ends it", options.listen);
+        output.say(&format!("bowline controller {} as {}\n{where_to}", env!("CARGO_PKG_VERSION"), options.identity))?;
+    }
+    controller::run(cluster, options, metrics, stop).await.map(|()| 0).map_err(|error| explained(&error, args))
+}
+
+fn own_namespace(connection: &Connection, cluster: &Cluster) -> String {
+    let pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
+    connection
+        .namespace
+        .clone()
+        .or_else(|| if connection.kubeconfig.is_none() && connection.context.is_none() { pod() } else { None })
+        .filter(|namespace| !namespace.is_empty())
+        .unwrap_or_else(|| cluster.client().default_namespace().to_owned())
+}
+
+fn options(args: &Args, own_namespace: String) -> Options {
+    Options {
+        cache: args.cache.clone(),
+        allow_file_repositories: args.allow_file_repositories,
+        observe_only: args.observe_only,
+        trust_unverified_requests: args.trust_unverified_requests,
+        lease_namespace: args.lease_namespace.clone().unwrap_or(own_namespace),
+        lease_name: args.lease_name.clone(),
+        identity: args.identity.clone().unwrap_or_else(random_identity),
+        listen: args.listen,
+        request_expiry: args.request_expiry.get(),
+        request_retention: args.request_retention.get(),
+    }
+}
+
+/// The host's name, for people, and a random part, so that two processes of a
+/// host are never taken for one.
+fn random_identity() -> String {
+    let host = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
+    let host = host.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    format!("{}-{:08x}", host.unwrap_or_else(|| "bowline".to_owned()), rand::random::<u32>())
+}
+
+fn end_on_signals(stop: CancellationToken) -> Result<(), CommandError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error| CommandError::failed(format!("signals cannot be listened to: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+fn explained(error: &ControllerError, args: &Args) -> CommandError {
+    let failed = CommandError::failed(chain(error));
+    match error {
+        ControllerError::Cache(_) => failed.hint(format!(
+            "{} must be a directory of its own that this user may write to: --cache names another",
+            args.cache.display()
+        )),
+        ControllerError::Server(_) => failed.hint("--listen names another address, for example 127.0.0.1:8081"),
+        ControllerError::LeaseLost => failed.hint("the process is to be started again, as a Deployment does"),
+        ControllerError::Cluster(_) | ControllerError::Store(_) => failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_pod_needs_no_flags() {
+        let args = Cli::parse_from(["controller"]).args;
+        let options = options(&args, "bowline-system".into());
+        assert_eq!((options.lease_namespace.as_str(), options.lease_name.as_str()), ("bowline-system", "bowline-controller"));
+        assert!(!options.observe_only && !options.allow_file_repositories && !options.trust_unverified_requests);
+        assert_eq!((options.request_expiry.as_secs(), options.request_retention.as_secs()), (600, 604_800));
+    }
+
+    #[test]
+    fn two_replicas_of_a_host_have_two_names() {
+        assert_ne!(random_identity(), random_identity());
+    }
+}

@@ -1,0 +1,289 @@
+//! `bowline history`: the releases of an application, and whether the chain of
+//! them is whole.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{
+    CommandError, Connection, Output,
+    output::{DataFormat, ListFormat},
+    style,
+    table::{Cell, Table},
+    words,
+};
+use crate::{
+    api::{Cause, Phase, Release},
+    history::{ChainReport, verify},
+};
+
+/// Lists the releases of an application, the newest first: when, what, by
+/// whom, why, and how it went.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The application.
+    #[arg(value_name = "APP")]
+    pub application: String,
+    /// Say what is wrong with the chain of releases, and exit with 1 if
+    /// anything is.
+    #[arg(long)]
+    pub verify: bool,
+    /// Form of the output.
+    #[arg(short, long, value_enum)]
+    pub output: Option<ListFormat>,
+}
+
+/// How much of a subject, and of an outcome, is shown.
+const SUBJECT: usize = 48;
+const OUTCOME: usize = 100;
+
+/// Runs the command.
+pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+    let session = connection.open(program).await?;
+    let history = session.history(&args.application).await?;
+    // Releases outlive their application: without it they are shown too.
+    let application = match session.application(&args.application).await {
+        Ok(application) => Some(application),
+        Err(error) if history.is_empty() => return Err(error),
+        Err(_) => None,
+    };
+    let end = application.as_ref().and_then(|application| application.status.as_ref()?.chain.clone());
+    let report = verify(history.releases(), end.as_ref());
+    let newest_first: Vec<&Release> = history.releases().iter().rev().collect();
+    match args.output {
+        Some(ListFormat::Json) => output.write_data(DataFormat::Json, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
+        Some(ListFormat::Yaml) => output.write_data(DataFormat::Yaml, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
+        Some(ListFormat::Name) => {
+            let names = newest_first.iter().map(|release| format!("release.bowline.dev/{}-{}\n", release.spec.application, release.spec.number));
+            output.write(&names.collect::<String>())?;
+        }
+        None | Some(ListFormat::Wide) if newest_first.is_empty() => {
+            output.say(&format!("{} has had no release yet", args.application))?;
+        }
+        None | Some(ListFormat::Wide) => {
+            let wide = args.output == Some(ListFormat::Wide);
+            let text = table(&newest_first, wide, Timestamp::now()) + &chain_text(&report, &newest_first);
+            output.write(&text)?;
+        }
+    }
+    if args.verify && !report.problems.is_empty() {
+        let problems: Vec<String> = report.problems.iter().map(|problem| format!("- {problem}")).collect();
+        return Err(CommandError::failed(format!("the chain of releases is not whole\n{}", problems.join("\n")))
+            .hint("compare with what you have kept elsewhere: the API server's audit log tells who wrote Releases"));
+    }
+    Ok(0)
+}
+
+/// The table, the newest release first.
+pub fn table(releases: &[&Release], wide: bool, now: Timestamp) -> String {
+    let mut headings = vec!["RELEASE", "AGE", "COMMIT", "SUBJECT", "BY", "CAUSE"];
+    let reasons = releases.iter().any(|release| shows_reason(release));
+    if reasons {
+        headings.push("WHY");
+    }
+    headings.push("OUTCOME");
+    if wide {
+        headings.push("BUNDLE");
+    }
+    let mut table = Table::new(headings);
+    for release in releases {
+        let spec = &release.spec;
+        let cut = |text: &str, most: usize| if wide { words::line(text) } else { words::short_line(text, most) };
+        let mut cells: Vec<Cell> = vec![
+            spec.number.to_string().into(),
+            words::age(spec.created_at, now).into(),
+            spec.commit.short.as_str().into(),
+            match spec.rollback_to {
+                Some(target) => format!("(as release {target})").into(),
+                None => cut(&spec.commit.subject, SUBJECT).into(),
+            },
+            by(release).into(),
+            spec.cause.as_str().into(),
+        ];
+        if reasons {
+            cells.push(if shows_reason(release) { cut(&spec.reason, SUBJECT).into() } else { "".into() });
+        }
+        let phase = phase(release);
+        cells.push(Cell::painted(&cut(&outcome(release, now), OUTCOME), style::of_phase(phase)));
+        if wide {
+            cells.push(spec.bundle.short(12).into());
+        }
+        table.row(cells);
+    }
+    table.render()
+}
+
+/// What broke before an automatic rollback stands with the release that broke.
+fn shows_reason(release: &Release) -> bool {
+    !release.spec.reason.is_empty() && release.spec.cause != Cause::AutomaticRollback
+}
+
+/// Who: the person who asked, else the author of what was pushed.
+fn by(release: &Release) -> String {
+    let spec = &release.spec;
+    let who = match spec.cause {
+        Cause::Push => &spec.commit.author,
+        Cause::Request | Cause::Rollback => &spec.requested_by,
+        Cause::AutomaticRollback => "",
+    };
+    match who {
+        "" => "-".to_owned(),
+        who if spec.cause != Cause::Push && !spec.verified => format!("{who} (unverified)"),
+        who => who.to_owned(),
+    }
+}
+
+/// Where a release is.
+pub fn phase(release: &Release) -> Phase {
+    let status = release.status.as_ref();
+    let outcome = status.and_then(|status| status.outcome.as_ref()).map(|outcome| outcome.phase);
+    outcome.or_else(|| status?.phase).unwrap_or(Phase::Pending)
+}
+
+/// How a release went, and what happened afterwards.
+pub fn outcome(release: &Release, now: Timestamp) -> String {
+    let status = release.status.as_ref();
+    let Some(outcome) = status.and_then(|status| status.outcome.as_ref()) else {
+        return format!("{} for {}", phase(release), words::age(release.spec.created_at, now));
+    };
+    let mut text = match outcome.phase {
+        Phase::Healthy => format!("Healthy after {}", words::between(release.spec.created_at, outcome.ended_at)),
+        phase if outcome.message.is_empty() => phase.to_string(),
+        phase => format!("{phase}: {}", outcome.message),
+    };
+    if let Some(after) = status.and_then(|status| status.after.as_ref()) {
+        if after.degraded_at.is_some() {
+            text.push_str(", degraded later");
+        }
+        if after.repairs > 0 {
+            text.push_str(&format!(", {} repaired", after.repairs));
+        }
+        if let Some(number) = after.rolled_back_by {
+            text.push_str(&format!(", rolled back by release {number}"));
+        }
+    }
+    text
+}
+
+/// What the chain of the releases says, in a line.
+pub fn chain_text(report: &ChainReport, newest_first: &[&Release]) -> String {
+    let oldest = newest_first.last().map(|release| release.spec.number);
+    match (report.problems.len(), report.whole_from) {
+        (0, Some(from)) if Some(from) != oldest => format!("The chain is whole from release {from} (some older ones are trimmed).\n"),
+        (0, Some(1)) => "The chain is whole.\n".to_owned(),
+        (0, Some(from)) => format!("The chain is whole from release {from} (older ones are trimmed).\n"),
+        (0, None) => String::new(),
+        (problems, from) => {
+            let whole = from.map(|from| format!("whole from release {from} only")).unwrap_or_else(|| "not whole".to_owned());
+            let first = report.problems.first().map(ToString::to_string).unwrap_or_default();
+            let more = if problems > 1 { format!(" (and {} more: --verify)", problems - 1) } else { String::new() };
+            format!("{} {first}{more}.\n", style::bad(&format!("The chain is {whole}:")))
+        }
+    }
+}
+
+/// The stable form for programs.
+fn as_data(application: &str, namespace: &str, releases: &[&Release], report: &ChainReport) -> Value {
+    json!({
+        "application": application,
+        "namespace": namespace,
+        "releases": releases.iter().map(|release| release_data(release)).collect::<Vec<_>>(),
+        "chain": {
+            "wholeFrom": report.whole_from,
+            "problems": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn release_data(release: &Release) -> Value {
+    let spec = &release.spec;
+    let status = release.status.clone().unwrap_or_default();
+    json!({
+        "release": spec.number,
+        "createdAt": spec.created_at,
+        "cause": spec.cause,
+        "commit": spec.commit,
+        "bundle": spec.bundle,
+        "counts": spec.counts,
+        "rollbackTo": spec.rollback_to,
+        "rejects": spec.rejects.iter().map(|rejection| rejection.release).collect::<Vec<_>>(),
+        "requestedBy": spec.requested_by,
+        "verified": spec.verified,
+        "reason": spec.reason,
+        "phase": phase(release),
+        "outcome": status.outcome,
+        "after": status.after,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::testing::{NOW, Releases, plain},
+        *,
+    };
+    use crate::{api::ReleaseAfter, history::release_digest};
+
+    fn releases() -> Vec<Release> {
+        let not_healthy = "not healthy in 5m: Deployment web 0/3 (ImagePullBackOff)";
+        Releases::of("shop")
+            .release(400_000, |_| {})
+            .ended(Phase::Healthy, 3, "")
+            .release(300_000, |_| {})
+            .ended(Phase::Superseded, 3, "by release 3")
+            .release(172_900, |spec| spec.commit.subject = "Add search box".into())
+            .ended(Phase::Healthy, 8, "")
+            .release(3_900, |spec| spec.commit.author = "alan".into())
+            .ended(Phase::Failed, 300, not_healthy)
+            .status(|status| status.after = Some(ReleaseAfter { rolled_back_by: Some(5), ..ReleaseAfter::default() }))
+            .release(3_600, |spec| {
+                spec.cause = Cause::AutomaticRollback;
+                spec.rollback_to = Some(3);
+                spec.reason = not_healthy.into();
+            })
+            .ended(Phase::Healthy, 5, "")
+            .release(1_000, |spec| {
+                spec.cause = Cause::Rollback;
+                spec.rollback_to = Some(3);
+                spec.requested_by = "ada".into();
+                spec.reason = "queue backs up".into();
+            })
+            .ended(Phase::Healthy, 5, "")
+            .status(|status| status.after = Some(ReleaseAfter { repairs: 3, ..ReleaseAfter::default() }))
+            .release(12, |_| {})
+            .phase(Phase::Waiting)
+            .from(2)
+    }
+
+    fn text(releases: &[Release]) -> String {
+        let newest_first: Vec<&Release> = releases.iter().rev().collect();
+        let end = releases.iter().rev().find_map(release_digest);
+        plain(&(table(&newest_first, false, NOW) + &chain_text(&verify(releases, end.as_ref()), &newest_first)))
+    }
+
+    #[test]
+    fn releases_are_told_newest_first_with_who_and_why() {
+        insta::assert_snapshot!(text(&releases()), @"");
+    }
+
+    #[test]
+    fn a_release_that_was_edited_is_told_below_the_table() {
+        let mut releases = releases();
+        releases[1].spec.reason = "another".into();
+        let text = text(&releases);
+        insta::assert_snapshot!(text.lines().last().unwrap_or_default(), @"");
+    }
+
+    #[test]
+    fn programs_get_the_same_names_for_ever() {
+        let releases = releases();
+        let newest_first: Vec<&Release> = releases.iter().rev().collect();
+        let data = as_data("shop", "team-a", &newest_first, &verify(&releases, None));
+        let keys: Vec<&String> = data["releases"][1].as_object().into_iter().flat_map(|object| object.keys()).collect();
+        let expected = [
+            "after", "bundle", "cause", "commit", "counts", "createdAt", "outcome", "phase", "reason", "rejects", "release",
+            "requestedBy", "rollbackTo", "verified",
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!((&data["application"], &data["chain"]["wholeFrom"]), (&json!("shop"), &json!(2)));
+    }
+}
