@@ -12,7 +12,7 @@ use std::{
 use bowline::{
     cluster::{
         OwnerKey,
-        client::{ConnectOptions, connect, install_crypto_provider},
+        client::{ConnectOptions, connect_counted, install_crypto_provider},
         discovery::ServedKind,
         index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, Wanted, assess},
         watch::Changes,
@@ -20,6 +20,7 @@ use bowline::{
     health::HealthStatus,
     manifest::{GroupKind, GroupVersionKind, ObjectId},
     plan::{Membership, Owned, OwnedObjects, Policy},
+    telemetry::Metrics,
 };
 use kube::api::{ApiResource, GroupVersionKind as KubeKind};
 use rig::Access;
@@ -47,6 +48,7 @@ fn secrets() -> ServedKind {
 struct World {
     access: Access,
     user_agent: String,
+    metrics: Metrics,
     namespace: String,
     owner: OwnerKey,
     index: LiveIndex,
@@ -71,11 +73,12 @@ impl World {
         };
         let user_agent = format!("bowline-{namespace}");
         let options = ConnectOptions { kubeconfig: Some(kubeconfig), context: None, user_agent: user_agent.clone() };
-        let client = connect(&options).await.unwrap();
+        let metrics = Metrics::new("0");
+        let client = connect_counted(&options, metrics.clone()).await.unwrap();
         let owner = OwnerKey::new(&namespace, "shop");
         let index = LiveIndex::new(client, assess);
         let changes = index.subscribe();
-        Self { access, user_agent, namespace, owner, index, changes, expected: OwnedObjects::new() }
+        Self { access, user_agent, metrics, namespace, owner, index, changes, expected: OwnedObjects::new() }
     }
 
     fn policy(&self) -> FingerprintPolicy {
@@ -369,6 +372,9 @@ async fn one_request_lists_and_watches_and_nothing_is_asked_while_nothing_change
     assert_eq!(requests.len(), 1, "{requests:#?}");
     assert_eq!(requests[0].verb, "watch");
     assert!(requests[0].uri.contains("sendInitialEvents=true"), "{}", requests[0].uri);
+    let counted = world.metrics.encode().unwrap();
+    let counted: Vec<&str> = counted.lines().filter(|line| line.starts_with("bowline_api_requests")).collect();
+    assert_eq!(counted, vec![r#"bowline_api_requests_total{verb="watch",code="2xx"} 1"#]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

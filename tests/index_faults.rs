@@ -46,6 +46,8 @@ enum Fault {
     Expired,
     /// A watch ends as soon as it begins.
     Ends,
+    /// The server is asked to keep a watch open for 2 s only.
+    Short,
 }
 
 /// Faults by a text of the request's path and query; how often each struck.
@@ -85,12 +87,23 @@ impl Faults {
                         let event = format!("{}\n", json!({"type": "ERROR", "object": status(410)}));
                         Ok(Response::new(Body::from(event.into_bytes())))
                     }
+                    Some(Fault::Short) => inner.send(shortened(request)).await,
                     Some(Fault::Ends) => Ok(Response::new(Body::empty())),
                 }
             }
         });
         Client::new(service, "default")
     }
+}
+
+fn shortened(mut request: Request<Body>) -> Request<Body> {
+    let uri = request.uri().to_string();
+    let pairs: Vec<&str> = uri
+        .split('&')
+        .map(|pair| if pair.starts_with("timeoutSeconds=") { "timeoutSeconds=2" } else { pair })
+        .collect();
+    *request.uri_mut() = pairs.join("&").parse().unwrap();
+    request
 }
 
 struct World {
@@ -283,4 +296,26 @@ async fn watches_that_end_at_once_are_not_a_storm() {
     let struck = world.faults.end();
     assert!((2..8).contains(&struck), "{struck} requests in 3 s");
     world.until("in sync", |summary| summary.in_sync && summary.gone.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_is_renewed_from_its_last_version_without_a_list() {
+    let mut world = World::new().await;
+    world.create("ConfigMap", &numbered(3));
+    world.faults.set("timeoutSeconds", Fault::Short);
+    let mark = world.access.audit_log().mark().unwrap();
+    world.watch(&[kind("ConfigMap")]);
+    world.until("in sync", |summary| summary.in_sync).await;
+    let mut news = world.index.subscribe();
+    let quiet = tokio::time::timeout(Duration::from_secs(7), news.next()).await;
+    assert!(quiet.is_err(), "a renewal is no news to anybody");
+    world.kubectl(&["delete", "configmap", "object-0001"]);
+    let gone = BTreeSet::from([world.id("ConfigMap", "object-0001")]);
+    world.until("the renewed watch sees what happens", |summary| summary.gone == gone).await;
+    assert!(world.index.watches()[0].age.unwrap() < Duration::from_secs(3), "bookmarks and answers are signs of life");
+    let requests = world.requests_since(mark);
+    assert!((3..=6).contains(&requests.len()), "{requests:#?}");
+    assert!(requests.iter().all(|request| request.starts_with("watch ")), "{requests:#?}");
+    let initial = requests.iter().filter(|request| request.contains("sendInitialEvents")).count();
+    assert_eq!(initial, 1, "what exists is told once: {requests:#?}");
 }

@@ -28,6 +28,7 @@ use super::{
     discovery::Discovery,
     error::{chain, from_answer},
 };
+use crate::telemetry::{CountRequests, Metrics};
 
 /// How long a read may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,14 +62,26 @@ pub fn install_crypto_provider() {
 
 /// Makes a client. Nothing is sent yet.
 pub async fn connect(options: &ConnectOptions) -> Result<kube::Client, ClusterError> {
+    Ok(ClientBuilder::try_from(config(options).await?)
+        .map_err(|source| ClusterError::Client(Box::new(source)))?
+        .build())
+}
+
+/// The same; every request is counted.
+pub async fn connect_counted(options: &ConnectOptions, metrics: Metrics) -> Result<kube::Client, ClusterError> {
+    let builder =
+        ClientBuilder::try_from(config(options).await?).map_err(|source| ClusterError::Client(Box::new(source)))?;
+    Ok(builder.with_layer(&CountRequests::new(metrics)).build())
+}
+
+async fn config(options: &ConnectOptions) -> Result<Config, ClusterError> {
     let mut config = read_config(options).await?;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     let user_agent =
         HeaderValue::from_str(&options.user_agent).map_err(|_| ClusterError::UserAgent(options.user_agent.clone()))?;
     config.headers.push((header::USER_AGENT, user_agent));
-    let builder = ClientBuilder::try_from(config).map_err(|source| ClusterError::Client(Box::new(source)))?;
-    Ok(builder.build())
+    Ok(config)
 }
 
 async fn read_config(options: &ConnectOptions) -> Result<Config, ClusterError> {
@@ -105,6 +118,11 @@ impl Cluster {
     /// Connects and wraps the client.
     pub async fn connect(options: &ConnectOptions) -> Result<Self, ClusterError> {
         Ok(Self::new(connect(options).await?))
+    }
+
+    /// The same; every request is counted.
+    pub async fn connect_counted(options: &ConnectOptions, metrics: Metrics) -> Result<Self, ClusterError> {
+        Ok(Self::new(connect_counted(options, metrics).await?))
     }
 
     /// The client, for watches and for Bowline's own resources.
