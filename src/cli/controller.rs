@@ -172,7 +172,10 @@ mod tests {
     fn a_pod_needs_no_flags() {
         let args = Cli::parse_from(["controller"]).args;
         let options = options(&args, "bowline-system".into());
-        assert_eq!((options.lease_namespace.as_str(), options.lease_name.as_str()), ("bowline-system", "bowline-controller"));
+        assert_eq!(
+            (options.lease_namespace.as_str(), options.lease_name.as_str()),
+            ("bowline-system", "bowline-controller")
+        );
         assert!(!options.observe_only && !options.allow_file_repositories && !options.trust_unverified_requests);
         assert_eq!((options.request_expiry.as_secs(), options.request_retention.as_secs()), (600, 604_800));
     }

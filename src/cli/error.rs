@@ -159,14 +159,12 @@ impl Tried<'_> {
         match code {
             401 => CommandError::failed(format!("the API server {} does not accept your credentials", self.server))
                 .hint("log in to the cluster again, or name another context with --context"),
-            403 => CommandError::failed(format!(
-                "you may not {} {} in {place}\n{message}",
-                self.verb, self.what
-            ))
-            .hint(format!(
-                "an administrator can give you this right: a Role with the verb {} on {}",
-                self.verb, self.resource
-            )),
+            403 => CommandError::failed(format!("you may not {} {} in {place}\n{message}", self.verb, self.what)).hint(
+                format!(
+                    "an administrator can give you this right: a Role with the verb {} on {}",
+                    self.verb, self.resource
+                ),
+            ),
             404 if self.is_kind_absent(message) => {
                 CommandError::failed(format!("the cluster does not know {}: Bowline is not installed there", self.what))
                     .hint("install its definitions: kubectl apply --server-side -f manifests/crds.yaml")

@@ -32,7 +32,12 @@ pub struct Args {
 const NOTE: usize = 90;
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let mut applications = match &args.application {
         Some(name) => vec![session.application(name).await?],
@@ -40,14 +45,23 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     };
     applications.sort_by_key(|application| (application.namespace(), application.name_any()));
     match args.output {
-        Some(ListFormat::Json) => output.write_data(DataFormat::Json, &as_data(applications, args.application.is_some()))?,
-        Some(ListFormat::Yaml) => output.write_data(DataFormat::Yaml, &as_data(applications, args.application.is_some()))?,
+        Some(ListFormat::Json) => {
+            output.write_data(DataFormat::Json, &as_data(applications, args.application.is_some()))?
+        }
+        Some(ListFormat::Yaml) => {
+            output.write_data(DataFormat::Yaml, &as_data(applications, args.application.is_some()))?
+        }
         Some(ListFormat::Name) => {
-            let names = applications.iter().map(|application| format!("application.bowline.dev/{}\n", application.name_any()));
+            let names =
+                applications.iter().map(|application| format!("application.bowline.dev/{}\n", application.name_any()));
             output.write(&names.collect::<String>())?;
         }
         None | Some(ListFormat::Wide) if applications.is_empty() => {
-            let place = if args.all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", session.namespace) };
+            let place = if args.all_namespaces {
+                "any namespace".to_owned()
+            } else {
+                format!("namespace {}", session.namespace)
+            };
             output.say(&format!("there is no Application in {place}"))?;
         }
         None | Some(ListFormat::Wide) => {

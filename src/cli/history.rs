@@ -37,7 +37,12 @@ const SUBJECT: usize = 48;
 const OUTCOME: usize = 100;
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let history = session.history(&args.application).await?;
     // Releases outlive their application: without it they are shown too.
@@ -50,10 +55,14 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     let report = verify(history.releases(), end.as_ref());
     let newest_first: Vec<&Release> = history.releases().iter().rev().collect();
     match args.output {
-        Some(ListFormat::Json) => output.write_data(DataFormat::Json, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
-        Some(ListFormat::Yaml) => output.write_data(DataFormat::Yaml, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
+        Some(ListFormat::Json) => output
+            .write_data(DataFormat::Json, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
+        Some(ListFormat::Yaml) => output
+            .write_data(DataFormat::Yaml, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
         Some(ListFormat::Name) => {
-            let names = newest_first.iter().map(|release| format!("release.bowline.dev/{}-{}\n", release.spec.application, release.spec.number));
+            let names = newest_first
+                .iter()
+                .map(|release| format!("release.bowline.dev/{}-{}\n", release.spec.application, release.spec.number));
             output.write(&names.collect::<String>())?;
         }
         None | Some(ListFormat::Wide) if newest_first.is_empty() => {
@@ -168,12 +177,15 @@ pub fn outcome(release: &Release, now: Timestamp) -> String {
 pub fn chain_text(report: &ChainReport, newest_first: &[&Release]) -> String {
     let oldest = newest_first.last().map(|release| release.spec.number);
     match (report.problems.len(), report.whole_from) {
-        (0, Some(from)) if Some(from) != oldest => format!("The chain is whole from release {from} (some older ones are trimmed).\n"),
+        (0, Some(from)) if Some(from) != oldest => {
+            format!("The chain is whole from release {from} (some older ones are trimmed).\n")
+        }
         (0, Some(1)) => "The chain is whole.\n".to_owned(),
         (0, Some(from)) => format!("The chain is whole from release {from} (older ones are trimmed).\n"),
         (0, None) => String::new(),
         (problems, from) => {
-            let whole = from.map(|from| format!("whole from release {from} only")).unwrap_or_else(|| "not whole".to_owned());
+            let whole =
+                from.map(|from| format!("whole from release {from} only")).unwrap_or_else(|| "not whole".to_owned());
             let first = report.problems.first().map(ToString::to_string).unwrap_or_default();
             let more = if problems > 1 { format!(" (and {} more: --verify)", problems - 1) } else { String::new() };
             format!("{} {first}{more}.\n", style::bad(&format!("The chain is {whole}:")))
@@ -280,8 +292,20 @@ mod tests {
         let data = as_data("shop", "team-a", &newest_first, &verify(&releases, None));
         let keys: Vec<&String> = data["releases"][1].as_object().into_iter().flat_map(|object| object.keys()).collect();
         let expected = [
-            "after", "bundle", "cause", "commit", "counts", "createdAt", "outcome", "phase", "reason", "rejects", "release",
-            "requestedBy", "rollbackTo", "verified",
+            "after",
+            "bundle",
+            "cause",
+            "commit",
+            "counts",
+            "createdAt",
+            "outcome",
+            "phase",
+            "reason",
+            "rejects",
+            "release",
+            "requestedBy",
+            "rollbackTo",
+            "verified",
         ];
         assert_eq!(keys, expected);
         assert_eq!((&data["application"], &data["chain"]["wholeFrom"]), (&json!("shop"), &json!(2)));

@@ -103,7 +103,9 @@ impl Output {
     pub fn write_data(&mut self, format: DataFormat, value: &impl Serialize) -> Result<(), CommandError> {
         let unwritable = |message: String| CommandError::failed(format!("the output cannot be written: {message}"));
         let text = match format {
-            DataFormat::Json => serde_json::to_string_pretty(value).map_err(|error| unwritable(error.to_string()))? + "\n",
+            DataFormat::Json => {
+                serde_json::to_string_pretty(value).map_err(|error| unwritable(error.to_string()))? + "\n"
+            }
             DataFormat::Yaml => serde_yaml::to_string(value).map_err(|error| unwritable(error.to_string()))?,
         };
         self.write(&text)
@@ -145,7 +147,9 @@ impl Output {
         let painted = text
             .replacen("error:", &style::bad("error:"), 1)
             .lines()
-            .map(|line| line.strip_prefix("hint:").map_or(line.to_owned(), |rest| format!("{}{rest}", style::accent("hint:"))))
+            .map(|line| {
+                line.strip_prefix("hint:").map_or(line.to_owned(), |rest| format!("{}{rest}", style::accent("hint:")))
+            })
             .collect::<Vec<_>>()
             .join("\n");
         let _ = self.clear_progress();

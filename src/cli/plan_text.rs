@@ -194,10 +194,8 @@ pub fn diff_text(plan: &PlanView) -> String {
 
 fn hunk(change: &FieldChangeView) -> String {
     let (before, after) = (change.before.as_deref().map(pretty), change.after.as_deref().map(pretty));
-    let diff = similar::TextDiff::from_lines(
-        before.as_deref().unwrap_or_default(),
-        after.as_deref().unwrap_or_default(),
-    );
+    let diff =
+        similar::TextDiff::from_lines(before.as_deref().unwrap_or_default(), after.as_deref().unwrap_or_default());
     let mut text = String::new();
     for (index, group) in diff.grouped_ops(3).iter().enumerate() {
         if index > 0 {

@@ -29,11 +29,7 @@ pub fn open(directory: &Path, revision: &str) -> Result<Box<dyn Tree>, String> {
     Ok(Box::new(Fetched { tree: opened, _cache: cache }))
 }
 
-fn fetch(
-    cache: &Temporary,
-    url: &RepositoryUrl,
-    revision: &Revision,
-) -> Result<GitTree, Box<dyn std::error::Error>> {
+fn fetch(cache: &Temporary, url: &RepositoryUrl, revision: &Revision) -> Result<GitTree, Box<dyn std::error::Error>> {
     let mirror = Repositories::open(&cache.0)?.mirror(url, &Credentials::none())?;
     let fetched = mirror.fetch(revision, &Limits::default(), &CancellationToken::new())?;
     Ok(mirror.tree(&fetched.resolved.commit, ".", &TreeLimits::default())?)

@@ -85,7 +85,14 @@ pub struct Session {
 
 /// A resource of Bowline, or of Kubernetes, that a command reads or makes.
 pub trait Kind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
 {
 }
 
@@ -177,8 +184,7 @@ impl Session {
     pub async fn suspensions(&self, application: &str, now: jiff::Timestamp) -> Result<Vec<Suspension>, CommandError> {
         let mut all: Vec<Suspension> = self.list(false, ListParams::default()).await?;
         all.retain(|suspension| {
-            suspension.spec.application_ref.name == application
-                && suspension.spec.until.is_none_or(|until| until > now)
+            suspension.spec.application_ref.name == application && suspension.spec.until.is_none_or(|until| until > now)
         });
         Ok(all)
     }
@@ -190,11 +196,7 @@ impl Session {
         let review = SelfSubjectReview::default();
         let parameters = PostParams::default();
         let asked = tokio::time::timeout(TIMEOUT, api.create(&parameters, &review)).await;
-        asked
-            .ok()
-            .and_then(Result::ok)
-            .and_then(|review| review.status?.user_info?.username)
-            .unwrap_or_default()
+        asked.ok().and_then(Result::ok).and_then(|review| review.status?.user_info?.username).unwrap_or_default()
     }
 
     /// Sends a request, with a time-out, and says what was tried if it fails.
@@ -233,7 +235,8 @@ fn no_such_application(
         .collect();
     namespaces.sort();
     if let Some(other) = namespaces.first() {
-        let more = if namespaces.len() > 1 { format!(" (and in {})", namespaces[1..].join(", ")) } else { String::new() };
+        let more =
+            if namespaces.len() > 1 { format!(" (and in {})", namespaces[1..].join(", ")) } else { String::new() };
         return error.hint(format!("there is one in namespace {other}{more}: add -n {other}"));
     }
     if !near.is_empty() {

@@ -35,8 +35,7 @@ pub fn application(namespace: &str, name: &str) -> Application {
     let mut application = Application::new(name, serde_json::from_value(spec).unwrap());
     application.metadata.namespace = Some(namespace.to_owned());
     application.metadata.generation = Some(1);
-    application.metadata.creation_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(86_400)));
+    application.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(86_400)));
     application
 }
 

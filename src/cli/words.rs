@@ -27,14 +27,14 @@ pub fn between(from: Timestamp, to: Timestamp) -> String {
     if elapsed < Duration::from_secs(10) && milliseconds % 1_000 != 0 {
         format!("{:.1}s", elapsed.as_secs_f64())
     } else {
-        duration(Duration::from_secs(elapsed.as_secs()))
-            .replace("0ms", "0s")
+        duration(Duration::from_secs(elapsed.as_secs())).replace("0ms", "0s")
     }
 }
 
 /// Foreign text as one line that cannot steer a terminal.
 pub fn line(text: &str) -> String {
-    let joined = text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let joined =
+        text.split(['\n', '\r', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     escape_control(&joined).into_owned()
 }
 

@@ -119,12 +119,16 @@ impl Actor {
         self.watch_kinds(&content.manifests).await;
         let began = std::time::Instant::now();
         let (plan, observations) = self.plan(&content, &occasion).await;
+        let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
         if !plan.refusals.is_empty() {
             self.refused(&plan.refusals);
             return Ok(());
         }
         let to_apply = u32::try_from(plan.writes().count()).unwrap_or(u32::MAX);
+        if occasion.allow_prune.is_some() {
+            self.known.approved_release = Some(number);
+        }
         info!(release = number, plan = plan.digest.short(12), writes = to_apply, took = ?began.elapsed(), "planned");
         // What the server has already as it should be is ours from now on.
         self.intend(&plan).await?;
@@ -132,6 +136,25 @@ impl Actor {
         self.known.underway = Some(Underway { plan, observations, next_stage: 0, applied: 0, to_apply });
         self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
         Ok(())
+    }
+
+    /// A release whose plan a person allowed is planned anew for its later
+    /// stages and tries. That plan is another one, with what is done left out;
+    /// the allowance goes on for what is left of it.
+    fn still_approved(
+        &self,
+        number: u64,
+        plan: Plan,
+        content: &Content,
+        observations: &Observations,
+        occasion: &Occasion,
+    ) -> Plan {
+        let only_guards = plan.refusals.iter().all(|refusal| refusal.reason.can_be_allowed());
+        if plan.refusals.is_empty() || !only_guards || self.known.approved_release != Some(number) {
+            return plan;
+        }
+        let occasion = Occasion { allow_prune: Some(plan.digest), ..occasion.clone() };
+        conclude(&self.proposal(content, &occasion), observations, &self.policy(&occasion))
     }
 
     /// What a refused plan means for the release.

@@ -100,6 +100,8 @@ pub(super) struct Known {
     pub(super) waiting_noted: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
+    pub(super) watched_at: Option<Timestamp>,
+    pub(super) approved_release: Option<u64>,
 }
 
 impl Known {
@@ -161,6 +163,8 @@ impl Known {
             waiting_noted: false,
             published: None,
             sweep_due: None,
+            watched_at: None,
+            approved_release: None,
         }
     }
 

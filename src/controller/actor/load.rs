@@ -12,7 +12,7 @@ use crate::{
     cluster::{
         Identity,
         discovery::Resolution as Resolved,
-        index::{FingerprintPolicy, Scope},
+        index::{BrokenReason, FingerprintPolicy, Scope, Wanted},
     },
     controller::{
         decide::{Ask, Live, Request, Resolution, Stage},
@@ -97,13 +97,19 @@ impl Actor {
         let kinds: BTreeSet<&GroupVersionKind> = owned.chain(manifests.iter().map(|manifest| &manifest.gvk)).collect();
         let mut watched = Vec::new();
         for gvk in kinds {
-            // A kind that is not served has no objects to watch; one that this
-            // very content defines is watched once it is served.
-            if let Resolved::Served(kind) = self.shared.cluster.discovery().resolve(gvk).await {
-                watched.push((kind, Scope::Cluster));
-            }
+            let unserved = |reason: BrokenReason, message: String| Wanted::Unserved {
+                gvk: gvk.clone(),
+                scope: Scope::Cluster,
+                reason,
+                message,
+            };
+            watched.push(match self.shared.cluster.discovery().resolve(gvk).await {
+                Resolved::Served(kind) => Wanted::Served(kind, Scope::Cluster),
+                Resolved::Absent => unserved(BrokenReason::NotServed, format!("{gvk} is not served")),
+                Resolved::Unknown(why) => unserved(BrokenReason::ServerError, why),
+            });
         }
-        self.shared.index.ensure(&self.known.owner, watched);
+        self.shared.index.ensure_all(&self.known.owner, watched);
     }
 
     fn look_at_objects(&mut self, now: Timestamp) {

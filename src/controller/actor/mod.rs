@@ -19,7 +19,7 @@ mod requests;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
@@ -30,12 +30,15 @@ use super::{
     poller::{Failure, Found, HeadEvent},
     shared::Shared,
 };
-use crate::cluster::{OwnerKey, store::ApplicationStore};
+use crate::cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore};
 
 /// How long the first pause after an error is.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a pause after errors gets at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a kind that is not served is left alone before it is looked for
+/// again.
+const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 /// How many things are done in a row without a rest before the actor slows
 /// down: far more than any honest sequence has, so only a mistake in `decide`
 /// reaches it.
@@ -180,7 +183,13 @@ impl Actor {
             self.delete().await?;
             return Ok(Step::Gone);
         }
+        let unserved = self.known.summary.broken.iter().any(|broken| broken.reason == BrokenReason::NotServed);
+        if unserved && self.known.watched_at.is_none_or(|at| at + UNSERVED_PAUSE <= now) {
+            self.shared.cluster.discovery().invalidate();
+            self.watch_later = true;
+        }
         if std::mem::take(&mut self.watch_later) {
+            self.known.watched_at = Some(now);
             self.watch_kinds(&[]).await;
             self.look(now);
         }
@@ -195,7 +204,10 @@ impl Actor {
         if let Decision::Rest(until) = decision {
             self.settle().await?;
             self.publish(now);
-            let until = [until, self.known.sweep_due].into_iter().flatten().min();
+            let unserved = unserved.then_some(now + UNSERVED_PAUSE);
+            let contested =
+                self.known.contests.values().filter_map(|contest| contest.until).filter(|until| *until > now);
+            let until = [until, self.known.sweep_due, unserved].into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
         debug!(?decision, "decided");

@@ -1,6 +1,6 @@
 //! Putting drifted objects back, and knowing when to stop.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
@@ -10,7 +10,7 @@ use crate::{
     cluster::apply::ActionResult,
     controller::{decide::Content as From, settings::Occasion},
     manifest::ObjectId,
-    plan::{Action, Plan},
+    plan::{Action, Plan, Refusal},
 };
 
 /// Within which time repairs of one object count together.
@@ -33,10 +33,8 @@ impl Actor {
         let began = std::time::Instant::now();
         let content = self.content_of(From::Release(number)).await?;
         let (plan, observations) = self.plan(&content, &Occasion::default()).await;
-        // One object that cannot be put back does not keep the others.
-        if let Some(first) = plan.refusals.first() {
-            let message = first.to_string();
-            self.repair_failed(&message);
+        if !plan.refusals.is_empty() {
+            self.leave_alone(&plan.refusals);
             return Ok(());
         }
         self.intend(&plan).await?;
@@ -62,6 +60,29 @@ impl Actor {
             self.repair_failed(&format!("{} differs, and nothing is to be changed", left[0]));
         }
         Ok(())
+    }
+
+    /// Objects that cannot be put back are left alone for a while, so that they
+    /// do not keep the others.
+    fn leave_alone(&mut self, refusals: &[Refusal]) {
+        let now = Timestamp::now();
+        let Some(first) = refusals.first() else { return };
+        if refusals.iter().any(|refusal| refusal.object.is_none()) {
+            let message = first.to_string();
+            self.repair_failed(&message);
+            return;
+        }
+        for refusal in refusals {
+            let Some(id) = &refusal.object else { continue };
+            let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
+            contest.until = Some(now + contest.pause);
+            contest.pause = contest.pause.saturating_mul(2).min(LONGEST_CONTEST_PAUSE);
+            contest.words = format!("cannot be put back: {}", refusal.message);
+            let message = format!("{id} {}", contest.words);
+            warn!(message, "left alone for a while");
+            self.event("RepairFailed", &message, true);
+        }
+        self.shared.metrics.repaired("failed", refusals.len() as u64);
     }
 
     fn repair_failed(&mut self, message: &str) {
@@ -107,12 +128,7 @@ impl Actor {
     }
 
     fn contest(&mut self, id: &ObjectId, words: &str, now: Timestamp) {
-        let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest {
-            repairs: Default::default(),
-            until: None,
-            pause: CONTEST_PAUSE,
-            words: String::new(),
-        });
+        let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
         contest.repairs.push_back(now);
         while contest.repairs.front().is_some_and(|time| now.duration_since(*time) > CONTEST_WINDOW) {
             contest.repairs.pop_front();
@@ -135,5 +151,11 @@ fn repair_words(action: &Action) -> String {
     match action.changes.first() {
         Some(change) => format!("{} {}: {}", action.id, change.path, action.reason),
         None => format!("{}: {}", action.id, action.reason),
+    }
+}
+
+impl Contest {
+    fn new() -> Self {
+        Self { repairs: VecDeque::new(), until: None, pause: CONTEST_PAUSE, words: String::new() }
     }
 }
