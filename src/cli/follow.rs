@@ -71,7 +71,7 @@ pub async fn follow<R: Request>(
     let limit = args.limit(application);
     let mut requests = changes::<R>(session, request.name_any());
     let mut applications = changes::<Application>(session, name.clone());
-    let mut seen = Seen { request: RequestStatus::default(), application: None, told: Told::default(), by: by.to_owned() };
+    let mut seen = Seen { request: RequestStatus::default(), application: None, told: Told::default(), by: by.to_owned(), progress: String::new() };
     let started = Instant::now();
     let mut silence = Silence::new();
     loop {
@@ -113,6 +113,7 @@ struct Seen {
     application: Option<ApplicationStatus>,
     told: Told,
     by: String,
+    progress: String,
 }
 
 impl Seen {
@@ -121,7 +122,13 @@ impl Seen {
         for show in show(&mut self.told, &self.request, self.application.as_ref(), &self.by, &elapsed) {
             match show {
                 Show::Line(line) => output.say(&line)?,
-                Show::Progress(text) => output.progress(&text)?,
+                Show::Progress(text) if output.terminal().err => output.progress(&text)?,
+                // A log keeps what is going on, once each.
+                Show::Progress(text) if text != self.progress => {
+                    output.say(&text)?;
+                    self.progress = text;
+                }
+                Show::Progress(_) => {}
             }
         }
         Ok(())

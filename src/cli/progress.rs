@@ -11,8 +11,6 @@ pub struct Told {
     applied: bool,
     /// How many objects the plan writes, as it was last heard.
     to_apply: Option<u32>,
-    /// The last words on what is waited for.
-    waiting: String,
 }
 
 /// What to show now.
@@ -59,11 +57,7 @@ pub fn show(
         shows.push(Show::Line(milestone(&format!("applied{counted}"), elapsed)));
     }
     if release.phase == Phase::Waiting && !request_ended(request) {
-        let waiting = waiting(application);
-        if waiting != told.waiting {
-            told.waiting.clone_from(&waiting);
-        }
-        shows.push(Show::Progress(waiting));
+        shows.push(Show::Progress(waiting(application)));
     }
     shows
 }
@@ -150,7 +144,15 @@ mod tests {
                 });
             }
         }
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        … seen by the controller
+        ✓ release 32 for ada
+        … release 32 is being planned
+        … applied 3 of 7
+        ✓ applied 7 of 7                          0.2s
+        … waiting for Deployment team-a/web: 1 of 3 replicas available
+        … waiting for Deployment team-a/web: 1 of 3 replicas available
+        ");
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn headline(facts: &Facts, status: &ApplicationStatus, now: Timestamp) -> String
                 commit(release),
                 words::age(ended_at(release).unwrap_or(release.spec.created_at), now)
             ),
-            None => format!("{name} failed; what runs is left alone{}.", running(release, status, now)),
+            None => format!("{name} cannot be synced with its head{}.", running(release, status, now)),
         },
         SyncStatus::Suspended => format!("{name} is suspended{}.", running(release, status, now)),
         SyncStatus::OutOfSync => format!("{name} is out of sync with {}{}.", head_words(status), running(release, status, now)),
@@ -393,10 +393,14 @@ fn deadline(facts: &Facts, status: &ApplicationStatus, now: Timestamp) -> Option
     let target = facts.history.rollback_target(release.spec.number);
     Some(match target.filter(|_| facts.application.spec.rollback.automatic && release.spec.cause != Cause::AutomaticRollback) {
         Some(target) => {
-            let since = ended_at(target).map(|then| format!(", Healthy {} ago", words::age(then, now))).unwrap_or_default();
+            let since = ended_at(target).map(|then| format!(", Healthy for {}", words::age(then, now))).unwrap_or_default();
             let short = words::line(&target.spec.commit.short);
             format!("If it is not healthy in {left} it goes back to release {} ({short}{since}).", target.spec.number)
         }
         None => format!("If it is not healthy in {left} it ends as Failed."),
     })
 }
+
+#[cfg(test)]
+#[path = "status_text_tests.rs"]
+mod tests;
