@@ -34,7 +34,7 @@ pub struct Args {
 
 /// How much of a subject, and of an outcome, is shown.
 const SUBJECT: usize = 48;
-const OUTCOME: usize = 100;
+const OUTCOME: usize = 80;
 
 /// Runs the command.
 pub async fn run(
@@ -112,7 +112,7 @@ pub fn table(releases: &[&Release], wide: bool, now: Timestamp) -> String {
             cells.push(if shows_reason(release) { cut(&spec.reason, SUBJECT).into() } else { "".into() });
         }
         let phase = phase(release);
-        cells.push(Cell::painted(&cut(&outcome(release, now), OUTCOME), style::of_phase(phase)));
+        cells.push(Cell::painted(&outcome(release, now, if wide { usize::MAX } else { OUTCOME }), style::of_phase(phase)));
         if wide {
             cells.push(spec.bundle.short(12).into());
         }
@@ -148,8 +148,9 @@ pub fn phase(release: &Release) -> Phase {
     outcome.or_else(|| status?.phase).unwrap_or(Phase::Pending)
 }
 
-/// How a release went, and what happened afterwards.
-pub fn outcome(release: &Release, now: Timestamp) -> String {
+/// How a release went, in at most so many characters, and what happened
+/// afterwards.
+fn outcome(release: &Release, now: Timestamp, most: usize) -> String {
     let status = release.status.as_ref();
     let Some(outcome) = status.and_then(|status| status.outcome.as_ref()) else {
         return format!("{} for {}", phase(release), words::age(release.spec.created_at, now));
@@ -157,7 +158,7 @@ pub fn outcome(release: &Release, now: Timestamp) -> String {
     let mut text = match outcome.phase {
         Phase::Healthy => format!("Healthy after {}", words::between(release.spec.created_at, outcome.ended_at)),
         phase if outcome.message.is_empty() => phase.to_string(),
-        phase => format!("{phase}: {}", outcome.message),
+        phase => format!("{phase}: {}", words::short_line(&outcome.message, most)),
     };
     if let Some(after) = status.and_then(|status| status.after.as_ref()) {
         if after.degraded_at.is_some() {
@@ -274,7 +275,16 @@ mod tests {
 
     #[test]
     fn releases_are_told_newest_first_with_who_and_why() {
-        insta::assert_snapshot!(text(&releases()), @"");
+        insta::assert_snapshot!(text(&releases()), @r"
+        RELEASE  AGE  COMMIT   SUBJECT         BY     CAUSE              WHY             OUTCOME
+        7        12s  0000007  Change 7        grace  Push                               Waiting for 12s
+        6        16m  0000006  (as release 3)  ada    Rollback           queue backs up  Healthy after 5s, 3 repaired
+        5        1h   0000005  (as release 3)  -      AutomaticRollback                  Healthy after 5s
+        4        1h   0000004  Change 4        alan   Push                               Failed: not healthy in 5m: Deployment web 0/3 (ImagePullBackOff), rolled back by release 5
+        3        2d   0000003  Add search box  grace  Push                               Healthy after 8s
+        2        3d   0000002  Change 2        grace  Push                               Superseded: by release 3
+        The chain is whole from release 2 (older ones are trimmed).
+        ");
     }
 
     #[test]
@@ -282,7 +292,7 @@ mod tests {
         let mut releases = releases();
         releases[1].spec.reason = "another".into();
         let text = text(&releases);
-        insta::assert_snapshot!(text.lines().last().unwrap_or_default(), @"");
+        insta::assert_snapshot!(text.lines().last().unwrap_or_default(), @"The chain is whole from release 4 only: release 3 was edited after the next one was made.");
     }
 
     #[test]

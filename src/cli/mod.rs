@@ -16,16 +16,26 @@
 
 mod completion;
 mod controller;
+mod diff;
 mod error;
+mod follow;
 mod get;
 pub mod health;
 mod history;
+mod local;
 mod output;
 mod plan_text;
+mod progress;
 pub mod render;
+mod request;
 mod revision;
+mod rollback;
 mod session;
+mod status;
+mod status_text;
 mod style;
+mod suspend;
+mod sync;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -55,12 +65,18 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Controller(controller::Args),
     Get(get::Args),
+    Status(status::Args),
+    Diff(diff::Args),
+    Sync(sync::Args),
     History(history::Args),
+    Rollback(rollback::Args),
+    Suspend(suspend::SuspendArgs),
+    Resume(suspend::ResumeArgs),
     Render(render::Args),
     Health(health::Args),
     Validate(validate::Args),
+    Controller(controller::Args),
     Completion(completion::Args),
 }
 
@@ -104,7 +120,13 @@ fn run(cli: Cli, program: &'static str, output: &mut Output) -> Result<u8, Comma
     match cli.command {
         Command::Controller(args) => wait_for(controller::run(&args, connection, output)),
         Command::Get(args) => wait_for(get::run(&args, connection, program, output)),
+        Command::Status(args) => wait_for(status::run(&args, connection, program, output)),
+        Command::Diff(args) => wait_for(diff::run(&args, connection, program, output)),
+        Command::Sync(args) => wait_for(sync::run(&args, connection, program, output)),
         Command::History(args) => wait_for(history::run(&args, connection, program, output)),
+        Command::Rollback(args) => wait_for(rollback::run(&args, connection, program, output)),
+        Command::Suspend(args) => wait_for(suspend::suspend(&args, connection, program, output)),
+        Command::Resume(args) => wait_for(suspend::resume(&args, connection, program, output)),
         Command::Render(args) => {
             let (out, err) = output.writers();
             Ok(render::run(&args, &revision::open, out, err)?)

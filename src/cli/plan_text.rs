@@ -334,7 +334,8 @@ mod tests {
         +++ /dev/null
         @@ Git no longer has it @@
         "#);
-        assert!(plain(&plan_text(&plan)).contains("data[app.conf]    2 lines added, 1 removed"));
+        let short = plain(&plan_text(&plan));
+        assert!(short.contains("2 lines added, 1 removed"), "{short}");
     }
 
     #[rstest]

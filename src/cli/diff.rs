@@ -1,0 +1,89 @@
+//! `bowline diff`: what an apply would change, as unified text.
+
+use std::path::PathBuf;
+
+use super::{
+    CommandError, Connection, Output,
+    follow::planned,
+    local,
+    output::DataFormat,
+    plan_text::{changes_anything, diff_text, sum},
+    request::{create_sync, sync_spec},
+    session::Session,
+    words,
+};
+use crate::api::{PlanView, SyncRequestSpec};
+
+/// Shows what an apply would change, as unified text with the values of
+/// Secrets masked. The controller makes the plan, so that no right to read the
+/// objects is needed; with --local it is made here, with your own rights.
+/// Exits with 0 if nothing differs, 1 if something does, 2 if it cannot be
+/// told or would be refused.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The application.
+    #[arg(value_name = "APP")]
+    pub application: String,
+    /// Branch, tag or commit instead of the head.
+    #[arg(long, value_name = "REV", conflicts_with_all = ["release", "local"])]
+    pub revision: Option<String>,
+    /// The content of an earlier release.
+    #[arg(long, value_name = "N", conflicts_with = "local")]
+    pub release: Option<u64>,
+    /// The files of a directory of this machine, in place of the application's
+    /// path in the repository.
+    #[arg(long, value_name = "DIR")]
+    pub local: Option<PathBuf>,
+    /// Form of the output: the plan, for programs.
+    #[arg(short, long, value_enum)]
+    pub output: Option<DataFormat>,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+    match difference(args, connection, program, output).await {
+        Ok(code) => Ok(code),
+        Err(error) if error.exit_code() == 1 => {
+            // A difference exits with 1, so an error must not.
+            output.error(&error);
+            Ok(2)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn difference(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+    let session = connection.open(program).await?;
+    let plan = match &args.local {
+        Some(directory) => local::plan(&session, &args.application, directory, output).await?,
+        None => asked(&session, args, output).await?,
+    };
+    match args.output {
+        Some(format) => output.write_data(format, &plan)?,
+        None => {
+            output.write(&diff_text(&plan))?;
+            output.say(&sum(&plan))?;
+        }
+    }
+    if args.output.is_none() {
+        for note in &plan.notes {
+            output.say(&format!("note: {}", words::line(note)))?;
+        }
+    }
+    if !plan.refusals.is_empty() {
+        return Err(CommandError::failed(format!("it would be refused:\n{}", plan.refusals.join("\n"))));
+    }
+    Ok(u8::from(changes_anything(&plan)))
+}
+
+async fn asked(session: &Session, args: &Args, output: &mut Output) -> Result<PlanView, CommandError> {
+    session.application(&args.application).await?;
+    let spec = SyncRequestSpec {
+        revision: args.revision.clone(),
+        from_release: args.release,
+        dry_run: true,
+        ..sync_spec(&args.application)
+    };
+    let request = create_sync(session, spec).await?;
+    planned(session, &request, output).await
+}

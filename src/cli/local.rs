@@ -1,0 +1,134 @@
+//! The plan for a directory of this machine, made here with the caller's own
+//! rights: `diff --local`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use kube::ResourceExt as _;
+
+use super::{CommandError, Output, session::Session, words};
+use crate::{
+    api::{Application, PlanView, RenderKind},
+    cluster::{
+        Identity,
+        observe::observe,
+        store::{Store, StoreError},
+    },
+    controller::{
+        plan_view::plan_view,
+        scopes::ClusterScopes,
+        settings::{Occasion, destination, membership, policy},
+    },
+    manifest::ObjectId,
+    plan::{OwnedObjects, Policy, conclude, propose},
+    render::{BuiltIn, Chain, DirectoryOptions, Render, directory},
+    source::working::WorkingTree,
+};
+
+/// What stands in for the installation's identity where it may not be read.
+const UNKNOWN_INSTALLATION: &str = "unknown";
+/// How large a plan may be that is shown here.
+const PLAN_BYTES: usize = 64 << 20;
+
+/// Renders a directory in place of the application's path, asks the server
+/// what it would make of it, and concludes.
+pub async fn plan(
+    session: &Session,
+    application: &str,
+    from: &Path,
+    output: &mut Output,
+) -> Result<PlanView, CommandError> {
+    let application = session.application(application).await?;
+    let cluster = session.cluster();
+    cluster
+        .discovery()
+        .ensure()
+        .await
+        .map_err(|error| CommandError::failed(format!("what the cluster serves cannot be read: {error}")))?;
+    let scopes = ClusterScopes(&cluster);
+    let render = render(&application, from, &Chain(vec![&scopes, &BuiltIn]))?;
+
+    let store = Store::new(session.client.clone());
+    let (installation, known) = match store.installation_id().await {
+        Ok(installation) => (installation, true),
+        // The label is then not compared.
+        Err(error) if error.is_forbidden() => (UNKNOWN_INSTALLATION.to_owned(), false),
+        Err(error) => return Err(error.into()),
+    };
+    let owned = owned(&store, session, &application, output).await?;
+    let membership = membership(&installation, &session.namespace, &application.name_any());
+    // What is shown is what the server would do, so it is always asked.
+    let policy = Policy { preflight: true, ..policy(&application, &membership, &Occasion::default()) };
+
+    let manifests: Vec<_> = render.manifests.into_iter().map(Arc::new).collect();
+    // Nobody here knows what drifted: every object is looked at.
+    let all: BTreeSet<ObjectId> = manifests.iter().map(|manifest| manifest.id.clone()).collect();
+    let proposal = propose(&manifests, &render.bundle, &owned, &all, &BTreeSet::new(), &policy);
+    output.progress(&format!("asking the server about {}", words::count(proposal.candidates.len(), "object")))?;
+    let observations = observe(&cluster, &Identity::Own, &proposal, &policy).await;
+    let plan = conclude(&proposal, &observations, &policy);
+    let salt: [u8; 16] = rand::random();
+    let mut view = plan_view(&plan, "", None, &salt, PLAN_BYTES);
+    if !known {
+        leave_out_membership(&mut view);
+    }
+    Ok(view)
+}
+
+fn render(application: &Application, from: &Path, scopes: &Chain<'_>) -> Result<Render, CommandError> {
+    let tree = WorkingTree::open(from).map_err(|error| CommandError::failed(error.to_string()))?;
+    let spec = &application.spec.render;
+    let options = DirectoryOptions {
+        include: spec.include.clone(),
+        exclude: spec.exclude.clone(),
+        default_namespace: Some(destination(application)),
+        explicit: spec.kind == Some(RenderKind::Directory),
+        ..DirectoryOptions::default()
+    };
+    directory(&tree, &options, scopes).map_err(|failure| {
+        let problems: Vec<String> = failure
+            .problems
+            .iter()
+            .map(|problem| match &problem.hint {
+                Some(hint) => format!("{problem}\n  hint: {hint}"),
+                None => problem.to_string(),
+            })
+            .collect();
+        CommandError::failed(format!("{} does not render:\n{}", from.display(), problems.join("\n")))
+    })
+}
+
+/// What the application has in the cluster; without the right to read that,
+/// deletions are not known, and it is said.
+async fn owned(
+    store: &Store,
+    session: &Session,
+    application: &Application,
+    output: &mut Output,
+) -> Result<OwnedObjects, CommandError> {
+    match store.of(&session.namespace, &application.name_any()).load_inventory().await {
+        Ok(inventory) => Ok(inventory.objects),
+        Err(StoreError::Refused { code: 401 | 403, .. }) => {
+            output.say("note: what would be deleted is not shown: you may not list Inventories")?;
+            Ok(BTreeMap::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes the label of membership out of a view, and the changes that consist
+/// of nothing else.
+fn leave_out_membership(view: &mut PlanView) {
+    for action in &mut view.actions {
+        let before = action.changes.len();
+        action.changes.retain(|change| !change.path.contains(crate::api::SET_LABEL));
+        if action.changes.is_empty() && before > 0 && action.verb == crate::plan::Verb::Update {
+            action.verb = crate::plan::Verb::Leave;
+            view.unchanged += 1;
+        }
+    }
+    view.actions.retain(|action| !(action.verb == crate::plan::Verb::Leave && action.reason.is_empty()));
+}
