@@ -13,8 +13,9 @@ use crate::{
     telemetry::{LogFormat, LogOptions, Metrics, init},
 };
 
-/// Runs the controller until it is told to stop, in a cluster or against a
-/// kubeconfig. Each flag can be given by its environment variable too.
+/// Runs the controller, in a cluster or against a kubeconfig.
+///
+/// It runs until it is told to stop, or the lease is lost. Each flag can be given by its environment variable too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Directory where mirrors of repositories are kept.

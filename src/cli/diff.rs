@@ -14,8 +14,9 @@ use super::{
 };
 use crate::api::{PlanView, SyncRequestSpec};
 
-/// Shows what an apply would change, as unified text with the values of
-/// Secrets masked. The controller makes the plan, so that no right to read the
+/// Shows what an apply would change, as unified text.
+///
+/// The values of Secrets are masked. The controller makes the plan, so that no right to read the
 /// objects is needed; with --local it is made here, with your own rights.
 /// Exits with 0 if nothing differs, 1 if something does, 2 if it cannot be
 /// told or would be refused.
@@ -40,7 +41,12 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     match difference(args, connection, program, output).await {
         Ok(code) => Ok(code),
         Err(error) if error.exit_code() == 1 => {
@@ -52,7 +58,12 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     }
 }
 
-async fn difference(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+async fn difference(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let plan = match &args.local {
         Some(directory) => local::plan(&session, &args.application, directory, output).await?,

@@ -16,8 +16,10 @@ use crate::{
     history::{ChainReport, verify},
 };
 
-/// Lists the releases of an application, the newest first: when, what, by
-/// whom, why, and how it went.
+/// Lists the releases of an application, the newest first.
+///
+/// When, what, by whom, why, and how it went; and whether the chain of the
+/// releases is whole.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The application.
@@ -112,7 +114,10 @@ pub fn table(releases: &[&Release], wide: bool, now: Timestamp) -> String {
             cells.push(if shows_reason(release) { cut(&spec.reason, SUBJECT).into() } else { "".into() });
         }
         let phase = phase(release);
-        cells.push(Cell::painted(&outcome(release, now, if wide { usize::MAX } else { OUTCOME }), style::of_phase(phase)));
+        cells.push(Cell::painted(
+            &outcome(release, now, if wide { usize::MAX } else { OUTCOME }),
+            style::of_phase(phase),
+        ));
         if wide {
             cells.push(spec.bundle.short(12).into());
         }

@@ -29,6 +29,10 @@ pub struct Terminal {
     pub err: bool,
 }
 
+/// How wide progress may be: wider than a narrow terminal, it could not be
+/// written over.
+const PROGRESS_WIDTH: usize = 78;
+
 /// When to use colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
@@ -126,7 +130,7 @@ impl Output {
             return Ok(());
         }
         // One line only, or the next one could not be written over it.
-        let text: String = text.chars().take(100).collect();
+        let text: String = text.chars().take(PROGRESS_WIDTH).collect();
         write!(self.err, "\r\u{1b}[2K{}", style::dim(&text))?;
         self.err.flush()?;
         self.shown = true;

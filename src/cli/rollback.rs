@@ -12,8 +12,10 @@ use crate::{
     history::History,
 };
 
-/// Takes an application back to an earlier release, with its content from the
-/// cluster: no Git is needed. What is left stays out until Git renders
+/// Takes an application back to an earlier release.
+///
+/// Shows the plan, asks, and follows. The content comes from the cluster: no
+/// Git is needed. What is left stays out until Git renders
 /// something different, or somebody accepts it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -66,7 +68,12 @@ impl From<What> for Include {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     // Asked before anything is created.
     if !args.yes && !args.dry_run && !(output.terminal().input && output.terminal().err) {
@@ -97,7 +104,11 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     };
     let request = create_rollback(&session, spec.clone()).await?;
     let plan = planned(&session, &request, output).await?;
-    let text = format!("{}\n\n{}", style::bold(&title(&args.application, from, args.release, &plan, &history)), plan_text(&plan));
+    let text = format!(
+        "{}\n\n{}",
+        style::bold(&title(&args.application, from, args.release, &plan, &history)),
+        plan_text(&plan)
+    );
     if args.dry_run {
         output.write(&text)?;
     } else {

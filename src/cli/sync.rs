@@ -1,6 +1,5 @@
 //! `bowline sync`: asks for a sync.
 
-
 use super::{
     CommandError, Connection, Output,
     follow::{Follow, follow, planned},
@@ -14,8 +13,9 @@ use crate::{
     manifest::{Digest, PlanDigest},
 };
 
-/// Asks the controller to bring an application to what Git says now. A
-/// revision given here is recorded with the head of that time, and stays until
+/// Asks for a sync to what Git says now.
+///
+/// The controller carries it out, and it is followed to its end. A revision given here is recorded with the head of that time, and stays until
 /// the head changes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -46,10 +46,19 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let application = session.application(&args.application).await?;
-    let mut spec = SyncRequestSpec { revision: args.revision.clone(), reason: args.reason.clone(), ..sync_spec(&args.application) };
+    let mut spec = SyncRequestSpec {
+        revision: args.revision.clone(),
+        reason: args.reason.clone(),
+        ..sync_spec(&args.application)
+    };
     if args.accept {
         spec.accept = Some(held_content(&application)?);
     }
@@ -107,4 +116,3 @@ fn held_content(application: &Application) -> Result<crate::manifest::BundleDige
             .hint("without --accept it is an ordinary sync")
     })
 }
-
