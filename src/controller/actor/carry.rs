@@ -206,6 +206,13 @@ impl Actor {
             return Ok(());
         }
         info!(stage, written, took = ?began.elapsed(), "applied");
+        if underway.plan.stages() == stage + 1
+            && let Some(fetched) = self.known.fetched_at.take()
+        {
+            // What Bowline itself adds between the fetch and the cluster.
+            let milliseconds = u64::try_from(fetched.elapsed().as_millis()).unwrap_or(u64::MAX);
+            info!(after_fetch_ms = milliseconds, "live");
+        }
         self.known.tries = 0;
         let Underway { plan, observations, next_stage, applied, to_apply } = underway;
         let next_stage = next_stage + 1;
