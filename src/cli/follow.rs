@@ -23,6 +23,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const DRY_RUN: Duration = Duration::from_secs(120);
 /// How often an object is read that may not be watched.
 const POLL: Duration = Duration::from_secs(1);
+/// How often a line of progress is written to a log.
+const PACE: Duration = Duration::from_secs(2);
 /// How long the application's status may lag behind the request's.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -71,13 +73,7 @@ pub async fn follow<R: Request>(
     let limit = args.limit(application);
     let mut requests = changes::<R>(session, request.name_any());
     let mut applications = changes::<Application>(session, name.clone());
-    let mut seen = Seen {
-        request: RequestStatus::default(),
-        application: None,
-        told: Told::default(),
-        by: by.to_owned(),
-        progress: String::new(),
-    };
+    let mut seen = Seen { request: RequestStatus::default(), application: None, told: Told::default(), by: by.to_owned(), progress: String::new(), said: None };
     let started = Instant::now();
     let mut silence = Silence::new();
     loop {
@@ -120,6 +116,7 @@ struct Seen {
     told: Told,
     by: String,
     progress: String,
+    said: Option<Instant>,
 }
 
 impl Seen {
@@ -129,10 +126,11 @@ impl Seen {
             match show {
                 Show::Line(line) => output.say(&line)?,
                 Show::Progress(text) if output.terminal().err => output.progress(&text)?,
-                // A log keeps what is going on, once each.
-                Show::Progress(text) if text != self.progress => {
+                // A log keeps what is going on, once each and not too often.
+                Show::Progress(text) if text != self.progress && self.said.is_none_or(|said| said.elapsed() > PACE) => {
                     output.say(&text)?;
                     self.progress = text;
+                    self.said = Some(Instant::now());
                 }
                 Show::Progress(_) => {}
             }
@@ -145,9 +143,7 @@ impl Seen {
     async fn settle(&mut self, applications: &mut mpsc::Receiver<Result<Option<Application>, CommandError>>) {
         let Some(number) = self.request.release else { return };
         let settled = |status: &ApplicationStatus| {
-            status.release.as_ref().is_some_and(|release| {
-                release.number > number || (release.number == number && release.phase.is_final())
-            })
+            status.release.as_ref().is_some_and(|release| release.number > number || (release.number == number && release.phase.is_final()))
         };
         let deadline = tokio::time::Instant::now() + SETTLE;
         while self.application.as_ref().is_some_and(|status| !settled(status)) {
@@ -162,10 +158,9 @@ impl Seen {
         let message = words::line(&self.request.message);
         match self.request.phase {
             Some(RequestPhase::Succeeded) => {
-                let healthy =
-                    self.application.as_ref().and_then(|status| status.release.as_ref()).is_some_and(|release| {
-                        Some(release.number) == self.request.release && release.phase == Phase::Healthy
-                    });
+                let healthy = self.application.as_ref().and_then(|status| status.release.as_ref()).is_some_and(|release| {
+                    Some(release.number) == self.request.release && release.phase == Phase::Healthy
+                });
                 if healthy && self.told != Told::default() {
                     output.say(&milestone("healthy", &elapsed(started)))?;
                 } else {
@@ -173,27 +168,21 @@ impl Seen {
                 }
                 if let Some(hold) = self.application.as_ref().and_then(|status| status.hold.as_ref()) {
                     let digest = hold.bundle.short(4);
-                    output.say(&format!(
-                        "{name} is held: content {digest}… stays out until Git renders something different."
-                    ))?;
+                    output.say(&format!("{name} is held: content {digest}… stays out until Git renders something different."))?;
                 }
                 Ok(0)
             }
             Some(RequestPhase::Refused) => {
-                Err(CommandError::failed(format!("refused: {message}")).hint(format!("{program} status {name}")))
+                Err(CommandError::failed(format!("refused: {message}")).hint(format!("`{program} status {name}` says more")))
             }
-            _ => Err(CommandError::failed(message).hint(format!("{program} status {name}"))),
+            _ => Err(CommandError::failed(message).hint(format!("`{program} status {name}` says more"))),
         }
     }
 }
 
 fn elapsed(started: Instant) -> String {
     let elapsed = started.elapsed();
-    if elapsed < Duration::from_secs(10) {
-        format!("{:.1}s", elapsed.as_secs_f64())
-    } else {
-        words::duration(Duration::from_secs(elapsed.as_secs()))
-    }
+    if elapsed < Duration::from_secs(10) { format!("{:.1}s", elapsed.as_secs_f64()) } else { words::duration(Duration::from_secs(elapsed.as_secs())) }
 }
 
 /// Says once that nobody answers.
@@ -220,11 +209,7 @@ impl Silence {
 }
 
 /// Waits for the plan of a dry run.
-pub async fn planned<R: Request>(
-    session: &Session,
-    request: &R,
-    output: &mut Output,
-) -> Result<PlanView, CommandError> {
+pub async fn planned<R: Request>(session: &Session, request: &R, output: &mut Output) -> Result<PlanView, CommandError> {
     let mut requests = changes::<R>(session, request.name_any());
     let started = Instant::now();
     let mut silence = Silence::new();
@@ -284,10 +269,9 @@ async fn watch<K: Kind>(
                     return Ok(());
                 }
             }
-            Err(
-                watcher::Error::InitialListFailed(kube::Error::Api(status))
-                | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
-            ) if matches!(status.code, 401 | 403) => {
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)))
+                if matches!(status.code, 401 | 403) =>
+            {
                 return Err(NotAllowed);
             }
             // The watch begins again by itself.
@@ -297,14 +281,9 @@ async fn watch<K: Kind>(
     Ok(())
 }
 
-async fn poll<K: Kind>(
-    session: &Session,
-    api: &Api<K>,
-    name: &str,
-    tell: &mpsc::Sender<Result<Option<K>, CommandError>>,
-) {
+async fn poll<K: Kind>(session: &Session, api: &Api<K>, name: &str, tell: &mpsc::Sender<Result<Option<K>, CommandError>>) {
     loop {
-        let read = session.tried::<K, _>("get", Some(&session.namespace), api.get_opt(name)).await;
+        let read = session.tried::<K, _, _>("get", Some(&session.namespace), || api.get_opt(name)).await;
         let failed = read.is_err();
         if tell.send(read).await.is_err() || failed {
             return;

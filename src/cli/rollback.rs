@@ -86,7 +86,7 @@ pub async fn run(
     if let Some(release) = args.release.filter(|release| history.get(*release).is_none()) {
         let kept: Vec<String> = history.iter().map(|release| release.spec.number.to_string()).collect();
         return Err(CommandError::failed(format!("release {release} is not kept; kept are {}", kept.join(", ")))
-            .hint(format!("{program} history {}", args.application)));
+            .hint(format!("`{program} history {}` lists them", args.application)));
     }
     let from = current.spec.number;
     let spec = RollbackRequestSpec {

@@ -383,10 +383,10 @@ fn problems(facts: &Facts, status: &ApplicationStatus) -> String {
         let name = words::line(&object.object);
         let health = object.health.filter(|health| *health != HealthStatus::Progressing);
         let health = health.map(|health| style::of_health(health)(health.as_str()) + ": ").unwrap_or_default();
-        text.push_str(&format!("    {}{health}{}\n", padded(&name, column), words::line(&object.message)));
+        text.push_str(&format!("    {}{health}{}\n", padded(&name, column), words::short_line(&object.message, 240)));
         for pod in &object.pods {
             let name = format!("  Pod {}", words::line(&pod.name));
-            text.push_str(&format!("    {}{}\n", padded(&name, column), words::line(&pod.health.reason)));
+            text.push_str(&format!("    {}{}\n", padded(&name, column), words::short_line(&pod.health.reason, 160)));
             if let Some(line) = &pod.last_line {
                 text.push_str(&format!("    {}last line: \"{}\"\n", padded("", column), words::short_line(line, 160)));
             }

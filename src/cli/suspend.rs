@@ -36,12 +36,7 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Runs `suspend`.
-pub async fn suspend(
-    args: &SuspendArgs,
-    connection: &Connection,
-    program: &'static str,
-    output: &mut Output,
-) -> Result<u8, CommandError> {
+pub async fn suspend(args: &SuspendArgs, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
     if args.reason.trim().is_empty() {
         return Err(CommandError::usage("--reason is empty").hint("say why, for those who find it suspended"));
     }
@@ -56,9 +51,8 @@ pub async fn suspend(
         requested_by: session.username().await,
     };
     let created = session.create(&Suspension { metadata: metadata(&session, &args.application), spec }).await?;
-    let until = args.until.map(|until| format!(" for {}", words::between(now, until))).unwrap_or_default();
-    output
-        .say(&format!("{} is suspended{until}; to go on: {program} resume {}", args.application, args.application))?;
+    let until = args.until.map(|until| format!(" for {}", words::left(now, until))).unwrap_or_default();
+    output.say(&format!("{} is suspended{until}; to go on: {program} resume {}", args.application, args.application))?;
     if !others.is_empty() {
         output.say(&format!("it was suspended before: {}", others.iter().map(told).collect::<Vec<_>>().join("; ")))?;
     }
@@ -67,12 +61,7 @@ pub async fn suspend(
 }
 
 /// Runs `resume`.
-pub async fn resume(
-    args: &ResumeArgs,
-    connection: &Connection,
-    program: &'static str,
-    output: &mut Output,
-) -> Result<u8, CommandError> {
+pub async fn resume(args: &ResumeArgs, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let application = session.application(&args.application).await?;
     // Those that ended by themselves are cleared away too.
@@ -86,11 +75,8 @@ pub async fn resume(
     }
     output.write(&ended.concat())?;
     if application.spec.suspend {
-        return Err(CommandError::failed(format!(
-            "{} stays suspended: spec.suspend of the Application is true",
-            args.application
-        ))
-        .hint("set it to false where the Application comes from, which may be Git"));
+        return Err(CommandError::failed(format!("{} stays suspended: spec.suspend of the Application is true", args.application))
+            .hint("set it to false where the Application comes from, which may be Git"));
     }
     if ended.is_empty() {
         output.say(&format!("{} was not suspended", args.application))?;
