@@ -279,6 +279,25 @@ fn a_difference_is_shown_and_is_the_exit_code() {
 }
 
 #[test]
+fn a_directory_is_compared_with_the_cluster_by_the_rights_of_the_caller() {
+    let world = World::new();
+    world.application("shop", &synced(1));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.yaml");
+    std::fs::write(&file, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: env}\ndata: {MODE: a}\n").unwrap();
+    let local = directory.path().display().to_string();
+    let (code, out, err) = world.bowline(&["diff", "shop", "--local", &local]);
+    assert_eq!(code, 1, "{err}");
+    assert!(out.starts_with("--- /dev/null\n+++ ConfigMap NS/env (planned)\n"), "{out}");
+    assert!(world.kubectl(&["get", "configmaps", "-o", "name"]).lines().all(|name| !name.ends_with("/env")));
+
+    std::fs::write(&file, "apiVersion: v1\nkind: ConfigMap\n").unwrap();
+    let (code, _, err) = world.bowline(&["diff", "shop", "--local", &local]);
+    assert_eq!(code, 2);
+    assert!(err.contains("does not render") && err.contains("a.yaml:1:1"), "{err}");
+}
+
+#[test]
 fn a_rollback_asks_for_what_was_shown() {
     let world = World::new();
     world.application("shop", &synced(2));

@@ -7,7 +7,7 @@ use super::{
     follow::planned,
     local,
     output::DataFormat,
-    plan_text::{changes_anything, diff_text, sum},
+    plan_text::{changes_anything, diff_text, refused, sum},
     request::{create_sync, sync_spec},
     session::Session,
     words,
@@ -81,10 +81,10 @@ async fn difference(
             output.say(&format!("note: {}", words::line(note)))?;
         }
     }
-    if !plan.refusals.is_empty() {
-        return Err(CommandError::failed(format!("it would be refused:\n{}", plan.refusals.join("\n"))));
+    match refused(&plan) {
+        Some(error) => Err(error),
+        None => Ok(u8::from(changes_anything(&plan))),
     }
-    Ok(u8::from(changes_anything(&plan)))
 }
 
 async fn asked(session: &Session, args: &Args, output: &mut Output) -> Result<PlanView, CommandError> {

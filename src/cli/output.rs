@@ -90,6 +90,11 @@ impl Output {
         self.terminal
     }
 
+    /// Whether a person can be asked.
+    pub fn can_ask(&self) -> bool {
+        self.terminal.input && self.terminal.err
+    }
+
     /// Both writers, for commands that write by themselves: data, messages.
     pub fn writers(&mut self) -> (&mut dyn Write, &mut dyn Write) {
         (&mut *self.out, &mut *self.err)
@@ -166,7 +171,7 @@ impl Output {
     /// Asks a person; off a terminal that is wrong use, and the error names
     /// the flag that answers.
     pub fn confirm(&mut self, question: &str) -> Result<bool, CommandError> {
-        if !(self.terminal.input && self.terminal.err) {
+        if !self.can_ask() {
             return Err(CommandError::usage(format!("nobody can be asked \"{question}\": this is not a terminal"))
                 .hint("--yes says yes"));
         }

@@ -63,7 +63,10 @@ pub async fn run(
     let mut or_unread = |error: CommandError| unread.push(error.error.lines().next().unwrap_or_default().to_owned());
     let history = history.map_err(&mut or_unread).unwrap_or_else(|()| History::default());
     let suspensions = suspensions.map_err(&mut or_unread).unwrap_or_default();
-    let problems = application.status.as_ref().map(|status| status.problems.clone()).unwrap_or_default();
+    let status = application.status.clone().unwrap_or_default();
+    // What concerns no object stands in the note already.
+    let told = |problem: &ObjectProblem| problem.object.is_empty() && status.note.contains(&problem.message);
+    let problems: Vec<ObjectProblem> = status.problems.iter().filter(|problem| !told(problem)).cloned().collect();
     let objects = look_closely(&session, &problems, &mut unread).await;
     let facts = Facts { application, history, suspensions, objects, unread, program };
     output.write(&status_text(&facts, now))?;

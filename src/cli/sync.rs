@@ -3,7 +3,7 @@
 use super::{
     CommandError, Connection, Output,
     follow::{Follow, follow, planned},
-    plan_text::{changes_anything, plan_text},
+    plan_text::{changes_anything, plan_text, refused},
     request::{create_sync, sync_spec},
     session::Session,
     style,
@@ -66,8 +66,8 @@ pub async fn run(
         let request = create_sync(&session, SyncRequestSpec { dry_run: true, accept: None, ..spec }).await?;
         let plan = planned(&session, &request, output).await?;
         output.write(&format!("{}\n\n{}", style::bold(&title(&args.application, &plan.commit)), plan_text(&plan)))?;
-        if !plan.refusals.is_empty() {
-            return Err(CommandError::failed("it would be refused"));
+        if let Some(error) = refused(&plan) {
+            return Err(error);
         }
         return Ok(0);
     }

@@ -255,7 +255,9 @@ impl<'a> Team<'a> {
         events
             .iter()
             .filter(|event| event["regarding"]["name"] == name)
-            .map(|event| format!("{}: {}", event["reason"].as_str().unwrap_or(""), event["note"].as_str().unwrap_or("")))
+            .map(|event| {
+                format!("{}: {}", event["reason"].as_str().unwrap_or(""), event["note"].as_str().unwrap_or(""))
+            })
             .collect()
     }
 }
