@@ -3,6 +3,7 @@
 
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
 
+use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, Connection, Output};
@@ -22,14 +23,14 @@ pub struct Args {
     #[arg(long, env = "BOWLINE_CACHE", value_name = "DIR", default_value = "/var/cache/bowline")]
     pub cache: PathBuf,
     /// Allow repositories of this machine (file:// URLs).
-    #[arg(long, env = "BOWLINE_ALLOW_FILE_REPOSITORIES")]
+    #[arg(long, env = "BOWLINE_ALLOW_FILE_REPOSITORIES", value_parser = BoolishValueParser::new())]
     pub allow_file_repositories: bool,
     /// Plan and report, and write nothing to the applications' objects.
-    #[arg(long, env = "BOWLINE_OBSERVE_ONLY")]
+    #[arg(long, env = "BOWLINE_OBSERVE_ONLY", value_parser = BoolishValueParser::new())]
     pub observe_only: bool,
     /// Honour accept and allowPrune of requests though no admission policy
     /// checked the right to them.
-    #[arg(long, env = "BOWLINE_TRUST_UNVERIFIED_REQUESTS")]
+    #[arg(long, env = "BOWLINE_TRUST_UNVERIFIED_REQUESTS", value_parser = BoolishValueParser::new())]
     pub trust_unverified_requests: bool,
     /// Namespace of the Lease; the pod's own, else the context's, if it is not
     /// given.

@@ -11,8 +11,9 @@ use crate::health::{Evidence, Health};
 use crate::manifest::escape_control;
 use crate::manifest::yaml::{Limits, read_documents};
 
-/// Judges the health of objects in files, without a cluster: one verdict for
-/// each object, in the order of the files. Lists are judged item by item.
+/// Judges the health of objects in files, offline.
+///
+/// One verdict for each object, in the order of the files. Lists are judged item by item.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Files of objects in YAML or JSON; `-` is standard input.

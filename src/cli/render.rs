@@ -18,8 +18,9 @@ use crate::{
 /// Opens a repository of this machine at a revision.
 pub type OpenRevision<'a> = &'a dyn Fn(&Path, &str) -> Result<Box<dyn Tree>, String>;
 
-/// Shows the canonical manifests of a directory or repository, without a
-/// cluster. Whether a kind is namespaced is known of Kubernetes' own kinds and
+/// Shows the canonical manifests of a directory or repository, offline.
+///
+/// Whether a kind is namespaced is known of Kubernetes' own kinds and
 /// of the CRDs of the same input; any other kind is taken as namespaced.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
