@@ -41,7 +41,12 @@ impl Actor {
         if !self.known.stored.missing.is_empty() {
             warn!(buckets = ?self.known.stored.missing, "parts of the inventory were deleted: nothing is pruned by what they named");
         }
-        self.known.attempt = None;
+        // What was done for the release that still runs is not forgotten.
+        let running = self.known.history.running().map(|release| release.spec.number);
+        match &mut self.known.attempt {
+            Some(attempt) if Some(attempt.release) == running => attempt.stage = Stage::Unplanned,
+            attempt => *attempt = None,
+        }
         self.known.underway = None;
         self.known.loaded = true;
         info!(
@@ -58,6 +63,12 @@ impl Actor {
     pub(super) fn look(&mut self, now: Timestamp) -> bool {
         let owner = self.known.owner.clone();
         let Some(application) = self.shared.own.application(&owner) else { return false };
+        let known = self.known.application.metadata.uid.as_ref();
+        if known.is_some() && known != application.metadata.uid.as_ref() {
+            // Another one took its name: nothing that is known is of it.
+            info!("another Application of this name took its place");
+            return false;
+        }
         let first = self.known.application.metadata.uid.is_none();
         let changed = self.known.application.metadata.generation != application.metadata.generation;
         if first {
@@ -245,6 +256,18 @@ impl Actor {
             );
         }
         Ok(())
+    }
+
+    /// Looks at the admission policies again where a request stands on them.
+    pub(super) async fn look_at_policies(&mut self, now: Timestamp) {
+        let stands_on_them = |request: &&Arc<SyncRequest>| {
+            (request.spec.accept.is_some() || request.spec.allow_prune.is_some())
+                && request.status.as_ref().is_none_or(|status| status.ended_at.is_none())
+        };
+        if self.known.sync_requests.values().any(|request| stands_on_them(&request)) {
+            self.shared.policies.look_again(&self.shared.store, now).await;
+            self.read_requests();
+        }
     }
 }
 

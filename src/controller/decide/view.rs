@@ -246,6 +246,8 @@ pub struct View<'a> {
     pub brake: bool,
     /// Before when no repair is tried, after one that failed.
     pub repair_not_before: Option<Timestamp>,
+    /// A release whose content cannot be read, so that nothing goes back to it.
+    pub unusable_target: Option<u64>,
     /// Since when the healthy release's objects are Degraded, if they are.
     pub degraded_since: Option<Timestamp>,
 }

@@ -152,6 +152,7 @@ impl World {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: None,
+            unusable_target: None,
         })
     }
 
@@ -217,6 +218,8 @@ impl World {
             rejects: to.map(|target| self.history.rejections_for(target)).unwrap_or_default(),
             accepts: begin.accepts,
             include: Vec::new(),
+            prune: None,
+            application_uid: String::new(),
             requested_by: String::new(),
             verified: false,
             reason: begin.reason.clone(),
