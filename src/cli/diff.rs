@@ -40,7 +40,12 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     match difference(args, connection, program, output).await {
         Ok(code) => Ok(code),
         Err(error) if error.exit_code() == 1 => {
@@ -52,7 +57,12 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     }
 }
 
-async fn difference(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+async fn difference(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let plan = match &args.local {
         Some(directory) => local::plan(&session, &args.application, directory, output).await?,

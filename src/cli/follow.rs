@@ -23,6 +23,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const DRY_RUN: Duration = Duration::from_secs(120);
 /// How often an object is read that may not be watched.
 const POLL: Duration = Duration::from_secs(1);
+/// How often a line of progress is written to a log.
+const PACE: Duration = Duration::from_secs(2);
 /// How long the application's status may lag behind the request's.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -71,7 +73,7 @@ pub async fn follow<R: Request>(
     let limit = args.limit(application);
     let mut requests = changes::<R>(session, request.name_any());
     let mut applications = changes::<Application>(session, name.clone());
-    let mut seen = Seen { request: RequestStatus::default(), application: None, told: Told::default(), by: by.to_owned(), progress: String::new() };
+    let mut seen = Seen { request: RequestStatus::default(), application: None, told: Told::default(), by: by.to_owned(), progress: String::new(), said: None };
     let started = Instant::now();
     let mut silence = Silence::new();
     loop {
@@ -114,6 +116,7 @@ struct Seen {
     told: Told,
     by: String,
     progress: String,
+    said: Option<Instant>,
 }
 
 impl Seen {
@@ -123,10 +126,11 @@ impl Seen {
             match show {
                 Show::Line(line) => output.say(&line)?,
                 Show::Progress(text) if output.terminal().err => output.progress(&text)?,
-                // A log keeps what is going on, once each.
-                Show::Progress(text) if text != self.progress => {
+                // A log keeps what is going on, once each and not too often.
+                Show::Progress(text) if text != self.progress && self.said.is_none_or(|said| said.elapsed() > PACE) => {
                     output.say(&text)?;
                     self.progress = text;
+                    self.said = Some(Instant::now());
                 }
                 Show::Progress(_) => {}
             }
@@ -169,9 +173,9 @@ impl Seen {
                 Ok(0)
             }
             Some(RequestPhase::Refused) => {
-                Err(CommandError::failed(format!("refused: {message}")).hint(format!("{program} status {name}")))
+                Err(CommandError::failed(format!("refused: {message}")).hint(format!("`{program} status {name}` says more")))
             }
-            _ => Err(CommandError::failed(message).hint(format!("{program} status {name}"))),
+            _ => Err(CommandError::failed(message).hint(format!("`{program} status {name}` says more"))),
         }
     }
 }
@@ -279,7 +283,7 @@ async fn watch<K: Kind>(
 
 async fn poll<K: Kind>(session: &Session, api: &Api<K>, name: &str, tell: &mpsc::Sender<Result<Option<K>, CommandError>>) {
     loop {
-        let read = session.tried::<K, _>("get", Some(&session.namespace), api.get_opt(name)).await;
+        let read = session.tried::<K, _, _>("get", Some(&session.namespace), || api.get_opt(name)).await;
         let failed = read.is_err();
         if tell.send(read).await.is_err() || failed {
             return;

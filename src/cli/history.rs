@@ -112,7 +112,10 @@ pub fn table(releases: &[&Release], wide: bool, now: Timestamp) -> String {
             cells.push(if shows_reason(release) { cut(&spec.reason, SUBJECT).into() } else { "".into() });
         }
         let phase = phase(release);
-        cells.push(Cell::painted(&outcome(release, now, if wide { usize::MAX } else { OUTCOME }), style::of_phase(phase)));
+        cells.push(Cell::painted(
+            &outcome(release, now, if wide { usize::MAX } else { OUTCOME }),
+            style::of_phase(phase),
+        ));
         if wide {
             cells.push(spec.bundle.short(12).into());
         }

@@ -41,7 +41,7 @@ pub fn show(
     let done = request.phase == Some(RequestPhase::Succeeded);
     if told.release != Some(number) && (told.release.is_some() || !done || application.is_some()) {
         told.release = Some(number);
-        let by = if by.is_empty() { String::new() } else { format!(" for {}", words::line(by)) };
+        let by = if by.is_empty() { String::new() } else { format!(" created by {}", words::line(by)) };
         shows.push(Show::Line(format!("{} release {number}{by}", style::good("✓"))));
     }
     let release = application.and_then(|status| status.release.as_ref()).filter(|release| release.number == number);
@@ -146,7 +146,7 @@ mod tests {
         }
         insta::assert_snapshot!(lines.join("\n"), @r"
         … seen by the controller
-        ✓ release 32 for ada
+        ✓ release 32 created by ada
         … release 32 is being planned
         … applied 3 of 7
         ✓ applied 7 of 7                          0.2s

@@ -66,7 +66,12 @@ impl From<What> for Include {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     // Asked before anything is created.
     if !args.yes && !args.dry_run && !(output.terminal().input && output.terminal().err) {
@@ -81,7 +86,7 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     if let Some(release) = args.release.filter(|release| history.get(*release).is_none()) {
         let kept: Vec<String> = history.iter().map(|release| release.spec.number.to_string()).collect();
         return Err(CommandError::failed(format!("release {release} is not kept; kept are {}", kept.join(", ")))
-            .hint(format!("{program} history {}", args.application)));
+            .hint(format!("`{program} history {}` lists them", args.application)));
     }
     let from = current.spec.number;
     let spec = RollbackRequestSpec {
@@ -97,7 +102,11 @@ pub async fn run(args: &Args, connection: &Connection, program: &'static str, ou
     };
     let request = create_rollback(&session, spec.clone()).await?;
     let plan = planned(&session, &request, output).await?;
-    let text = format!("{}\n\n{}", style::bold(&title(&args.application, from, args.release, &plan, &history)), plan_text(&plan));
+    let text = format!(
+        "{}\n\n{}",
+        style::bold(&title(&args.application, from, args.release, &plan, &history)),
+        plan_text(&plan)
+    );
     if args.dry_run {
         output.write(&text)?;
     } else {

@@ -123,7 +123,7 @@ impl Session {
     pub async fn list<K: Kind>(&self, all: bool, parameters: ListParams) -> Result<Vec<K>, CommandError> {
         let api: Api<K> = if all { Api::all(self.client.clone()) } else { self.api() };
         let namespace = (!all).then_some(self.namespace.as_str());
-        let list = self.tried::<K, _>("list", namespace, api.list(&parameters)).await?;
+        let list = self.tried::<K, _, _>("list", namespace, || api.list(&parameters)).await?;
         Ok(list.items)
     }
 
@@ -131,7 +131,7 @@ impl Session {
     pub async fn create<K: Kind>(&self, object: &K) -> Result<K, CommandError> {
         let api = self.api::<K>();
         let parameters = PostParams { field_manager: Some("bowline-cli".into()), ..PostParams::default() };
-        self.tried::<K, _>("create", Some(&self.namespace), api.create(&parameters, object)).await
+        self.tried::<K, _, _>("create", Some(&self.namespace), || api.create(&parameters, object)).await
     }
 
     /// Deletes a resource, if it is still the same one; whether it was there.
@@ -142,21 +142,21 @@ impl Session {
             ..DeleteParams::default()
         };
         let name = object.name_any();
-        let request = async {
+        let request = || async {
             match api.delete(&name, &parameters).await {
                 Ok(_) => Ok(true),
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
                 Err(error) => Err(error),
             }
         };
-        self.tried::<K, _>("delete", Some(&self.namespace), request).await
+        self.tried::<K, _, _>("delete", Some(&self.namespace), request).await
     }
 
     /// An Application; where there is none, the error names those that are
     /// nearly called so.
     pub async fn application(&self, name: &str) -> Result<Application, CommandError> {
         let api = self.api::<Application>();
-        let found = self.tried::<Application, _>("get", Some(&self.namespace), api.get_opt(name)).await?;
+        let found = self.tried::<Application, _, _>("get", Some(&self.namespace), || api.get_opt(name)).await?;
         match found {
             Some(application) => Ok(application),
             None => Err(self.no_such_application(name).await),
@@ -200,21 +200,40 @@ impl Session {
     }
 
     /// Sends a request, with a time-out, and says what was tried if it fails.
-    pub async fn tried<K: Kind, T>(
+    /// A server that turns it away for now is asked again a few times: it has
+    /// done nothing then.
+    pub async fn tried<K: Kind, T, F>(
         &self,
         verb: &str,
         namespace: Option<&str>,
-        request: impl Future<Output = Result<T, kube::Error>> + Send,
-    ) -> Result<T, CommandError> {
-        let request: BoxFuture<'_, _> = Box::pin(request);
+        request: impl Fn() -> F + Send + Sync,
+    ) -> Result<T, CommandError>
+    where
+        T: Send,
+        F: Future<Output = Result<T, kube::Error>> + Send,
+    {
         let what = format!("{}s", K::kind(&()));
         let resource = format!("{}.{}", K::plural(&()), K::group(&()));
         let tried = Tried { verb, what: &what, resource: &resource, namespace, server: &self.server };
-        match tokio::time::timeout(TIMEOUT, request).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(tried.failed(&error)),
-            Err(_) => Err(tried.timed_out(TIMEOUT.as_secs())),
+        for pause in [100, 300, 1_000, 2_000] {
+            match self.once(&tried, request()).await? {
+                Err(kube::Error::Api(status)) if status.code == 429 => {
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                Err(error) => return Err(tried.failed(&error)),
+                Ok(answer) => return Ok(answer),
+            }
         }
+        self.once(&tried, request()).await?.map_err(|error| tried.failed(&error))
+    }
+
+    async fn once<T, F>(&self, tried: &Tried<'_>, request: F) -> Result<Result<T, kube::Error>, CommandError>
+    where
+        F: Future<Output = Result<T, kube::Error>> + Send,
+    {
+        // Boxed, since requests of kube are large.
+        let request: BoxFuture<'_, _> = Box::pin(request);
+        tokio::time::timeout(TIMEOUT, request).await.map_err(|_| tried.timed_out(TIMEOUT.as_secs()))
     }
 }
 

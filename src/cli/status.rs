@@ -41,7 +41,12 @@ const OBJECTS: usize = 5;
 const PODS: usize = 3;
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let mut application = session.application(&args.application).await?;
     if let Some(format) = args.output {
@@ -75,9 +80,7 @@ async fn look_closely(session: &Session, problems: &[ObjectProblem], unread: &mu
     let looked: Vec<(Unhealthy, Vec<String>)> = stream::iter(problems.iter().enumerate())
         .map(|(index, problem)| {
             let cluster = &cluster;
-            async move {
-                if index < OBJECTS { look(cluster, problem).await } else { (as_told(problem), Vec::new()) }
-            }
+            async move { if index < OBJECTS { look(cluster, problem).await } else { (as_told(problem), Vec::new()) } }
         })
         .buffered(4)
         .collect()
@@ -244,7 +247,10 @@ mod tests {
     #[case("Gone team-a/web", None)]
     #[case("nonsense", None)]
     #[case("", None)]
-    fn an_object_is_found_by_what_the_status_calls_it(#[case] object: &str, #[case] expected: Option<(&str, Option<&str>, &str)>) {
+    fn an_object_is_found_by_what_the_status_calls_it(
+        #[case] object: &str,
+        #[case] expected: Option<(&str, Option<&str>, &str)>,
+    ) {
         let kinds = [
             served("serving.knative.dev", "Service", true),
             served("", "Service", true),
@@ -252,7 +258,9 @@ mod tests {
             served("", "Namespace", false),
         ];
         let found = identify(&kinds, object);
-        let found = found.as_ref().map(|(served, namespace, name)| (served.resource.group.as_str(), namespace.as_deref(), name.as_str()));
+        let found = found
+            .as_ref()
+            .map(|(served, namespace, name)| (served.resource.group.as_str(), namespace.as_deref(), name.as_str()));
         assert_eq!(found, expected);
     }
 

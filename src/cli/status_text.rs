@@ -106,19 +106,26 @@ fn headline(facts: &Facts, status: &ApplicationStatus, now: Timestamp) -> String
     let release = current(facts, status);
     match sync {
         SyncStatus::Held => match release {
-            Some(release) => format!("{name} is held at release {}{}.", release.spec.number, and_health(release, status, now)),
+            Some(release) => {
+                format!("{name} is held at release {}{}.", release.spec.number, and_health(release, status, now))
+            }
             None => format!("{name} is held."),
         },
         SyncStatus::Syncing => match release.filter(|release| !history::phase(release).is_final()) {
             Some(release) => {
                 let timeout = facts.application.spec.sync.timeout;
                 let since = words::between(release.spec.created_at, now);
-                format!("{name} is syncing release {} ({}), {since} of {timeout}.", release.spec.number, commit(release))
+                format!(
+                    "{name} is syncing release {} ({}), {since} of {timeout}.",
+                    release.spec.number,
+                    commit(release)
+                )
             }
             None => format!("{name} is about to sync {}.", head_words(status)),
         },
         SyncStatus::Synced => {
-            let release = release.map(|release| format!(": release {}{}", release.spec.number, and_health_alone(release, status, now)));
+            let release = release
+                .map(|release| format!(": release {}{}", release.spec.number, and_health_alone(release, status, now)));
             format!("{name} is synced with {}{}.", head_words(status), release.unwrap_or_default())
         }
         SyncStatus::Failed => match release.filter(|release| history::phase(release) == Phase::Failed) {
@@ -131,7 +138,9 @@ fn headline(facts: &Facts, status: &ApplicationStatus, now: Timestamp) -> String
             None => format!("{name} cannot be synced with its head{}.", running(release, status, now)),
         },
         SyncStatus::Suspended => format!("{name} is suspended{}.", running(release, status, now)),
-        SyncStatus::OutOfSync => format!("{name} is out of sync with {}{}.", head_words(status), running(release, status, now)),
+        SyncStatus::OutOfSync => {
+            format!("{name} is out of sync with {}{}.", head_words(status), running(release, status, now))
+        }
         SyncStatus::Unknown => format!("{name} is not known to be in sync{}.", running(release, status, now)),
     }
 }
@@ -286,7 +295,8 @@ fn suspended(facts: &Facts, now: Timestamp) -> Option<String> {
 fn pinned(status: &ApplicationStatus) -> Option<String> {
     let pin = status.pin.as_ref()?;
     let who = if pin.by.is_empty() { "a person" } else { &pin.by };
-    let line = format!("{} asked for {}; it stays until the head changes", words::line(who), words::line(&pin.revision));
+    let line =
+        format!("{} asked for {}; it stays until the head changes", words::line(who), words::line(&pin.revision));
     row("Pinned", &[line])
 }
 
@@ -298,9 +308,15 @@ fn head(status: &ApplicationStatus, now: Timestamp) -> Option<String> {
     if let Some(hold) = &status.hold {
         let same = head.bundle.as_ref() == Some(&hold.bundle);
         let how = if same { "it renders the content of" } else { "it is rendered from the inputs of" };
-        lines.push(format!("{how} release {} (bundle {}…), so it stays out", hold.rejected_release, hold.bundle.short(8)));
+        lines.push(format!(
+            "{how} release {} (bundle {}…), so it stays out",
+            hold.rejected_release,
+            hold.bundle.short(8)
+        ));
     }
-    if let Some(broken) = status.conditions.iter().find(|condition| condition.type_ == "Rendered" && condition.status == "False") {
+    if let Some(broken) =
+        status.conditions.iter().find(|condition| condition.type_ == "Rendered" && condition.status == "False")
+    {
         let message = words::line(&broken.message);
         if !status.note.contains(&broken.message) {
             lines.push(format!("it cannot be rendered: {message}"));
@@ -367,10 +383,10 @@ fn problems(facts: &Facts, status: &ApplicationStatus) -> String {
         let name = words::line(&object.object);
         let health = object.health.filter(|health| *health != HealthStatus::Progressing);
         let health = health.map(|health| style::of_health(health)(health.as_str()) + ": ").unwrap_or_default();
-        text.push_str(&format!("    {}{health}{}\n", padded(&name, column), words::line(&object.message)));
+        text.push_str(&format!("    {}{health}{}\n", padded(&name, column), words::short_line(&object.message, 240)));
         for pod in &object.pods {
             let name = format!("  Pod {}", words::line(&pod.name));
-            text.push_str(&format!("    {}{}\n", padded(&name, column), words::line(&pod.health.reason)));
+            text.push_str(&format!("    {}{}\n", padded(&name, column), words::short_line(&pod.health.reason, 160)));
             if let Some(line) = &pod.last_line {
                 text.push_str(&format!("    {}last line: \"{}\"\n", padded("", column), words::short_line(line, 160)));
             }
@@ -391,14 +407,22 @@ fn deadline(facts: &Facts, status: &ApplicationStatus, now: Timestamp) -> Option
     let left = words::between(now, end);
     let left = if end <= now { "the deadline".to_owned() } else { left };
     let target = facts.history.rollback_target(release.spec.number);
-    Some(match target.filter(|_| facts.application.spec.rollback.automatic && release.spec.cause != Cause::AutomaticRollback) {
-        Some(target) => {
-            let since = ended_at(target).map(|then| format!(", Healthy for {}", words::age(then, now))).unwrap_or_default();
-            let short = words::line(&target.spec.commit.short);
-            format!("If it is not healthy in {left} it goes back to release {} ({short}{since}).", target.spec.number)
-        }
-        None => format!("If it is not healthy in {left} it ends as Failed."),
-    })
+    Some(
+        match target
+            .filter(|_| facts.application.spec.rollback.automatic && release.spec.cause != Cause::AutomaticRollback)
+        {
+            Some(target) => {
+                let since =
+                    ended_at(target).map(|then| format!(", Healthy for {}", words::age(then, now))).unwrap_or_default();
+                let short = words::line(&target.spec.commit.short);
+                format!(
+                    "If it is not healthy in {left} it goes back to release {} ({short}{since}).",
+                    target.spec.number
+                )
+            }
+            None => format!("If it is not healthy in {left} it ends as Failed."),
+        },
+    )
 }
 
 #[cfg(test)]

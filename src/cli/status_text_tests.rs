@@ -8,9 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    api::{
-        ApplicationRef, CurrentRelease, HoldStatus, ObjectCounts, ObjectFailure, Pin, ReleaseAfter, SuspensionSpec,
-    },
+    api::{ApplicationRef, CurrentRelease, HoldStatus, ObjectCounts, ObjectFailure, Pin, ReleaseAfter, SuspensionSpec},
     health::HealthStatus,
 };
 
@@ -234,8 +232,7 @@ fn suspended_it_says_by_whom_why_and_until_when() {
             requested_by: "ada".into(),
         },
     );
-    suspension.metadata.creation_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(300)));
+    suspension.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(ago(300)));
     facts.suspensions = vec![suspension];
     insta::assert_snapshot!(text(&facts), @r#"
     shop is suspended; release 1 runs, Healthy for 1h.
@@ -254,8 +251,7 @@ fn out_of_sync_and_pinned_it_says_what_it_waits_for() {
         status.release = newest(&releases);
         status.note = "commit 4f1c2d9 waits for a person (sync.mode is Manual)".into();
         status.next = "to apply it: bowline sync shop".into();
-        status.pin =
-            Some(Pin { revision: "v1.2".into(), commit: "c".into(), head_then: "h".into(), by: "ada".into() });
+        status.pin = Some(Pin { revision: "v1.2".into(), commit: "c".into(), head_then: "h".into(), by: "ada".into() });
         status.objects = counts(2);
     });
     insta::assert_snapshot!(text(&facts(application, releases)), @r#"

@@ -51,7 +51,7 @@ pub async fn suspend(args: &SuspendArgs, connection: &Connection, program: &'sta
         requested_by: session.username().await,
     };
     let created = session.create(&Suspension { metadata: metadata(&session, &args.application), spec }).await?;
-    let until = args.until.map(|until| format!(" for {}", words::between(now, until))).unwrap_or_default();
+    let until = args.until.map(|until| format!(" for {}", words::left(now, until))).unwrap_or_default();
     output.say(&format!("{} is suspended{until}; to go on: {program} resume {}", args.application, args.application))?;
     if !others.is_empty() {
         output.say(&format!("it was suspended before: {}", others.iter().map(told).collect::<Vec<_>>().join("; ")))?;

@@ -1,6 +1,5 @@
 //! `bowline sync`: asks for a sync.
 
-
 use super::{
     CommandError, Connection, Output,
     follow::{Follow, follow, planned},
@@ -46,10 +45,19 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn run(
+    args: &Args,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let application = session.application(&args.application).await?;
-    let mut spec = SyncRequestSpec { revision: args.revision.clone(), reason: args.reason.clone(), ..sync_spec(&args.application) };
+    let mut spec = SyncRequestSpec {
+        revision: args.revision.clone(),
+        reason: args.reason.clone(),
+        ..sync_spec(&args.application)
+    };
     if args.accept {
         spec.accept = Some(held_content(&application)?);
     }
@@ -107,4 +115,3 @@ fn held_content(application: &Application) -> Result<crate::manifest::BundleDige
             .hint("without --accept it is an ordinary sync")
     })
 }
-

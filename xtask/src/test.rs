@@ -78,12 +78,16 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 
 /// Writes what belongs to the code into `charts/`, `manifests/` and `docs/`.
 pub(crate) fn generate() -> Outcome {
-    match succeeds(
-        cargo().args(["test", "--quiet", "--package", "bowline", "--test", "generated"]).env("BOWLINE_GENERATE", "1"),
-    )? {
-        true => Ok(()),
-        false => Err("generating failed; see above".into()),
+    let sources: [&[&str]; 3] =
+        [&["--test", "generated"], &["--test", "cli_reference"], &["--lib", "--", "health::rules::page"]];
+    for source in sources {
+        let mut test = cargo();
+        test.args(["test", "--quiet", "--package", "bowline"]).args(source).env("BOWLINE_GENERATE", "1");
+        if !succeeds(&mut test)? {
+            return Err("generating failed; see above".into());
+        }
     }
+    Ok(())
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]

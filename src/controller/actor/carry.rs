@@ -34,6 +34,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// The pause after an object changed between plan and apply: what is planned
 /// anew is most likely right.
 const STALE_RETRY: Duration = Duration::from_millis(50);
+/// The pause between two repairs of a release that waits for health.
+const PAUSE_BETWEEN_REPAIRS: Duration = Duration::from_secs(2);
 /// How many failures are named.
 const FAILURES_NAMED: usize = 20;
 
@@ -115,6 +117,10 @@ impl Actor {
                 // Nobody can tell how far it had come.
                 attempt.touched = true;
             }
+        }
+        if self.known.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Applied) {
+            let pause = SignedDuration::try_from(PAUSE_BETWEEN_REPAIRS).unwrap_or(SignedDuration::from_secs(1));
+            self.known.repair_not_before = Some(Timestamp::now() + pause);
         }
         self.watch_kinds(&content.manifests).await;
         let began = std::time::Instant::now();
@@ -206,6 +212,13 @@ impl Actor {
             return Ok(());
         }
         info!(stage, written, took = ?began.elapsed(), "applied");
+        if underway.plan.stages() == stage + 1
+            && let Some(fetched) = self.known.fetched_at.take()
+        {
+            // What Bowline itself adds between the fetch and the cluster.
+            let milliseconds = u64::try_from(fetched.elapsed().as_millis()).unwrap_or(u64::MAX);
+            info!(after_fetch_ms = milliseconds, "live");
+        }
         self.known.tries = 0;
         let Underway { plan, observations, next_stage, applied, to_apply } = underway;
         let next_stage = next_stage + 1;

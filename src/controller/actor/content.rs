@@ -68,6 +68,7 @@ impl Actor {
                     self.event("ForcePushed", &message, true);
                 }
                 self.known.fetch_error = None;
+                self.known.fetched_at = Some(Instant::now());
                 self.known.reference.clone_from(&found.reference);
                 self.known.found = Some(found);
                 self.render_head().await;

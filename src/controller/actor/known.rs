@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -100,6 +101,8 @@ pub(super) struct Known {
     pub(super) waiting_noted: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
+    /// When the commit was fetched that is on its way to the cluster.
+    pub(super) fetched_at: Option<Instant>,
     pub(super) watched_at: Option<Timestamp>,
     pub(super) approved_release: Option<u64>,
 }
@@ -163,6 +166,7 @@ impl Known {
             waiting_noted: false,
             published: None,
             sweep_due: None,
+            fetched_at: None,
             watched_at: None,
             approved_release: None,
         }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Attempt, Decision, End, Stage, View, is_refused_before, is_rejected};
 use crate::{
-    api::{Cause, ObjectFailure, Phase, Release, RollbackVerdict, SyncMode},
+    api::{Cause, DriftPolicy, ObjectFailure, Phase, Release, RollbackVerdict, SyncMode},
     health::{Health, HealthStatus},
     manifest::ObjectId,
 };
@@ -74,6 +74,15 @@ pub(super) fn supersede(release: u64, message: String) -> Decision {
 fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> Decision {
     if !view.live.settled {
         return Decision::Rest(None);
+    }
+    let differs = !view.live.gone.is_empty() || !view.live.drifted.is_empty();
+    if differs && !late && view.settings.drift == DriftPolicy::Repair {
+        // Somebody took away or changed what was just applied: what is missing
+        // is planned and applied again, as a repair would, but with a pause.
+        match view.repair_not_before.filter(|time| *time > view.now) {
+            None => return Decision::Plan,
+            Some(time) => return Decision::Rest(Some(time.min(deadline(view, attempt)))),
+        }
     }
     if view.live.unhealthy.is_empty() && view.live.gone.is_empty() {
         return Decision::End(End {

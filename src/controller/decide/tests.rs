@@ -262,6 +262,19 @@ fn drift_is_left_alone_when(#[case] prepare: fn(&mut World)) {
 }
 
 #[test]
+fn what_is_taken_away_while_a_release_waits_is_applied_again_and_not_in_a_hurry() {
+    let mut world = World::new();
+    world.push("a", Fate::Hangs).settle();
+    world.live.gone.insert(web());
+    world.settle();
+    assert!(world.live.gone.is_empty());
+    world.live.gone.insert(web());
+    let until = world.settle();
+    assert_eq!(until, Some(world.now + jiff::SignedDuration::from_secs(2)));
+    assert_eq!(world.story(), "1 a Push running");
+}
+
+#[test]
 fn a_guard_that_refuses_makes_no_release() {
     let mut world = World::new();
     world.push("a", Fate::Healthy).settle();

@@ -46,6 +46,7 @@ pub(super) struct World {
     pub(super) requests: Vec<Request>,
     pub(super) brake: bool,
     pub(super) repairs: u32,
+    pub(super) repair_not_before: Option<Timestamp>,
     pub(super) answers: Vec<Answer>,
     /// What happens to content, by the name it was pushed under.
     pub(super) fates: Vec<(BundleDigest, Fate)>,
@@ -90,6 +91,7 @@ impl World {
             requests: Vec::new(),
             brake: false,
             repairs: 0,
+            repair_not_before: None,
             answers: Vec::new(),
             fates: Vec::new(),
             steps: 0,
@@ -148,7 +150,7 @@ impl World {
             live: &self.live,
             requests: &self.requests,
             brake: self.brake,
-            repair_not_before: None,
+            repair_not_before: self.repair_not_before,
             degraded_since: None,
         })
     }
@@ -246,6 +248,9 @@ impl World {
             self.attempt = Some(attempt);
         }
         let attempt = self.attempt.as_mut().unwrap();
+        if attempt.stage == Stage::Applied {
+            self.repair_not_before = Some(now + SignedDuration::from_secs(2));
+        }
         attempt.counting_since.get_or_insert(now);
         attempt.stage = match fate {
             Fate::Refused => Stage::Failed { message: "it is refused".into(), failures: Vec::new() },
@@ -260,6 +265,8 @@ impl World {
         attempt.touched = true;
         attempt.stage = Stage::Applied;
         self.live.unhealthy.clear();
+        self.live.drifted.clear();
+        self.live.gone.clear();
         match fate {
             Fate::Hangs => {
                 self.live.unhealthy.push((web(), Health::new(HealthStatus::Progressing, "0 of 3 replicas available")));

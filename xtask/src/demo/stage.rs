@@ -147,6 +147,14 @@ impl Stage {
         log_end(&self.log)
     }
 
+    /// How long the controller took from the end of the last fetch to the last
+    /// write, in milliseconds, as its log says.
+    pub(super) fn own_share(&self) -> Option<u64> {
+        let log = std::fs::read_to_string(&self.log).ok()?;
+        let lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.map(|line| line["after_fetch_ms"].clone()).find_map(|milliseconds| milliseconds.as_u64())
+    }
+
     /// Ends everything and removes what the demo made.
     pub(super) fn take_down(mut self) -> Outcome {
         if self.cluster.is_none() {

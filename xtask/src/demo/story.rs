@@ -62,6 +62,11 @@ fn push(terminal: &Terminal, stage: &mut Stage) -> Outcome {
     terminal.note(&format!("the ConfigMap is live {} after git push", seconds(took)));
     let head = stage.repo.head()?;
     stage.wait_until("the release is healthy", LIMIT, |status| healthy_at(status, &head))?;
+    if let Some(milliseconds) = stage.own_share() {
+        terminal.note(&format!(
+            "of that, {milliseconds} ms from the end of the fetch to the last write; the rest is the poll"
+        ));
+    }
     show(terminal, stage, &["get", "-n", NAMESPACE])?;
     terminal.pause();
     Ok(())

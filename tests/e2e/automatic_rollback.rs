@@ -1,0 +1,80 @@
+//! A commit that breaks is taken back.
+
+use serde_json::json;
+
+use crate::world::{Site, Start, Team, config_map, deployment, yaml};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_never_becomes_healthy_is_taken_back() {
+    let site = Site::new();
+    let _controller = site.start(&Start::default());
+    let team = Team::at(&site, "taken-back").await;
+    let content = |image: &str, value: &str| {
+        [("deploy/all.yaml", yaml(&[deployment("web", image), config_map("settings", value)]))]
+    };
+    let good = team.push("Good", &content("registry.example/web:1", "good"));
+    team.deploy_shop(json!({"sync": {"timeout": "4s"}}));
+    team.until_synced("shop", &good).await;
+
+    let bad = team.push("Bad", &content("registry.example/web:missing", "bad"));
+    let status = team
+        .until("shop", "Held after the rollback", |status| {
+            status["sync"] == "Held" && status["release"]["phase"] == "Healthy"
+        })
+        .await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Failed\n3 AutomaticRollback to 1 Healthy");
+    assert_eq!(team.get("configmaps", "settings").await.unwrap()["data"]["key"], "good");
+    let web = team.get("apps/v1/deployments", "web").await.unwrap();
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/web:1");
+
+    let short = &bad[..7];
+    let releases = team.releases("shop").await;
+    let outcome = releases[1].status.as_ref().unwrap().outcome.as_ref().unwrap();
+    let said = format!(
+        "outcome: {}\nreason:  {}\nnote:    {}\nnext:    {}",
+        outcome.message,
+        releases[2].spec.reason,
+        status["note"].as_str().unwrap(),
+        status["next"].as_str().unwrap(),
+    );
+    let said = said.replace(short, "COMMIT").replace(&team.namespace, "NAMESPACE");
+    let pod = pod_name(&said);
+    let said = said.replace(&pod, "web-POD");
+    insta::assert_snapshot!(said, @r#"
+    outcome: not healthy in 4s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
+    reason:  not healthy in 4s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
+    note:    COMMIT was taken back: not healthy in 4s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
+    next:    goes on by itself when Git renders different content; to let this content in: bowline sync shop --accept
+    "#);
+    assert_eq!(status["lastHealthyRelease"], 3, "{status:#}");
+    assert_eq!(status["hold"]["rejectedRelease"], 2);
+    assert_eq!(releases[1].status.as_ref().unwrap().after.as_ref().unwrap().rolled_back_by, Some(3));
+
+    // It stays out, and the fix goes ahead.
+    team.polls(10).await;
+    assert_eq!(team.releases("shop").await.len(), 3);
+    let fixed = team.push("Fixed", &content("registry.example/web:2", "fixed"));
+    assert_eq!(team.until_synced("shop", &fixed).await, 4);
+}
+
+/// The name of the pod that a message speaks of: `web-`, a hash and a suffix.
+fn pod_name(said: &str) -> String {
+    let words = said.split(|character: char| !(character.is_ascii_alphanumeric() || character == '-'));
+    let pod = words.filter(|word| word.starts_with("web-")).max_by_key(|word| word.len());
+    pod.unwrap_or("web-POD").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_release_that_breaks_has_nothing_to_go_back_to_and_says_so() {
+    let site = Site::new();
+    let _controller = site.start(&Start::default());
+    let team = Team::at(&site, "first").await;
+    team.push("Bad", &[("deploy/web.yaml", deployment("web", "registry.example/web:missing").to_string())]);
+    team.deploy_shop(json!({"sync": {"timeout": "2s"}}));
+    let status = team.until("shop", "Failed", |status| status["sync"] == "Failed").await;
+    let note = status["note"].as_str().unwrap();
+    assert!(note.contains("no earlier healthy release"), "{note}");
+    assert_eq!(team.history("shop").await, "1 Push Failed");
+    team.polls(5).await;
+    assert_eq!(team.history("shop").await, "1 Push Failed", "the same content is not tried again and again");
+}

@@ -1,0 +1,19 @@
+//! The whole controller on real components: stories told from outside.
+//!
+//! The tests start the program itself, push to a Git server, and look at an
+//! API server. One control plane with one controller serves most of them,
+//! each in a namespace of its own; what kills a controller, counts requests or
+//! breaks many applications has a control plane for itself.
+//!
+//! No test sleeps for a fixed time to let something happen: it waits for what
+//! it wants to see, up to a limit. Where a test shows that something does
+//! *not* happen, it lets so many polls pass.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod automatic_rollback;
+mod commit_to_live;
+mod drift;
+mod hold;
+mod silence;
+mod world;

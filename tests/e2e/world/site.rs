@@ -1,0 +1,134 @@
+//! A control plane with Bowline's resources, and controllers on it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bowline::api::{custom_resource_definitions, mutating_policies, validating_policies};
+use rig::{Cluster, Launch, Options, Process};
+use serde_json::Value;
+
+/// The namespace of the controller and its lease.
+pub const SYSTEM: &str = "bowline-system";
+
+/// A control plane of its own, with Bowline's resources and policies.
+pub struct Site {
+    pub cluster: Cluster,
+    controllers: AtomicUsize,
+}
+
+/// How a controller is started.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Further arguments.
+    pub arguments: Vec<&'static str>,
+}
+
+/// A controller that runs until it is dropped or killed.
+pub struct Controller {
+    process: Process,
+    launch: Launch,
+}
+
+/// What most stories share: they have namespaces of their own in it.
+struct Shared {
+    site: Site,
+    _controller: Controller,
+}
+
+static SHARED: LazyLock<Shared> = LazyLock::new(|| {
+    let site = Site::new();
+    let controller = site.start(&Start::default());
+    Shared { site, _controller: controller }
+});
+
+impl Site {
+    /// A control plane with the custom resources and the policies in force.
+    pub fn new() -> Self {
+        let cluster = Cluster::start(Options::default()).unwrap();
+        let objects: Vec<Value> = custom_resource_definitions()
+            .iter()
+            .map(|definition| serde_json::to_value(definition).unwrap())
+            .chain(validating_policies())
+            .chain(mutating_policies())
+            .collect();
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        cluster.kubectl_with_input(&["create", "-f", "-"], &list.to_string()).unwrap();
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
+        cluster.kubectl(&["create", "namespace", SYSTEM]).unwrap();
+        Self { cluster, controllers: AtomicUsize::new(0) }
+    }
+
+    /// The site that most stories share, with its controller.
+    pub fn shared() -> &'static Site {
+        &SHARED.site
+    }
+
+    /// Starts a controller.
+    pub fn start(&self, start: &Start) -> Controller {
+        let number = self.controllers.fetch_add(1, Ordering::Relaxed);
+        let directory = self.cluster.directory().join(format!("controller-{number}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let identity = format!("replica-{number}");
+        let cache = directory.join("cache");
+        let mut arguments: Vec<String> = ["controller", "--cache"].map(str::to_owned).to_vec();
+        arguments.push(cache.display().to_string());
+        let fixed = ["--allow-file-repositories", "--lease-namespace", SYSTEM, "--lease-name", "bowline"];
+        arguments.extend(fixed.map(str::to_owned));
+        arguments.extend(["--identity", &identity, "--listen", "127.0.0.1:0"].map(str::to_owned));
+        arguments.extend(["--log-format", "text", "--log", "warn,bowline=debug"].map(str::to_owned));
+        arguments.extend(start.arguments.iter().map(|&argument| argument.to_owned()));
+        let environment = [
+            ("KUBECONFIG", self.cluster.kubeconfig_path().display().to_string()),
+            ("BOWLINE_CACHE_DIR", cache.display().to_string()),
+            ("LEASE", "bowline".to_owned()),
+            ("NO_COLOR", "1".to_owned()),
+        ];
+        let launch = Launch {
+            name: identity,
+            program: env!("CARGO_BIN_EXE_bowline").into(),
+            arguments,
+            environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            log: directory.join("log"),
+        };
+        let process = Process::start(&launch).unwrap();
+        Controller { process, launch }
+    }
+}
+
+impl Controller {
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, with the same cache and name.
+    pub fn start_again(&mut self) {
+        self.process.kill();
+        self.process = Process::start(&self.launch).unwrap();
+    }
+
+    /// Everything that it wrote to its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn log_path(&self) -> &PathBuf {
+        &self.launch.log
+    }
+
+    /// Waits until its log says something.
+    pub fn wait_for_log(&mut self, words: &str) {
+        let until = Instant::now() + super::LIMIT;
+        while !self.log().contains(words) {
+            self.process.check().unwrap();
+            assert!(Instant::now() < until, "the log never said {words:?}; its end:\n{}", self.process.log_end());
+            std::thread::sleep(Duration::from_millis(40));
+        }
+    }
+}
