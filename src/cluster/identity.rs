@@ -2,7 +2,7 @@
 //!
 //! Every request about an application's objects is sent as the ServiceAccount
 //! that the Application names, always one of its own namespace, by the
-//! impersonation headers of the API server: so Kubernetes' own RBAC decides
+//! impersonation header of the API server: so Kubernetes' own RBAC decides
 //! what an application may touch.
 
 use std::fmt;
@@ -16,7 +16,6 @@ use super::{
 use crate::plan::ServerError;
 
 const IMPERSONATE_USER: HeaderName = HeaderName::from_static("impersonate-user");
-const IMPERSONATE_GROUP: HeaderName = HeaderName::from_static("impersonate-group");
 
 /// On whose behalf a request is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,18 +38,16 @@ impl Identity {
         Self::ServiceAccount { namespace: namespace.into(), name: name.into() }
     }
 
-    /// Adds the impersonation headers. Groups are given as the API server
-    /// itself gives them to a ServiceAccount's token.
+    /// Adds the impersonation header. The API server itself adds the groups
+    /// that it gives to a ServiceAccount's token. Were they named here, the
+    /// controller would need the right to impersonate groups, which cannot be
+    /// limited to these and so would make it the cluster's administrator.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), RequestError> {
         let Self::ServiceAccount { namespace, name } = self else { return Ok(()) };
-        let value = |text: String| {
-            HeaderValue::from_str(&text)
-                .map_err(|_| RequestError::unsendable(format!("{text:?} is no name of a ServiceAccount")))
-        };
-        headers.insert(IMPERSONATE_USER, value(format!("system:serviceaccount:{namespace}:{name}"))?);
-        headers.append(IMPERSONATE_GROUP, HeaderValue::from_static("system:serviceaccounts"));
-        headers.append(IMPERSONATE_GROUP, value(format!("system:serviceaccounts:{namespace}"))?);
-        headers.append(IMPERSONATE_GROUP, HeaderValue::from_static("system:authenticated"));
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        let user = HeaderValue::from_str(&user)
+            .map_err(|_| RequestError::unsendable(format!("{user:?} is no name of a ServiceAccount")))?;
+        headers.insert(IMPERSONATE_USER, user);
         Ok(())
     }
 
@@ -61,7 +58,7 @@ impl Identity {
         if refused {
             error.message = format!(
                 "Bowline has no right to act as {self}; let it: `kubectl create clusterrole bowline-impersonate \
-                 --verb=impersonate --resource=serviceaccounts,groups`, then `kubectl create clusterrolebinding \
+                 --verb=impersonate --resource=serviceaccounts`, then `kubectl create clusterrolebinding \
                  bowline-impersonate --clusterrole=bowline-impersonate --serviceaccount=<namespace>:<name>` with \
                  Bowline's own ServiceAccount"
             );
@@ -176,12 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn a_service_account_is_impersonated_with_the_groups_of_its_token() {
+    fn a_service_account_is_impersonated_and_the_server_knows_its_groups() {
         let mut headers = HeaderMap::new();
         Identity::service_account("team-a", "bowline-deployer").add_headers(&mut headers).unwrap();
         assert_eq!(headers["impersonate-user"], "system:serviceaccount:team-a:bowline-deployer");
-        let groups: Vec<_> = headers.get_all("impersonate-group").iter().map(|it| it.to_str().unwrap()).collect();
-        assert_eq!(groups, ["system:serviceaccounts", "system:serviceaccounts:team-a", "system:authenticated"]);
+        assert!(!headers.contains_key("impersonate-group"), "it would need the right to impersonate groups");
     }
 
     #[test]
