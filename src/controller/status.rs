@@ -269,10 +269,8 @@ fn failed(view: &View<'_>) -> (String, String) {
     }
     let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
     if let Some(guard) = guards(view).first() {
-        let next = guard
-            .hint
-            .clone()
-            .unwrap_or_else(|| format!("to let it pass once: bowline sync {application} --allow-prune"));
+        let allow = guard.reason.can_be_allowed().then(|| format!("to let it pass once: bowline sync {application} --allow-prune"));
+        let next = guard.hint.clone().into_iter().chain(allow).collect::<Vec<_>>().join("; ");
         return (guard.to_string(), next);
     }
     let Some(outcome) = view.history.current().and_then(|release| release.status.as_ref()?.outcome.as_ref()) else {

@@ -18,7 +18,7 @@ async fn untouched(team: &Team<'_>) -> (Vec<Value>, String) {
 }
 
 fn words(status: &Value, commit: &str) -> String {
-    let text = |field: &str| status[field].as_str().unwrap_or("-").replace(&commit[..7], "COMMIT");
+    let text = |field: &str| status[field].as_str().unwrap_or("-").replace(commit, "COMMIT").replace(&commit[..7], "COMMIT");
     format!("sync: {}\nnote: {}\nnext: {}", text("sync"), text("note"), text("next"))
 }
 
@@ -40,13 +40,21 @@ async fn a_repository_that_renders_nothing_deletes_nothing() {
     let before = untouched(&team).await;
     let empty = team.push("Nothing but a comment", &[("deploy/all.yaml", "# moved elsewhere\n---\n".into())]);
     let status = team.until("shop", "Failed at the empty commit", at("Failed", &empty)).await;
-    insta::assert_snapshot!(words(&status, &empty), @"");
+    insta::assert_snapshot!(words(&status, &empty), @r"
+    sync: Failed
+    note: the render has no object and the application has 12; nothing is deleted
+    next: check source.path, render.include and the revision; to let it pass once: bowline sync shop --allow-prune
+    ");
     team.polls(3).await;
     assert_eq!(untouched(&team).await, before);
 
     let most = team.push("Most is gone", &[("deploy/all.yaml", many_config_maps(2, "good"))]);
     let status = team.until("shop", "Failed at the commit without most", at("Failed", &most)).await;
-    insta::assert_snapshot!(words(&status, &most), @"");
+    insta::assert_snapshot!(words(&status, &most), @r"
+    sync: Failed
+    note: 10 of 12 objects would be deleted, more than 50 % (sync.guards.maxPrunePercent)
+    next: check that the objects are meant to go; to let it pass once: bowline sync shop --allow-prune
+    ");
     team.polls(3).await;
     assert_eq!(untouched(&team).await, before);
 
@@ -63,7 +71,11 @@ async fn a_broken_file_is_named_with_line_and_column() {
     let broken = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: broken\n data:\n  key: [unclosed\n";
     let commit = team.push("Broken", &[("deploy/broken.yaml", broken.into())]);
     let status = team.until("shop", "Failed at the broken commit", at("Failed", &commit)).await;
-    insta::assert_snapshot!(words(&status, &commit), @"");
+    insta::assert_snapshot!(words(&status, &commit), @r"
+    sync: Failed
+    note: commit COMMIT cannot be rendered: deploy/broken.yaml:5:2: is not YAML: did not find expected key
+    next: what runs is left alone; fix it in Git
+    ");
     let rendered = status["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Rendered").unwrap();
     assert_eq!((&rendered["status"], &rendered["reason"]), (&json!("False"), &json!("RenderFailed")));
     team.polls(3).await;
@@ -80,8 +92,12 @@ async fn what_the_server_refuses_is_said_and_nothing_of_it_is_written() {
     let team = Team::new("refused").await;
     deployed(&team).await;
     let before = untouched(&team).await;
-    let mut bad = config_map("bad", "value");
-    bad["metadata"]["labels"] = json!({"team": "not a label value!"});
+    let bad = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "bad"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 99999}]},
+    });
     let commit = team.push("Refused", &[("deploy/good.yaml", config_map("fine", "new").to_string()), ("deploy/bad.yaml", bad.to_string())]);
     let status = team.until("shop", "Failed at the refused commit", at("Failed", &commit)).await;
     let said = words(&status, &commit).replace(&team.namespace, "NAMESPACE");
@@ -99,8 +115,12 @@ async fn a_wrong_path_is_said() {
     let before = untouched(&team).await;
     let path = |path: &str| json!({"spec": {"source": {"path": path}}});
     team.patch("applications", "shop", "kubectl-edit", &path("no/such/directory")).await;
-    let status = team.until("shop", "not Synced", |status| status["sync"] == "Failed").await;
-    insta::assert_snapshot!(words(&status, &commit), @"");
+    let status = team.until("shop", "says that there is no such path", |status| status["sync"] == "Unknown").await;
+    insta::assert_snapshot!(words(&status, &commit), @r"
+    sync: Unknown
+    note: path `no/such/directory` does not exist at commit COMMIT; the root has `deploy`
+    next: what runs is left alone; it is tried again at the next poll
+    ");
     team.polls(3).await;
     assert_eq!(untouched(&team).await, before);
     team.patch("applications", "shop", "kubectl-edit", &path("deploy")).await;
@@ -120,7 +140,11 @@ async fn a_branch_that_vanishes_is_said() {
     team.repo.delete_branch("stable").unwrap();
     let status = team.until("shop", "says that the branch is gone", |status| status["note"].is_string()).await;
     let said = words(&status, &commit).replace(&team.git.port().to_string(), "PORT");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r"
+    sync: Synced
+    note: `stable` does not exist at http://127.0.0.1:PORT/shop.git; branches: main; it has no tags
+    next: -
+    ");
     team.polls(3).await;
     assert_eq!(untouched(&team).await, before);
     team.repo.push().unwrap();
@@ -136,7 +160,11 @@ async fn a_server_that_does_not_answer_is_said() {
     team.git.stop();
     let status = team.until("shop", "says that the server is gone", |status| status["note"].is_string()).await;
     let said = words(&status, &commit).replace(&team.git.port().to_string(), "PORT");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r"
+    sync: Synced
+    note: http://127.0.0.1:PORT/shop.git cannot be reached: failed to connect to 127.0.0.1: Connection refused
+    next: -
+    ");
     // What is edited by hand is put back all the same.
     team.delete("configmaps", "item-3").await;
     crate::world::eventually("item-3 is back", async || team.get("configmaps", "item-3").await.ok_or("not yet")).await;
@@ -158,7 +186,7 @@ async fn a_force_push_is_followed_and_told_of() {
     team.repo.force_push().unwrap();
     team.until_synced("shop", &new).await;
     assert_eq!(team.get("configmaps", "item-1").await.unwrap()["data"]["key"], "rewritten");
-    let wanted = format!("force-pushed from {} to {}", &old[..7], &new[..7]);
+    let wanted = format!("main was force-pushed from {} to {}", &old[..7], &new[..7]);
     crate::world::eventually("an event tells of it", async || {
         let events = team.events("shop").await;
         if events.iter().any(|event| event.starts_with("ForcePushed") && event.contains(&wanted)) {
@@ -181,6 +209,10 @@ async fn a_repository_that_never_was_there_is_said() {
         })
         .await;
     let said = words(&status, "none here").replace(&team.git.port().to_string(), "PORT");
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r"
+    sync: Unknown
+    note: there is no repository at http://127.0.0.1:PORT/no-such-repository.git, or these credentials may not see it: unexpected http status code: 404
+    next: what runs is left alone; it is tried again at the next poll
+    ");
     assert_eq!(team.history("shop").await, "");
 }

@@ -13,10 +13,16 @@
 
 mod automatic_rollback;
 mod commit_to_live;
+mod deletion;
 mod drift;
 mod guards;
 mod hold;
 mod killed;
+mod identity;
+mod lease;
+mod modes;
 mod rights;
+mod sharing;
 mod silence;
+mod stages;
 mod world;

@@ -22,7 +22,7 @@ use crate::{
     },
     manifest::{Digest, Problem},
     render::{DirectoryOptions, Render, RenderFailure, ScopeLookup},
-    source::{Commit, SourceError, TreeLimits},
+    source::{Commit, CommitId, SourceError, TreeLimits},
     telemetry::Step,
 };
 
@@ -75,9 +75,9 @@ impl Actor {
                 if let Some(from) = &found.forced_from {
                     let message = format!(
                         "{} was force-pushed from {} to {}, which is not a descendant",
-                        found.reference.as_deref().unwrap_or("the revision"),
-                        from.short(),
-                        found.commit.id.short()
+                        branch_words(found.reference.as_deref()),
+                        short_id(from),
+                        short_id(&found.commit.id)
                     );
                     self.event("ForcePushed", &message, true);
                 }
@@ -291,6 +291,17 @@ fn look(
     }
 }
 
+/// A commit as people know it.
+fn short_id(id: &CommitId) -> String {
+    id.as_str().chars().take(SHORT_ID).collect()
+}
+
+/// `refs/heads/main` as people know it: `main`.
+fn branch_words(reference: Option<&str>) -> &str {
+    let reference = reference.unwrap_or("the revision");
+    reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")).unwrap_or(reference)
+}
+
 fn commit_record(commit: &Commit) -> CommitRecord {
     let (author, email) = match commit.author.rsplit_once(" <") {
         Some((name, email)) => (name, email.trim_end_matches('>')),
@@ -298,7 +309,7 @@ fn commit_record(commit: &Commit) -> CommitRecord {
     };
     CommitRecord {
         id: commit.id.to_string(),
-        short: commit.id.as_str().chars().take(SHORT_ID).collect(),
+        short: short_id(&commit.id),
         subject: cut(&commit.subject),
         author: cut(author),
         email: cut(email),

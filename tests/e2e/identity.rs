@@ -1,0 +1,56 @@
+//! As whom objects are applied.
+
+use serde_json::json;
+
+use crate::world::{Site, Team, config_map};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_service_account_is_said_with_the_commands_that_help() {
+    let team = Team::without_rights(Site::shared(), "account").await;
+    let commit = team.push("First", &[("deploy/one.yaml", config_map("one", "git").to_string())]);
+    team.deploy_shop(json!({}));
+    let status = team
+        .until("shop", "says what is missing", |status| {
+            status["note"].as_str().is_some_and(|note| note.contains("bowline-deployer"))
+        })
+        .await;
+    let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
+    insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @"");
+    assert_eq!(team.get("configmaps", "one").await, None);
+
+    // With the commands carried out, a sync goes through.
+    team.kubectl(&["create", "serviceaccount", "bowline-deployer"]);
+    let account = format!("--serviceaccount={}:bowline-deployer", team.namespace);
+    team.kubectl(&["create", "rolebinding", "bowline-deployer", "--clusterrole=admin", &account]);
+    team.create(&json!({
+        "apiVersion": "bowline.dev/v1alpha1",
+        "kind": "SyncRequest",
+        "metadata": {"name": "again"},
+        "spec": {"applicationRef": {"name": "shop"}},
+    }));
+    let answer = team.until_answered("syncrequests", "again").await;
+    assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
+    team.until_synced("shop", &commit).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_does_only_what_its_service_account_may() {
+    let team = Team::without_rights(Site::shared(), "limits").await;
+    team.kubectl(&["create", "serviceaccount", "bowline-deployer"]);
+    let account = format!("--serviceaccount={}:bowline-deployer", team.namespace);
+    let verbs = "--verb=get,list,watch,create,patch,delete";
+    team.kubectl(&["create", "role", "config", verbs, "--resource=configmaps"]);
+    team.kubectl(&["create", "rolebinding", "config", "--role=config", &account]);
+    let first = team.push("Allowed", &[("deploy/one.yaml", config_map("one", "git").to_string())]);
+    team.deploy_shop(json!({}));
+    team.until_synced("shop", &first).await;
+    let before = team.get("configmaps", "one").await;
+
+    let secret = crate::world::secret("credentials", "value").to_string();
+    let changed = config_map("one", "changed").to_string();
+    team.push("Not allowed", &[("deploy/one.yaml", changed), ("deploy/secret.yaml", secret)]);
+    let status = team.until("shop", "Failed", |status| status["sync"] == "Failed").await;
+    let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
+    insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @"");
+    assert_eq!(team.get("configmaps", "one").await, before, "nothing of a refused commit is written");
+}
