@@ -38,6 +38,14 @@ fn each_reason_of_a_refusal_says_what_to_do() {
 fn each_metric_is_described_and_no_other() {
     let page = read("docs/metrics.md");
     let metrics = bowline::telemetry::Metrics::new("1.2.3");
+    // A family without a member is not told.
+    metrics.set_applications([(("Synced", "Healthy"), 1)]);
+    metrics.release_ended("Push", "Healthy");
+    metrics.rollback_began("Rollback");
+    metrics.repaired("succeeded", 1);
+    metrics.fetched("succeeded");
+    metrics.api_request("get", 200);
+    metrics.set_watches([("InSync", 1)], std::time::Duration::ZERO);
     let text = metrics.encode().unwrap();
     let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let mut names: Vec<String> = kinds
