@@ -269,11 +269,9 @@ fn failed(view: &View<'_>) -> (String, String) {
     }
     let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
     if let Some(guard) = guards(view).first() {
-        let next = guard
-            .hint
-            .clone()
-            .unwrap_or_else(|| format!("to let it pass once: bowline sync {application} --allow-prune"));
-        return (guard.to_string(), next);
+        let hint = guard.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        let command = format!("to let it pass once: bowline sync {application} --allow-prune");
+        return (guard.to_string(), format!("{hint}{command}"));
     }
     let Some(outcome) = view.history.current().and_then(|release| release.status.as_ref()?.outcome.as_ref()) else {
         return (String::new(), String::new());
