@@ -149,7 +149,10 @@ fn a_directory_is_rendered_and_validated_and_judged() {
     let file = files.join("a.yaml").display().to_string();
     let (code, out, _) = run(home.path(), &["health", "-f", &file, "-o", "json"]);
     let verdicts: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, &verdicts[0]["kind"], &verdicts[0]["health"]), (0, &Value::from("ConfigMap"), &Value::from("Healthy")));
+    assert_eq!(
+        (code, &verdicts[0]["kind"], &verdicts[0]["health"]),
+        (0, &Value::from("ConfigMap"), &Value::from("Healthy"))
+    );
 
     assert_eq!(run(home.path(), &["validate", &directory]).0, 0);
     fs::write(files.join("b.yaml"), "kind: ConfigMap\nmetadata: {name: b}\n").unwrap();

@@ -63,7 +63,8 @@ fn arguments(text: &mut String, arguments: &[&Arg]) {
     text.push_str("| argument | means | default |\n| --- | --- | --- |\n");
     for argument in arguments {
         let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
-        let environment = argument.get_env().map(|name| format!("; also `{}`", name.to_string_lossy())).unwrap_or_default();
+        let environment =
+            argument.get_env().map(|name| format!("; also `{}`", name.to_string_lossy())).unwrap_or_default();
         let values: Vec<String> = argument
             .get_possible_values()
             .iter()
@@ -87,13 +88,11 @@ fn arguments(text: &mut String, arguments: &[&Arg]) {
 
 /// `-n, --namespace NS`, or `APP`.
 fn named(argument: &Arg) -> String {
-    let flags: Vec<String> = [
-        argument.get_short().map(|short| format!("-{short}")),
-        argument.get_long().map(|long| format!("--{long}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let flags: Vec<String> =
+        [argument.get_short().map(|short| format!("-{short}")), argument.get_long().map(|long| format!("--{long}"))]
+            .into_iter()
+            .flatten()
+            .collect();
     let value = argument
         .get_value_names()
         .filter(|_| argument.get_action().takes_values())

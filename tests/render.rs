@@ -45,7 +45,7 @@ fn names(render: &Render) -> Vec<String> {
 #[rstest]
 #[case::nothing(&[], &[])]
 #[case::no_manifests(&[("README.md", "# x"), ("script.sh", "x")], &[])]
-#[case::empty_documents(&[("a.yaml", ""), ("b.yaml", "---\n# only this\n---\nnull\n...\n")], &[])]
+#[case::empty_documents(&[("a.yaml", ""), ("b.yaml", "---\n# only this\n---\nnull\n...\n---\n{}\n")], &[])]
 #[case::extensions(
     &[("a.yaml", CONFIG_MAP), ("sub/b.yml", "apiVersion: v1\nkind: Pod\nmetadata: {name: b}"),
       ("c.json", r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "c"}}"#)],
@@ -107,6 +107,10 @@ fn without_a_default_namespace_objects_stay_without() {
 #[case::not_an_object("- a\n", &["a.yaml:1:1: is not a Kubernetes object: it must be a mapping"])]
 #[case::text("just text\n", &["a.yaml:1:1: is not a Kubernetes object: it must be a mapping"])]
 #[case::no_type("metadata: {name: a}\n", &["a.yaml:1:1: apiVersion is missing", "a.yaml:1:1: kind is missing"])]
+#[case::values("replicas: 3\nimage: {tag: '1'}\n", &[
+    "a.yaml:1:1: is not a Kubernetes object: it has no apiVersion, kind and metadata (exclude the file (render.exclude, --exclude), or move it out of the directory)"])]
+#[case::kustomization("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n", &[
+    "a.yaml:1:1: is a part of a kustomization, and no object of a cluster (exclude the file (render.exclude, --exclude), or move it out of the directory)"])]
 #[case::no_metadata("apiVersion: v1\nkind: Pod\n", &[
     "a.yaml:1:1: metadata is missing (give the object a metadata.name)"])]
 #[case::no_name("apiVersion: v1\nkind: Pod\nmetadata: {labels: {}}\n", &["a.yaml:3:1: metadata.name is missing"])]

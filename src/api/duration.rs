@@ -16,6 +16,9 @@ pub struct Duration(time::Duration);
 #[error("`{0}` is not a duration such as 30s, 5m or 1h30m")]
 pub struct NotADuration(String);
 
+/// The longest duration that is counted with.
+const LONGEST: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+
 impl Duration {
     /// A duration of whole seconds.
     pub const fn from_secs(seconds: u64) -> Self {
@@ -28,8 +31,9 @@ impl Duration {
     }
 
     /// As jiff's type, for arithmetic with timestamps.
+    /// Ten years at most: beyond that no time of a calendar is left to add to.
     pub fn signed(self) -> SignedDuration {
-        SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX)
+        SignedDuration::try_from(self.0).unwrap_or(LONGEST).min(LONGEST)
     }
 }
 

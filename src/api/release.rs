@@ -68,6 +68,15 @@ pub struct ReleaseSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub include: Vec<super::Include>,
+    /// For a rollback, whether objects that its target does not have are
+    /// deleted, if the person said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
+    /// uid of the Application that it was made for: another one of the same
+    /// name does not go on with it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub application_uid: String,
     /// Who asked for it, if a person did.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]

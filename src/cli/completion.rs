@@ -2,8 +2,9 @@
 
 use super::{CommandError, Output, command};
 
-/// Prints the completion of a shell, for example
-/// `source <(bowline completion bash)`.
+/// Prints the completion of a shell.
+///
+/// For example: `source <(bowline completion bash)`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The shell.

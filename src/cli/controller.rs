@@ -3,6 +3,7 @@
 
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
 
+use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, Connection, Output};
@@ -13,22 +14,23 @@ use crate::{
     telemetry::{LogFormat, LogOptions, Metrics, init},
 };
 
-/// Runs the controller until it is told to stop, in a cluster or against a
-/// kubeconfig. Each flag can be given by its environment variable too.
+/// Runs the controller, in a cluster or against a kubeconfig.
+///
+/// It runs until it is told to stop, or the lease is lost. Each flag can be given by its environment variable too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Directory where mirrors of repositories are kept.
     #[arg(long, env = "BOWLINE_CACHE", value_name = "DIR", default_value = "/var/cache/bowline")]
     pub cache: PathBuf,
     /// Allow repositories of this machine (file:// URLs).
-    #[arg(long, env = "BOWLINE_ALLOW_FILE_REPOSITORIES")]
+    #[arg(long, env = "BOWLINE_ALLOW_FILE_REPOSITORIES", value_parser = BoolishValueParser::new())]
     pub allow_file_repositories: bool,
     /// Plan and report, and write nothing to the applications' objects.
-    #[arg(long, env = "BOWLINE_OBSERVE_ONLY")]
+    #[arg(long, env = "BOWLINE_OBSERVE_ONLY", value_parser = BoolishValueParser::new())]
     pub observe_only: bool,
     /// Honour accept and allowPrune of requests though no admission policy
     /// checked the right to them.
-    #[arg(long, env = "BOWLINE_TRUST_UNVERIFIED_REQUESTS")]
+    #[arg(long, env = "BOWLINE_TRUST_UNVERIFIED_REQUESTS", value_parser = BoolishValueParser::new())]
     pub trust_unverified_requests: bool,
     /// Namespace of the Lease; the pod's own, else the context's, if it is not
     /// given.

@@ -7,15 +7,16 @@ use super::{
     follow::planned,
     local,
     output::DataFormat,
-    plan_text::{changes_anything, diff_text, sum},
+    plan_text::{changes_anything, diff_text, refused, sum},
     request::{create_sync, sync_spec},
     session::Session,
     words,
 };
 use crate::api::{PlanView, SyncRequestSpec};
 
-/// Shows what an apply would change, as unified text with the values of
-/// Secrets masked. The controller makes the plan, so that no right to read the
+/// Shows what an apply would change, as unified text.
+///
+/// The values of Secrets are masked. The controller makes the plan, so that no right to read the
 /// objects is needed; with --local it is made here, with your own rights.
 /// Exits with 0 if nothing differs, 1 if something does, 2 if it cannot be
 /// told or would be refused.
@@ -80,10 +81,10 @@ async fn difference(
             output.say(&format!("note: {}", words::line(note)))?;
         }
     }
-    if !plan.refusals.is_empty() {
-        return Err(CommandError::failed(format!("it would be refused:\n{}", plan.refusals.join("\n"))));
+    match refused(&plan) {
+        Some(error) => Err(error),
+        None => Ok(u8::from(changes_anything(&plan))),
     }
-    Ok(u8::from(changes_anything(&plan)))
 }
 
 async fn asked(session: &Session, args: &Args, output: &mut Output) -> Result<PlanView, CommandError> {

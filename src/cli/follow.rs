@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     CommandError, Output,
-    progress::{Show, Told, milestone, request_ended, show},
+    progress::{Show, Told, milestone, request_ended, running, show},
     request::{Request, reference},
     session::{Kind, Session},
     words,
@@ -73,7 +73,14 @@ pub async fn follow<R: Request>(
     let limit = args.limit(application);
     let mut requests = changes::<R>(session, request.name_any());
     let mut applications = changes::<Application>(session, name.clone());
-    let mut seen = Seen { request: RequestStatus::default(), application: None, told: Told::default(), by: by.to_owned(), progress: String::new(), said: None };
+    let mut seen = Seen {
+        request: RequestStatus::default(),
+        application: None,
+        told: Told::default(),
+        by: by.to_owned(),
+        progress: String::new(),
+        said: None,
+    };
     let started = Instant::now();
     let mut silence = Silence::new();
     loop {
@@ -94,7 +101,7 @@ pub async fn follow<R: Request>(
                 Some(Err(error)) => return Err(error.hint(look)),
                 None => return Err(CommandError::failed("the request can no longer be read").hint(look)),
             },
-            () = tokio::time::sleep(silence.left(&seen.request)) => silence.tell(output)?,
+            () = tokio::time::sleep(silence.left(&seen.request)), if running(seen.application.as_ref()).is_none() => silence.tell(output)?,
             () = tokio::time::sleep(limit.saturating_sub(started.elapsed())) => {
                 let waited = words::duration(limit);
                 return Err(CommandError::failed(format!("it has not ended within {waited}; it goes on")).hint(look));
@@ -143,7 +150,9 @@ impl Seen {
     async fn settle(&mut self, applications: &mut mpsc::Receiver<Result<Option<Application>, CommandError>>) {
         let Some(number) = self.request.release else { return };
         let settled = |status: &ApplicationStatus| {
-            status.release.as_ref().is_some_and(|release| release.number > number || (release.number == number && release.phase.is_final()))
+            status.release.as_ref().is_some_and(|release| {
+                release.number > number || (release.number == number && release.phase.is_final())
+            })
         };
         let deadline = tokio::time::Instant::now() + SETTLE;
         while self.application.as_ref().is_some_and(|status| !settled(status)) {
@@ -158,9 +167,10 @@ impl Seen {
         let message = words::line(&self.request.message);
         match self.request.phase {
             Some(RequestPhase::Succeeded) => {
-                let healthy = self.application.as_ref().and_then(|status| status.release.as_ref()).is_some_and(|release| {
-                    Some(release.number) == self.request.release && release.phase == Phase::Healthy
-                });
+                let healthy =
+                    self.application.as_ref().and_then(|status| status.release.as_ref()).is_some_and(|release| {
+                        Some(release.number) == self.request.release && release.phase == Phase::Healthy
+                    });
                 if healthy && self.told != Told::default() {
                     output.say(&milestone("healthy", &elapsed(started)))?;
                 } else {
@@ -168,13 +178,14 @@ impl Seen {
                 }
                 if let Some(hold) = self.application.as_ref().and_then(|status| status.hold.as_ref()) {
                     let digest = hold.bundle.short(4);
-                    output.say(&format!("{name} is held: content {digest}… stays out until Git renders something different."))?;
+                    output.say(&format!(
+                        "{name} is held: content {digest}… stays out until Git renders something different."
+                    ))?;
                 }
                 Ok(0)
             }
-            Some(RequestPhase::Refused) => {
-                Err(CommandError::failed(format!("refused: {message}")).hint(format!("`{program} status {name}` says more")))
-            }
+            Some(RequestPhase::Refused) => Err(CommandError::failed(format!("refused: {message}"))
+                .hint(format!("`{program} status {name}` says more"))),
             _ => Err(CommandError::failed(message).hint(format!("`{program} status {name}` says more"))),
         }
     }
@@ -182,7 +193,11 @@ impl Seen {
 
 fn elapsed(started: Instant) -> String {
     let elapsed = started.elapsed();
-    if elapsed < Duration::from_secs(10) { format!("{:.1}s", elapsed.as_secs_f64()) } else { words::duration(Duration::from_secs(elapsed.as_secs())) }
+    if elapsed < Duration::from_secs(10) {
+        format!("{:.1}s", elapsed.as_secs_f64())
+    } else {
+        words::duration(Duration::from_secs(elapsed.as_secs()))
+    }
 }
 
 /// Says once that nobody answers.
@@ -209,7 +224,11 @@ impl Silence {
 }
 
 /// Waits for the plan of a dry run.
-pub async fn planned<R: Request>(session: &Session, request: &R, output: &mut Output) -> Result<PlanView, CommandError> {
+pub async fn planned<R: Request>(
+    session: &Session,
+    request: &R,
+    output: &mut Output,
+) -> Result<PlanView, CommandError> {
     let mut requests = changes::<R>(session, request.name_any());
     let started = Instant::now();
     let mut silence = Silence::new();
@@ -269,9 +288,10 @@ async fn watch<K: Kind>(
                     return Ok(());
                 }
             }
-            Err(watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)))
-                if matches!(status.code, 401 | 403) =>
-            {
+            Err(
+                watcher::Error::InitialListFailed(kube::Error::Api(status))
+                | watcher::Error::WatchStartFailed(kube::Error::Api(status)),
+            ) if matches!(status.code, 401 | 403) => {
                 return Err(NotAllowed);
             }
             // The watch begins again by itself.
@@ -281,7 +301,12 @@ async fn watch<K: Kind>(
     Ok(())
 }
 
-async fn poll<K: Kind>(session: &Session, api: &Api<K>, name: &str, tell: &mpsc::Sender<Result<Option<K>, CommandError>>) {
+async fn poll<K: Kind>(
+    session: &Session,
+    api: &Api<K>,
+    name: &str,
+    tell: &mpsc::Sender<Result<Option<K>, CommandError>>,
+) {
     loop {
         let read = session.tried::<K, _, _>("get", Some(&session.namespace), || api.get_opt(name)).await;
         let failed = read.is_err();

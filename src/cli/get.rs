@@ -13,8 +13,10 @@ use super::{
 };
 use crate::api::Application;
 
-/// Lists applications: revision, release, sync, health, for how long, and a
-/// note on what is out of the ordinary.
+/// Lists applications.
+///
+/// Revision, release, sync, health, since when it is so, and a note on what is
+/// out of the ordinary.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// One application; all of the namespace if it is not given.

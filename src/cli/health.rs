@@ -11,8 +11,9 @@ use crate::health::{Evidence, Health};
 use crate::manifest::escape_control;
 use crate::manifest::yaml::{Limits, read_documents};
 
-/// Judges the health of objects in files, without a cluster: one verdict for
-/// each object, in the order of the files. Lists are judged item by item.
+/// Judges the health of objects in files, offline.
+///
+/// One verdict for each object, in the order of the files. Lists are judged item by item.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Files of objects in YAML or JSON; `-` is standard input.
@@ -68,6 +69,9 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
             Err(error) => {
                 broken = true;
                 writeln!(err, "error: {}: {error}", escape_control(&shown))?;
+                if path.is_dir() {
+                    writeln!(err, "  hint: name its files: -f {}/*.yaml", escape_control(shown.trim_end_matches('/')))?;
+                }
                 continue;
             }
         };
@@ -80,7 +84,7 @@ pub fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<
             }
         }
         for document in documents {
-            if document.value.is_object() {
+            if is_object_or_array_of_them(&document.value) {
                 flatten(document.value, &checks, &mut judged);
             } else {
                 broken = true;
@@ -130,11 +134,22 @@ fn read_checks(path: &Path) -> Result<Vec<Check>, String> {
     serde_json::from_value(value).map_err(|error| format!("{shown}: is no list of checks: {error}"))
 }
 
+/// An array of objects is what `bowline render -o json` and `jq .items` write.
+fn is_object_or_array_of_them(value: &Value) -> bool {
+    value.is_object() || value.as_array().is_some_and(|items| items.iter().all(Value::is_object))
+}
+
 /// Judges an object, or each item of a list. The items of a typed list
 /// (`PodList`) may leave their type to the list.
 fn flatten(value: Value, checks: &CompiledChecks, judged: &mut Vec<Judged>) {
+    if let Value::Array(items) = value {
+        return items.into_iter().for_each(|item| flatten(item, checks, judged));
+    }
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let Some(of) = kind.strip_suffix("List").filter(|_| value.get("items").is_some_and(Value::is_array)) else {
+    let items = value.get("items");
+    // A List without items is an empty one; another kind of such a name is none.
+    let is_list = items.is_some_and(Value::is_array) || (kind == "List" && items.is_none_or(Value::is_null));
+    let Some(of) = kind.strip_suffix("List").filter(|_| is_list) else {
         return judged.push(Judged { health: checks.assess(&value, &Evidence::default()), object: value });
     };
     let (of, api_version) = (of.to_owned(), value.get("apiVersion").cloned());
@@ -215,6 +230,7 @@ fn name_of(value: &Value) -> &'static str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
+    use rstest::rstest;
 
     use super::*;
 
@@ -332,8 +348,37 @@ items:
         assert_eq!(String::from_utf8(out).unwrap(), "no objects\n");
     }
 
+    #[rstest]
+    #[case("# nothing\n")]
+    #[case("{apiVersion: v1, kind: List, items: []}")]
+    #[case("{apiVersion: v1, kind: List, items: null}")]
+    #[case("{apiVersion: v1, kind: List}")]
+    #[case("[]")]
+    fn nothing_to_judge_is_an_empty_array(#[case] text: &str) {
+        assert_eq!(health(&[("a.yaml", text)], &["-o", "json"]), (0, "[]\n".to_owned(), String::new()));
+    }
+
     #[test]
-    fn nothing_to_judge_is_an_empty_array() {
-        assert_eq!(health(&[("a.yaml", "# nothing\n")], &["-o", "json"]), (0, "[]\n".to_owned(), String::new()));
+    fn an_array_of_objects_is_judged_item_by_item() {
+        let array = r#"[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"}},
+                        {"apiVersion":"v1","kind":"Pod","metadata":{"name":"b"},"status":{"phase":"Failed"}}]"#;
+        let (code, out, err) = health(&[("a.json", array)], &[]);
+        insta::assert_snapshot!(out, @r#"
+        OBJECT       HEALTH    REASON
+        Namespace a  Healthy
+        Pod b        Degraded  failed
+        "#);
+        assert_eq!((code, err.as_str()), (0, ""));
+    }
+
+    #[test]
+    fn a_directory_is_refused_with_the_way_to_name_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let cli = Cli::parse_from(["health", "-f", root.path().to_str().unwrap()]);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        assert_eq!(run(&cli.args, &mut out, &mut err).unwrap(), 1);
+        let err = String::from_utf8(err).unwrap().replace(root.path().to_str().unwrap(), "DIR");
+        assert!(err.starts_with("error: DIR: "), "{err}");
+        assert!(err.ends_with("\n  hint: name its files: -f DIR/*.yaml\n"), "{err}");
     }
 }

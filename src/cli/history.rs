@@ -16,8 +16,10 @@ use crate::{
     history::{ChainReport, verify},
 };
 
-/// Lists the releases of an application, the newest first: when, what, by
-/// whom, why, and how it went.
+/// Lists the releases of an application, the newest first.
+///
+/// When, what, by whom, why, and how it went; and whether the chain of the
+/// releases is whole.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The application.

@@ -43,12 +43,12 @@ pub async fn plan(
 ) -> Result<PlanView, CommandError> {
     let application = session.application(application).await?;
     let cluster = session.cluster();
-    cluster
+    let scopes = cluster
         .discovery()
-        .ensure()
+        .scopes()
         .await
         .map_err(|error| CommandError::failed(format!("what the cluster serves cannot be read: {error}")))?;
-    let scopes = ClusterScopes(&cluster);
+    let scopes = ClusterScopes::new(scopes);
     let render = render(&application, from, &Chain(vec![&scopes, &BuiltIn]))?;
 
     let store = Store::new(session.client.clone());

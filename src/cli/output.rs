@@ -29,6 +29,10 @@ pub struct Terminal {
     pub err: bool,
 }
 
+/// How wide progress may be: wider than a narrow terminal, it could not be
+/// written over.
+const PROGRESS_WIDTH: usize = 78;
+
 /// When to use colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
@@ -86,6 +90,11 @@ impl Output {
         self.terminal
     }
 
+    /// Whether a person can be asked.
+    pub fn can_ask(&self) -> bool {
+        self.terminal.input && self.terminal.err
+    }
+
     /// Both writers, for commands that write by themselves: data, messages.
     pub fn writers(&mut self) -> (&mut dyn Write, &mut dyn Write) {
         (&mut *self.out, &mut *self.err)
@@ -126,7 +135,7 @@ impl Output {
             return Ok(());
         }
         // One line only, or the next one could not be written over it.
-        let text: String = text.chars().take(100).collect();
+        let text: String = text.chars().take(PROGRESS_WIDTH).collect();
         write!(self.err, "\r\u{1b}[2K{}", style::dim(&text))?;
         self.err.flush()?;
         self.shown = true;
@@ -162,7 +171,7 @@ impl Output {
     /// Asks a person; off a terminal that is wrong use, and the error names
     /// the flag that answers.
     pub fn confirm(&mut self, question: &str) -> Result<bool, CommandError> {
-        if !(self.terminal.input && self.terminal.err) {
+        if !self.can_ask() {
             return Err(CommandError::usage(format!("nobody can be asked \"{question}\": this is not a terminal"))
                 .hint("--yes says yes"));
         }

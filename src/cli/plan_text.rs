@@ -3,7 +3,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{style, words};
+use super::{CommandError, style, words};
 use crate::{
     api::{ActionView, FieldChangeView, PlanView},
     plan::Verb,
@@ -31,12 +31,41 @@ pub fn plan_text(plan: &PlanView) -> String {
         text.push_str(&format!("  … and {} more: the plan is too large to be shown whole\n", plan.omitted));
     }
     for refusal in &plan.refusals {
-        text.push_str(&format!("  {} {}\n", style::bad("!"), words::line(refusal)));
+        let (what, hint) = split_hint(refusal);
+        text.push_str(&format!("  {} {}\n", style::bad("!"), words::line(what)));
+        if let Some(hint) = hint {
+            text.push_str(&format!("      hint: {}\n", words::line(hint)));
+        }
     }
     for note in &plan.notes {
         text.push_str(&format!("  note: {}\n", words::line(note)));
     }
     text + &format!("  {}\n", sum(plan))
+}
+
+/// A refusal and its hint, which a plan joins as `… (hint: …)`.
+fn split_hint(refusal: &str) -> (&str, Option<&str>) {
+    match refusal.split_once(" (hint: ") {
+        Some((what, hint)) => (what, Some(hint.strip_suffix(')').unwrap_or(hint))),
+        None => (refusal, None),
+    }
+}
+
+/// Why a plan cannot be carried out, as an error: the reasons, and what can be
+/// done about each.
+pub fn refused(plan: &PlanView) -> Option<CommandError> {
+    let split: Vec<(&str, Option<&str>)> = plan.refusals.iter().map(|refusal| split_hint(refusal)).collect();
+    let (what, _) = split.first()?;
+    let error = match split.len() {
+        1 => format!("it would be refused: {what}"),
+        _ => {
+            let all: Vec<String> = split.iter().map(|(what, _)| format!("- {what}")).collect();
+            format!("it would be refused:\n{}", all.join("\n"))
+        }
+    };
+    let mut hints: Vec<&str> = split.iter().filter_map(|(_, hint)| *hint).collect();
+    hints.dedup();
+    Some(hints.into_iter().fold(CommandError::failed(error), CommandError::hint))
 }
 
 /// The sign of an action.
@@ -336,6 +365,24 @@ mod tests {
         "#);
         let short = plain(&plan_text(&plan));
         assert!(short.contains("2 lines added, 1 removed"), "{short}");
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_with_its_hint() {
+        let mut plan = plan(vec![], 0);
+        assert_eq!(refused(&plan), None);
+        plan.refusals = vec!["11 of 15 objects would be deleted (hint: check that they are meant to go)".into()];
+        insta::assert_snapshot!(refused(&plan).map(|error| error.to_string()).unwrap_or_default(), @r"
+        error: it would be refused: 11 of 15 objects would be deleted
+        hint: check that they are meant to go
+        ");
+        plan.refusals.push("Service team-a/web: spec.clusterIP is immutable".into());
+        insta::assert_snapshot!(refused(&plan).map(|error| error.to_string()).unwrap_or_default(), @r"
+        error: it would be refused:
+          - 11 of 15 objects would be deleted
+          - Service team-a/web: spec.clusterIP is immutable
+        hint: check that they are meant to go
+        ");
     }
 
     #[rstest]

@@ -36,6 +36,12 @@ pub fn show(
         if request.phase == Some(RequestPhase::Pending) {
             shows.push(Show::Progress(or(&words::line(&request.message), "seen by the controller")));
         }
+        // What is asked for may be on its way already: the request then says
+        // nothing until that has ended.
+        if let Some(running) = running(application) {
+            let doing = if running.phase == Phase::Waiting { waiting(application) } else { applying(running) };
+            shows.push(Show::Progress(format!("release {} is on its way: {doing}", running.number)));
+        }
         return shows;
     };
     let done = request.phase == Some(RequestPhase::Succeeded);
@@ -65,6 +71,11 @@ pub fn show(
 /// `✓ applied 3 of 3                0.2s`.
 pub fn milestone(what: &str, elapsed: &str) -> String {
     format!("{} {what:<40}{elapsed}", style::good("✓"))
+}
+
+/// The release that is on its way, if one is.
+pub fn running(application: Option<&ApplicationStatus>) -> Option<&CurrentRelease> {
+    application?.release.as_ref().filter(|release| !release.phase.is_final())
 }
 
 /// Whether it is over.
@@ -161,5 +172,13 @@ mod tests {
         let shows = show(&mut told, &request(RequestPhase::Running, Some(3)), None, "", "1s");
         assert_eq!(shows.len(), 1, "{shows:?}");
         assert!(show(&mut told, &request(RequestPhase::Running, Some(3)), None, "", "1s").is_empty());
+    }
+
+    #[test]
+    fn a_request_for_what_is_on_its_way_already_shows_that() {
+        let status = application(10, Phase::Waiting, None);
+        let shows = show(&mut Told::default(), &RequestStatus::default(), Some(&status), "ada", "1s");
+        let text = "release 10 is on its way: waiting for Deployment team-a/web: 1 of 3 replicas available";
+        assert_eq!(shows, [Show::Progress(text.to_owned())]);
     }
 }

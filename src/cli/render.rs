@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    manifest::{Masker, Problem, escape_control},
+    manifest::{Masker, Problem, escape_control, is_dns_label},
     render::{BuiltIn, DirectoryOptions, Render, RenderFailure, directory, json_array, yaml_stream},
     source::{
         tree::{Tree, TreeError},
@@ -18,8 +18,9 @@ use crate::{
 /// Opens a repository of this machine at a revision.
 pub type OpenRevision<'a> = &'a dyn Fn(&Path, &str) -> Result<Box<dyn Tree>, String>;
 
-/// Shows the canonical manifests of a directory or repository, without a
-/// cluster. Whether a kind is namespaced is known of Kubernetes' own kinds and
+/// Shows the canonical manifests of a directory or repository, offline.
+///
+/// Whether a kind is namespaced is known of Kubernetes' own kinds and
 /// of the CRDs of the same input; any other kind is taken as namespaced.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -48,7 +49,7 @@ pub struct Input {
     pub path: String,
     /// Namespace of namespaced objects that name none; without it they stay
     /// without.
-    #[arg(short, long, value_name = "NS")]
+    #[arg(short, long, value_name = "NS", value_parser = namespace)]
     pub namespace: Option<String>,
     /// Read only files that match the glob (repeatable).
     #[arg(long, value_name = "GLOB")]
@@ -122,6 +123,14 @@ impl Input {
     }
 }
 
+/// A namespace that can be one: whatever is given here goes into every object.
+fn namespace(text: &str) -> Result<String, &'static str> {
+    if is_dns_label(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace has at most 63 lower-case letters, digits and `-`, with a letter or digit first and last")
+}
+
 /// One problem for people: `error:` or `warning:` with its place, and a hint.
 pub(crate) fn write_problem(label: &str, problem: &Problem, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{label}: {}", escape_control(&problem.to_string()))?;
@@ -135,6 +144,7 @@ pub(crate) fn write_problem(label: &str, problem: &Problem, out: &mut dyn Write)
 #[allow(clippy::unwrap_used)]
 mod tests {
     use clap::Parser;
+    use rstest::rstest;
 
     use super::*;
 
@@ -191,6 +201,16 @@ mod tests {
         assert!(shown.contains("aHVudGVyMjI="));
     }
 
+    #[rstest]
+    #[case("Team_A")]
+    #[case("")]
+    #[case("-a")]
+    #[case("a.b")]
+    fn what_cannot_be_a_namespace_is_refused(#[case] namespace: &str) {
+        let error = Cli::try_parse_from(["render", ".", &format!("--namespace={namespace}")]).err().unwrap();
+        assert_eq!(error.exit_code(), 2);
+    }
+
     #[test]
     fn an_empty_directory_is_an_empty_array() {
         assert_eq!(render(&[("README.md", "x")], &["-o", "json"]).1, "[]\n");
@@ -216,6 +236,24 @@ mod tests {
         insta::assert_snapshot!(err, @r"
         warning: a.yaml:4:8: data.mode must be text
           hint: quote it to make it text
+        ");
+        assert_eq!(code, 0);
+    }
+
+    #[test]
+    fn a_namespace_of_a_kind_that_has_none_is_left_out_with_a_warning() {
+        let files = [("a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, namespace: b}\n")];
+        let (code, out, err) = render(&files, &["--namespace", "team-a"]);
+        insta::assert_snapshot!(out, @r#"
+        ---
+        apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: a
+        "#);
+        insta::assert_snapshot!(err, @r"
+        warning: a.yaml:3:21: Namespace is not namespaced and cannot have metadata.namespace
+          hint: remove metadata.namespace
         ");
         assert_eq!(code, 0);
     }

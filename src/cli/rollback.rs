@@ -3,7 +3,7 @@
 use super::{
     CommandError, Connection, Output,
     follow::{Follow, follow, planned},
-    plan_text::plan_text,
+    plan_text::{plan_text, refused},
     request::create_rollback,
     style, words,
 };
@@ -12,8 +12,10 @@ use crate::{
     history::History,
 };
 
-/// Takes an application back to an earlier release, with its content from the
-/// cluster: no Git is needed. What is left stays out until Git renders
+/// Takes an application back to an earlier release.
+///
+/// Shows the plan, asks, and follows. The content comes from the cluster: no
+/// Git is needed. What is left stays out until Git renders
 /// something different, or somebody accepts it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -74,7 +76,8 @@ pub async fn run(
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     // Asked before anything is created.
-    if !args.yes && !args.dry_run && !(output.terminal().input && output.terminal().err) {
+    let asks = !args.yes && !args.dry_run;
+    if asks && !output.can_ask() {
         return Err(CommandError::usage("nobody can be asked whether to roll back: this is not a terminal")
             .hint("--yes rolls back without asking; --dry-run only shows the plan"));
     }
@@ -112,8 +115,8 @@ pub async fn run(
     } else {
         output.say(&text)?;
     }
-    if !plan.refusals.is_empty() {
-        return Err(CommandError::failed("the rollback would be refused as it stands; nothing was changed"));
+    if let Some(error) = refused(&plan) {
+        return Err(error);
     }
     if args.dry_run {
         return Ok(0);

@@ -23,9 +23,11 @@ use crate::{
     manifest::{GroupKind, is_built_in},
 };
 
-/// Says how an application stands and why: the head, what is applied, what is
-/// held and by whom, each object that is not healthy with its reason and the
-/// last line of its log, and what happens next.
+/// Says how an application stands, why, and what happens next.
+///
+/// The head, what is applied, what is held and by whom, each object that is
+/// not healthy with its reason and the last line of its log. Pods, events and
+/// logs are read with your own rights; what may not be read is named.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The application.
@@ -61,7 +63,10 @@ pub async fn run(
     let mut or_unread = |error: CommandError| unread.push(error.error.lines().next().unwrap_or_default().to_owned());
     let history = history.map_err(&mut or_unread).unwrap_or_else(|()| History::default());
     let suspensions = suspensions.map_err(&mut or_unread).unwrap_or_default();
-    let problems = application.status.as_ref().map(|status| status.problems.clone()).unwrap_or_default();
+    let status = application.status.clone().unwrap_or_default();
+    // What concerns no object stands in the note already.
+    let told = |problem: &ObjectProblem| problem.object.is_empty() && status.note.contains(&problem.message);
+    let problems: Vec<ObjectProblem> = status.problems.iter().filter(|problem| !told(problem)).cloned().collect();
     let objects = look_closely(&session, &problems, &mut unread).await;
     let facts = Facts { application, history, suspensions, objects, unread, program };
     output.write(&status_text(&facts, now))?;

@@ -167,12 +167,12 @@ fn failed_it_says_each_object_that_failed_and_what_to_do() {
                 health: None,
                 message: message.into(),
             };
-            outcome.map(|outcome| {
+            if let Some(outcome) = outcome {
                 outcome.failures = vec![
                     failure("Service team-b/web", "spec.clusterIP is immutable"),
                     failure("ConfigMap team-b/env", "data.X must be text"),
                 ];
-            });
+            }
         })
         .from(1);
     let application = with_status("legacy", |status| {

@@ -6,8 +6,9 @@ use kube::ResourceExt as _;
 use super::{CommandError, Connection, Output, follow::moment, request::metadata, words};
 use crate::api::{ApplicationRef, Suspension, SuspensionSpec};
 
-/// Stops new releases and repairs of an application, until it is resumed or
-/// the time has come. A release in progress is finished, and a rollback can be
+/// Stops new releases and repairs of an application.
+///
+/// Until it is resumed, or the time has come. A release in progress is finished, and a rollback can be
 /// asked for.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SuspendArgs {
@@ -23,7 +24,9 @@ pub struct SuspendArgs {
     pub until: Option<Timestamp>,
 }
 
-/// Starts applying again: every suspension of the application is deleted.
+/// Starts applying again.
+///
+/// Every suspension of the application is deleted.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ResumeArgs {
     /// The application.
@@ -36,7 +39,12 @@ fn parse_moment(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Runs `suspend`.
-pub async fn suspend(args: &SuspendArgs, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn suspend(
+    args: &SuspendArgs,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     if args.reason.trim().is_empty() {
         return Err(CommandError::usage("--reason is empty").hint("say why, for those who find it suspended"));
     }
@@ -52,7 +60,8 @@ pub async fn suspend(args: &SuspendArgs, connection: &Connection, program: &'sta
     };
     let created = session.create(&Suspension { metadata: metadata(&session, &args.application), spec }).await?;
     let until = args.until.map(|until| format!(" for {}", words::left(now, until))).unwrap_or_default();
-    output.say(&format!("{} is suspended{until}; to go on: {program} resume {}", args.application, args.application))?;
+    output
+        .say(&format!("{} is suspended{until}; to go on: {program} resume {}", args.application, args.application))?;
     if !others.is_empty() {
         output.say(&format!("it was suspended before: {}", others.iter().map(told).collect::<Vec<_>>().join("; ")))?;
     }
@@ -61,7 +70,12 @@ pub async fn suspend(args: &SuspendArgs, connection: &Connection, program: &'sta
 }
 
 /// Runs `resume`.
-pub async fn resume(args: &ResumeArgs, connection: &Connection, program: &'static str, output: &mut Output) -> Result<u8, CommandError> {
+pub async fn resume(
+    args: &ResumeArgs,
+    connection: &Connection,
+    program: &'static str,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let application = session.application(&args.application).await?;
     // Those that ended by themselves are cleared away too.
@@ -75,8 +89,11 @@ pub async fn resume(args: &ResumeArgs, connection: &Connection, program: &'stati
     }
     output.write(&ended.concat())?;
     if application.spec.suspend {
-        return Err(CommandError::failed(format!("{} stays suspended: spec.suspend of the Application is true", args.application))
-            .hint("set it to false where the Application comes from, which may be Git"));
+        return Err(CommandError::failed(format!(
+            "{} stays suspended: spec.suspend of the Application is true",
+            args.application
+        ))
+        .hint("set it to false where the Application comes from, which may be Git"));
     }
     if ended.is_empty() {
         output.say(&format!("{} was not suspended", args.application))?;

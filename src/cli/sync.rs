@@ -3,7 +3,7 @@
 use super::{
     CommandError, Connection, Output,
     follow::{Follow, follow, planned},
-    plan_text::{changes_anything, plan_text},
+    plan_text::{changes_anything, plan_text, refused},
     request::{create_sync, sync_spec},
     session::Session,
     style,
@@ -13,8 +13,9 @@ use crate::{
     manifest::{Digest, PlanDigest},
 };
 
-/// Asks the controller to bring an application to what Git says now. A
-/// revision given here is recorded with the head of that time, and stays until
+/// Asks for a sync to what Git says now.
+///
+/// The controller carries it out, and it is followed to its end. A revision given here is recorded with the head of that time, and stays until
 /// the head changes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -65,8 +66,8 @@ pub async fn run(
         let request = create_sync(&session, SyncRequestSpec { dry_run: true, accept: None, ..spec }).await?;
         let plan = planned(&session, &request, output).await?;
         output.write(&format!("{}\n\n{}", style::bold(&title(&args.application, &plan.commit)), plan_text(&plan)))?;
-        if !plan.refusals.is_empty() {
-            return Err(CommandError::failed("it would be refused"));
+        if let Some(error) = refused(&plan) {
+            return Err(error);
         }
         return Ok(0);
     }

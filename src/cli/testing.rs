@@ -120,6 +120,8 @@ impl Releases {
             rejects: Vec::new(),
             accepts: false,
             include: Vec::new(),
+            prune: None,
+            application_uid: String::new(),
             requested_by: String::new(),
             verified: true,
             reason: String::new(),

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::render::{Input, OpenRevision, write_problem};
 use crate::manifest::{Problem, escape_control};
 
-/// Names everything that is wrong with the manifests of a directory or
-/// repository, with file, line and column, without a cluster.
+/// Names everything that is wrong with a directory or repository, offline.
+///
+/// Each problem of its manifests with file, line and column.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What to validate.

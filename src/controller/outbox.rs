@@ -17,6 +17,7 @@ use crate::{
     api::{Application, ApplicationStatus},
     cluster::{
         OwnerKey,
+        lease::Leadership,
         store::{self, EventKind, Store},
         watch::OwnResources,
     },
@@ -45,7 +46,7 @@ impl Statuses {
     }
 
     /// Writes statuses until the token ends it; what waits then is written.
-    pub(super) async fn run(&self, store: &Store, own: &OwnResources, stop: CancellationToken) {
+    pub(super) async fn run(&self, store: &Store, own: &OwnResources, leads: &Leadership, stop: CancellationToken) {
         // What was written last is what the next write is a change of: the
         // watch may not have told of it yet.
         let written: Mutex<HashMap<OwnerKey, Application>> = Mutex::default();
@@ -60,6 +61,10 @@ impl Statuses {
             let written = &written;
             let failed: Vec<_> = futures::stream::iter(waiting)
                 .map(|(owner, wanted)| async move {
+                    if !leads.may_write() {
+                        // Whoever leads now writes its own.
+                        return None;
+                    }
                     let base =
                         lock(written).get(&owner).filter(|base| base.metadata.uid == wanted.metadata.uid).cloned();
                     let base = base.or_else(|| own.application(&owner).map(|there| there.as_ref().clone()))?;

@@ -132,12 +132,15 @@ impl<S: CredentialStore> Poller<S> {
     pub fn subscribe(&self, owner: &OwnerKey, asked: Asked, interval: Duration, tell: mpsc::Sender<HeadEvent>) {
         let key = key_of(owner, &asked);
         self.leave_unless(owner, &key);
-        let conversation = self.conversation(&key);
+        // The last one who leaves ends a conversation: nobody may join it then.
+        let mut conversations = lock(&self.conversations);
+        let conversation = self.conversation(&mut conversations, &key);
         {
             let mut state = lock(&conversation.state);
             let told = state.subscriptions.remove(owner).filter(|old| old.asked == asked).and_then(|old| old.told);
             state.subscriptions.insert(owner.clone(), Subscription { asked, interval, tell, told });
         }
+        drop(conversations);
         lock(&self.subscribed).insert(owner.clone(), key);
         conversation.wake.notify_one();
     }
@@ -166,8 +169,11 @@ impl<S: CredentialStore> Poller<S> {
         answered.await.map_err(|_| gone())?
     }
 
-    fn conversation(&self, key: &RepositoryKey) -> Arc<Conversation> {
-        let mut conversations = lock(&self.conversations);
+    fn conversation(
+        &self,
+        conversations: &mut BTreeMap<RepositoryKey, Arc<Conversation>>,
+        key: &RepositoryKey,
+    ) -> Arc<Conversation> {
         if let Some(conversation) = conversations.get(key) {
             return conversation.clone();
         }

@@ -148,7 +148,7 @@ async fn lead_when_leader(
     let work = stop.child_token();
     let statuses = {
         let (shared, stop) = (shared.clone(), work.clone());
-        tokio::spawn(async move { shared.statuses.run(&shared.store, &shared.own, stop).await })
+        tokio::spawn(async move { shared.statuses.run(&shared.store, &shared.own, &shared.leadership, stop).await })
     };
     let lost = tokio::select! {
         () = stop.cancelled() => false,
@@ -185,7 +185,10 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
                     }
                 }
             }
-            _ = sweep.tick() => sweep_requests(shared).await,
+            _ = sweep.tick() => {
+                let shared = shared.clone();
+                shared.tasks.clone().spawn(async move { sweep_requests(&shared).await });
+            }
             _ = beat.tick() => heartbeat.beat(),
         }
     }

@@ -2,9 +2,10 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
+use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -18,6 +19,9 @@ use crate::{
     cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
     telemetry::Metrics,
 };
+
+/// How long what was seen of the admission policies is good for.
+const LOOK_AGAIN_SECONDS: i64 = 30;
 
 /// What all actors share.
 pub(super) struct Shared {
@@ -42,6 +46,8 @@ pub(super) struct Shared {
 pub(super) struct Policies {
     names: AtomicBool,
     approvals: AtomicBool,
+    /// When they were looked at last, in seconds.
+    looked: AtomicI64,
 }
 
 impl Policies {
@@ -53,6 +59,17 @@ impl Policies {
     /// Whether the right to accept and to allow pruning is checked.
     pub(super) fn approvals_are_checked(&self) -> bool {
         self.approvals.load(Ordering::Relaxed)
+    }
+
+    /// Looks again, unless that was a moment ago.
+    pub(super) async fn look_again(&self, store: &Store, now: Timestamp) {
+        let second = now.as_second();
+        let last = self.looked.swap(second, Ordering::Relaxed);
+        if second - last >= LOOK_AGAIN_SECONDS {
+            self.look(store).await;
+        } else {
+            self.looked.store(last, Ordering::Relaxed);
+        }
     }
 
     /// Looks at what is installed in the cluster.

@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub health: HealthStatus,
     /// How many of how many objects are written.
     pub progress: Option<(u32, u32)>,
+    /// Why the last step could not be done, if it could not.
+    pub step_error: Option<&'a str>,
     /// A revision that a person asked for.
     pub pin: Option<&'a Pin>,
     /// Who suspended it and why, in one phrase.
@@ -204,7 +206,8 @@ fn words(facts: &Facts<'_>, sync: SyncStatus) -> (String, String) {
         },
         SyncStatus::Synced => (synced(facts), String::new()),
     };
-    match facts.fetch_error {
+    let trouble = facts.step_error.or(facts.fetch_error);
+    match trouble {
         Some(error) if sync != SyncStatus::Unknown => {
             let note = if note.is_empty() { error.to_owned() } else { format!("{note}; {error}") };
             (note, next)
@@ -266,11 +269,9 @@ fn failed(view: &View<'_>) -> (String, String) {
     }
     let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
     if let Some(guard) = guards(view).first() {
-        let next = guard
-            .hint
-            .clone()
-            .unwrap_or_else(|| format!("to let it pass once: bowline sync {application} --allow-prune"));
-        return (guard.to_string(), next);
+        let hint = guard.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        let command = format!("to let it pass once: bowline sync {application} --allow-prune");
+        return (guard.to_string(), format!("{hint}{command}"));
     }
     let Some(outcome) = view.history.current().and_then(|release| release.status.as_ref()?.outcome.as_ref()) else {
         return (String::new(), String::new());

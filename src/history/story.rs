@@ -98,6 +98,8 @@ impl Story {
             rejects: Vec::new(),
             accepts: false,
             include: Vec::new(),
+            prune: None,
+            application_uid: String::new(),
             requested_by: String::new(),
             verified: false,
             reason: String::new(),

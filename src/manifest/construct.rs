@@ -53,9 +53,10 @@ impl Manifest {
         if faults.is_empty() { Ok(manifest) } else { Err(faults) }
     }
 
-    /// As [`Manifest::read`], but what only the API server would refuse, values
-    /// of the data of a Secret or ConfigMap, comes beside the manifest: for
-    /// commands that show what a file says.
+    /// As [`Manifest::read`], but what leaves a manifest all the same (values of
+    /// the data of a Secret or ConfigMap that the API server would refuse, a
+    /// namespace that it would drop) comes beside it: for commands that show
+    /// what a file says.
     ///
     /// # Errors
     /// All problems of the object, if there is one that leaves no manifest.
@@ -66,7 +67,12 @@ impl Manifest {
         origin: Option<Origin>,
         positions: Option<&Positions>,
     ) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let mut check = Check { origin: origin.as_ref(), positions, problems: Vec::new() };
+        let mut check = Check { origin: origin.as_ref(), positions, problems: Vec::new(), faults: Vec::new() };
+        if let Some(message) = foreign(&value) {
+            let hint = "exclude the file (render.exclude, --exclude), or move it out of the directory";
+            check.problem("", message.to_owned(), Some(hint));
+            return Err(check.problems);
+        }
         let gvk = check.gvk(&value);
         let identity = check.metadata(&value, gvk.as_ref(), default_namespace, scope);
         if value.pointer("/sops/mac").is_some() {
@@ -74,6 +80,7 @@ impl Manifest {
             check.problem("/sops", "is encrypted with SOPS, which is not supported yet".to_owned(), Some(hint));
         }
         let fatal = check.problems.len();
+        check.problems.append(&mut check.faults);
         let canonical = gvk.as_ref().and_then(|gvk| canonical_with_faults(value, gvk).ok());
         for fault in canonical.iter().flat_map(|(_, faults)| faults) {
             // What is wrong with the metadata is known already.
@@ -100,10 +107,23 @@ pub fn gvk_of(value: &Value) -> Option<GroupVersionKind> {
     GroupVersionKind::from_api_version(value.get("apiVersion")?.as_str()?, value.get("kind")?.as_str()?)
 }
 
+/// What a mapping is that nobody meant as an object of the cluster: a file of
+/// values or settings, a part of a kustomization.
+fn foreign(value: &Value) -> Option<&'static str> {
+    let fields = value.as_object()?;
+    if ["apiVersion", "kind", "metadata"].iter().all(|field| !fields.contains_key(*field)) {
+        return Some("is not a Kubernetes object: it has no apiVersion, kind and metadata");
+    }
+    let group = fields.get("apiVersion")?.as_str()?.split_once('/')?.0;
+    (group == "kustomize.config.k8s.io").then_some("is a part of a kustomization, and no object of a cluster")
+}
+
 struct Check<'a> {
     origin: Option<&'a Origin>,
     positions: Option<&'a Positions>,
     problems: Vec<Problem>,
+    /// What leaves a manifest all the same.
+    faults: Vec<Problem>,
 }
 
 /// Namespace and name.
@@ -189,8 +209,10 @@ impl Check<'_> {
             (Scope::Cluster, Some(_)) => {
                 let kind = gvk.map_or_else(|| "an object".to_owned(), |gvk| gvk.kind.clone());
                 let message = format!("{kind} is not namespaced and cannot have metadata.namespace");
+                // The API server drops it, as the canonical form does.
                 self.problem(pointer, message, Some("remove metadata.namespace"));
-                None
+                self.faults.extend(self.problems.pop());
+                Some(None)
             }
             (Scope::Namespaced, None) => Some(default_namespace.map(str::to_owned)),
             (Scope::Namespaced, Some(namespace)) if is_dns_label(&namespace) => Some(Some(namespace)),
@@ -305,7 +327,8 @@ fn name_fault(name: &str, gvk: Option<&GroupVersionKind>) -> Option<&'static str
     (!fits).then_some("at most 253 lower-case letters, digits, `-` and `.`, with a letter or digit first and last")
 }
 
-fn is_dns_label(text: &str) -> bool {
+/// Whether a text can name a namespace.
+pub(crate) fn is_dns_label(text: &str) -> bool {
     text.len() <= 63 && is_label_of_any_length(text)
 }
 

@@ -21,6 +21,7 @@ pub mod writer;
 pub mod yaml;
 
 pub use canonical::{CanonicalError, bundle_digest, canonical, canonical_json, is_built_in, manifest_digest};
+pub(crate) use construct::is_dns_label;
 pub use construct::{Scope, gvk_of};
 pub use digest::{
     BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest, ReleaseDigest,

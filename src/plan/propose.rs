@@ -75,10 +75,11 @@ pub fn propose(
 
     let mut removed = 0;
     for (id, owned) in owned {
-        if wanted.contains_key(id) || moved.contains(id) || !policy.prune {
+        // Without pruning, what is gone by itself is still to be forgotten.
+        if wanted.contains_key(id) || moved.contains(id) || !(policy.prune || gone.contains(id)) {
             continue;
         }
-        removed += usize::from(owned.uid.is_some());
+        removed += usize::from(policy.prune && owned.uid.is_some());
         let candidate = Candidate {
             id: id.clone(),
             gvk: owned.gvk.clone(),

@@ -49,6 +49,9 @@ pub(super) fn prune(candidate: &Candidate, observation: Option<&Observation>, po
     if let Some(other) = taken_over_by(object, membership) {
         return Verdict::Forgotten(Some(leave(candidate, &format!("belongs to {other} now"))));
     }
+    if !policy.prune {
+        return Verdict::Left(leave(candidate, "is no longer in the bundle; pruning is off"), None);
+    }
     if is_terminating(object) {
         let waits = finalizers(object);
         let reason = if waits.is_empty() {

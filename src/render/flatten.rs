@@ -1,6 +1,6 @@
 //! Lists into their items, as `kubectl` takes them apart.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::manifest::{
     Origin, Problem,
@@ -16,6 +16,10 @@ pub(super) struct Object {
 
 /// Takes a document apart into objects. Lists may hold lists.
 pub(super) fn flatten(file: &str, document: Document, objects: &mut Vec<Object>, problems: &mut Vec<Problem>) {
+    // `{}` says as little as a document that is empty: templates leave it behind.
+    if document.value.as_object().is_some_and(Map::is_empty) {
+        return;
+    }
     let origin = Origin { file: file.to_owned(), position: Some(document.position) };
     flatten_object(Object { value: document.value, origin, positions: document.positions }, objects, problems);
 }

@@ -58,7 +58,8 @@ async fn a_wrong_password_is_said_without_the_password() {
     ]);
     let commit = team.push("First", &[("deploy/all.yaml", many_config_maps(1, "one"))]);
     team.deploy_shop(json!({"source": {"secretRef": {"name": "git"}}}));
-    let refused = |status: &serde_json::Value| status["note"].as_str().unwrap_or("").starts_with("authentication failed");
+    let refused =
+        |status: &serde_json::Value| status["note"].as_str().unwrap_or("").starts_with("authentication failed");
     let status = team.until("shop", "says that it was refused", refused).await;
     assert_eq!(status["sync"], "Unknown");
     let said = status.to_string();
@@ -91,9 +92,8 @@ async fn a_deployment_is_healthy_only_when_its_pods_are() {
     let commit = team.push("A pod that starts", &[("deploy/web.yaml", web.to_string())]);
     team.until_synced("shop", &commit).await;
     assert_eq!(team.history("shop").await, "1 Push Superseded\n2 Push Healthy");
-    let live = eventually("the Deployment is there", async || {
-        team.get("apps/v1/deployments", "web").await.ok_or("nothing")
-    })
-    .await;
+    let live =
+        eventually("the Deployment is there", async || team.get("apps/v1/deployments", "web").await.ok_or("nothing"))
+            .await;
     assert_eq!(live["status"]["availableReplicas"], 1);
 }

@@ -32,7 +32,8 @@ async fn deleted_and_edited_objects_are_put_back_and_counted() {
     })
     .await;
 
-    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "registry.example/hand:1"}]}}}});
+    let image =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "registry.example/hand:1"}]}}}});
     team.patch("apps/v1/deployments", "web", "kubectl-patch", &image).await;
     eventually("the image is as in Git", async || {
         let web = team.get("apps/v1/deployments", "web").await.unwrap();

@@ -60,13 +60,13 @@ async fn a_rollback_holds_until_git_says_something_different_or_a_person_accepts
 
     // A revert is what runs already; the revert of the revert is the bad content again.
     let revert = team.push("Revert", &[value("good")]);
-    team.until("shop", "looked at the revert", |status| status["head"]["commit"] == revert && status["sync"] == "Synced")
-        .await;
-    let again = team.push("Revert the revert", &[value("bad")]);
-    team.until("shop", "Held at the revert of the revert", |status| {
-        held(status) && status["head"]["commit"] == again
+    team.until("shop", "looked at the revert", |status| {
+        status["head"]["commit"] == revert && status["sync"] == "Synced"
     })
     .await;
+    let again = team.push("Revert the revert", &[value("bad")]);
+    team.until("shop", "Held at the revert of the revert", |status| held(status) && status["head"]["commit"] == again)
+        .await;
     team.polls(3).await;
     assert_eq!(team.get("configmaps", "one").await.unwrap()["data"]["key"], "good");
     assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy\n3 Rollback to 1 Healthy");
@@ -109,10 +109,9 @@ async fn a_rollback_is_refused_when_what_it_was_asked_for_is_no_longer_so() {
     team.until_synced("shop", &first).await;
     let second = team.push("Second", &[value("two")]);
     team.until_synced("shop", &second).await;
-    for (request, words) in [
-        (rollback(1, 1, "too late"), "release 1 is no longer current"),
-        (rollback(2, 7, "there is none"), "7"),
-    ] {
+    for (request, words) in
+        [(rollback(1, 1, "too late"), "release 1 is no longer current"), (rollback(2, 7, "there is none"), "7")]
+    {
         team.create(&request);
         let name = request["metadata"]["name"].as_str().unwrap();
         let answer = team.until_answered("rollbackrequests", name).await;

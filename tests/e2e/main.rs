@@ -14,6 +14,9 @@
 mod automatic_rollback;
 mod commit_to_live;
 mod drift;
+mod guards;
 mod hold;
+mod killed;
+mod rights;
 mod silence;
 mod world;

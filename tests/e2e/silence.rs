@@ -17,8 +17,7 @@ async fn nothing_is_asked_of_the_server_while_nothing_happens() {
     let site = Site::new();
     let _controller = site.start(&Start::default());
     let team = Team::at(&site, "idle").await;
-    let files: Vec<_> =
-        (0..4).map(|part| (format!("part-{part}/all.yaml"), many_config_maps_of(part, 50))).collect();
+    let files: Vec<_> = (0..4).map(|part| (format!("part-{part}/all.yaml"), many_config_maps_of(part, 50))).collect();
     let files: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
     let commit = team.push("Two hundred objects", &files);
     for part in 0..4 {
@@ -42,7 +41,8 @@ async fn nothing_is_asked_of_the_server_while_nothing_happens() {
     let asked = log.by_user_agent(mark, "bowline-controller").unwrap();
     let (renewals, others): (Vec<_>, Vec<_>) = asked.into_iter().partition(|request| {
         let about = request.object_ref.clone().unwrap_or_default();
-        request.verb == "watch" || (about.resource == "leases" && ["update", "patch", "get"].contains(&request.verb.as_str()))
+        request.verb == "watch"
+            || (about.resource == "leases" && ["update", "patch", "get"].contains(&request.verb.as_str()))
     });
     assert!(!renewals.is_empty(), "the lease is renewed, so the log is the right one");
     let others: Vec<_> = others.iter().map(|request| format!("{} {}", request.verb, request.uri)).collect();

@@ -156,6 +156,8 @@ pub fn release(number: u64) -> ReleaseSpec {
         rejects: Vec::new(),
         accepts: false,
         include: Vec::new(),
+        prune: None,
+        application_uid: String::new(),
         requested_by: String::new(),
         verified: false,
         reason: String::new(),

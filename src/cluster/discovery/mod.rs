@@ -74,6 +74,23 @@ pub struct Discovery {
     failed: Mutex<Option<(Instant, RequestError)>>,
 }
 
+/// Which kinds are namespaced, as it was known at one moment.
+#[derive(Clone)]
+pub struct Scopes(Arc<Snapshot>);
+
+impl Scopes {
+    /// Whether the objects of a kind live in namespaces; `None` where the kind
+    /// is not known.
+    pub fn namespaced(&self, group_kind: &GroupKind) -> Option<bool> {
+        self.0.preferred(group_kind).map(|served| served.namespaced)
+    }
+
+    /// Why the kinds of a group could not be found out, if so.
+    pub fn doubt(&self, group: &str) -> Option<&str> {
+        self.0.doubt(group)
+    }
+}
+
 impl Discovery {
     /// Discovery by a client. Nothing is asked yet.
     pub fn new(client: kube::Client) -> Self {
@@ -161,6 +178,11 @@ impl Discovery {
     pub fn scope(&self, group_kind: &GroupKind) -> Option<bool> {
         let snapshot = self.known()?;
         snapshot.preferred(group_kind).map(|served| served.namespaced)
+    }
+
+    /// What is known at one moment, whatever is found out or forgotten later.
+    pub async fn scopes(&self) -> Result<Scopes, RequestError> {
+        self.fresh(None).await.map(Scopes)
     }
 
     /// All kinds that are known now, in no particular order.

@@ -1,7 +1,12 @@
 //! Beginning a release: the intent is in the cluster before the act.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Actor, StepError, known::Content};
 use crate::{
@@ -11,6 +16,7 @@ use crate::{
         settings::Occasion,
     },
     history::bundles,
+    manifest::{Manifest, ManifestDigest, ObjectId},
     plan::{Proposal, Why, irreversible, propose},
 };
 
@@ -64,6 +70,14 @@ impl Actor {
                 let uid = begin.request.clone().unwrap_or_default();
                 return self.answer(&uid, RequestPhase::Refused, error.to_string(), None).await;
             }
+            Err(error @ StepError::Content { .. }) if begin.cause == Cause::AutomaticRollback => {
+                let From::Release(target) = begin.content else { return Err(error) };
+                let message = format!("{error}, so going back is left to a person");
+                warn!(message, "no automatic rollback");
+                self.event("NeedsPerson", &message, true);
+                self.known.unusable_target = Some(target);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let occasion = self.occasion(begin.request.as_deref(), begin.cause);
@@ -72,7 +86,7 @@ impl Actor {
             return self.answer(&uid, RequestPhase::Refused, refusal, None).await;
         }
         let proposal = self.proposal(&content, &occasion);
-        let spec = self.release(&begin, &content, &proposal);
+        let spec = self.release(&begin, &content, &proposal, &occasion);
         let number = spec.number;
         let packed = bundles::pack(self.known.owner.name(), &content.manifests, &content.id.bundle)
             .map_err(|error| StepError::Content { release: number, message: error.to_string() })?;
@@ -88,30 +102,32 @@ impl Actor {
         };
         info!(release = number, cause = %begin.cause, commit = content.id.commit.short, "the release begins");
         self.known.history.put(created);
-        self.take_up(number, content, &proposal).await;
+        self.take_up(number, content, false).await;
         self.announce(&begin, number).await
     }
 
     /// Takes up a release that is to be carried out.
-    pub(super) async fn take_up(&mut self, number: u64, content: Content, proposal: &Proposal) {
+    pub(super) async fn take_up(&mut self, number: u64, content: Content, resumed: bool) {
+        let before = self.healthy_before(number).await;
         let mut attempt = Attempt::new(number);
-        attempt.changed = proposal
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.why != Why::Removed)
-            .map(|candidate| candidate.id.clone())
-            .collect();
-        attempt.unhealthy_before = self.known.live.unhealthy.iter().map(|(id, _)| id.clone()).collect();
-        attempt.irreversible = self.irreversible(number, &content).await;
+        attempt.changed = changed(before.as_ref(), &content);
+        if resumed {
+            // Nobody can tell how far it had come, nor what was unhealthy then.
+            attempt.touched = true;
+        } else {
+            attempt.unhealthy_before = self.known.live.unhealthy.iter().map(|(id, _)| id.clone()).collect();
+        }
+        attempt.irreversible = before.and_then(|before| irreversible(&before.manifests, &content.manifests));
         self.known.attempt = Some(attempt);
         self.known.underway = None;
         self.known.tries = 0;
+        self.known.replans = 0;
         self.known.waiting_noted = false;
         self.known.running_content = Some(content);
     }
 
-    /// Why going back from this content would not be safe, if it would not.
-    async fn irreversible(&self, number: u64, content: &Content) -> Option<String> {
+    /// The content of the last release before this one that was healthy.
+    async fn healthy_before(&self, number: u64) -> Option<Content> {
         let before = self.known.history.iter().rev().find(|release| {
             release.spec.number < number
                 && release
@@ -122,8 +138,7 @@ impl Actor {
         })?;
         // Content that cannot be read cannot be gone back to either, which is
         // said when it is tried.
-        let before = self.content_of(From::Release(before.spec.number)).await.ok()?;
-        irreversible(&before.manifests, &content.manifests)
+        self.content_of(From::Release(before.spec.number)).await.ok()
     }
 
     /// Why a person's request is not carried out after all: the plan is not
@@ -151,7 +166,7 @@ impl Actor {
         })
     }
 
-    fn release(&self, begin: &Begin, content: &Content, proposal: &Proposal) -> ReleaseSpec {
+    fn release(&self, begin: &Begin, content: &Content, proposal: &Proposal, occasion: &Occasion) -> ReleaseSpec {
         let known = &self.known;
         let number = known.history.next_number();
         let (requested_by, verified, reason) = self.requester(begin);
@@ -177,7 +192,9 @@ impl Actor {
             rollback_to: to,
             rejects: to.map(|target| known.history.rejections_for(target)).unwrap_or_default(),
             accepts: begin.accepts,
-            include: self.occasion(begin.request.as_deref(), begin.cause).rollback.unwrap_or_default(),
+            include: occasion.rollback.clone().unwrap_or_default(),
+            prune: occasion.prune,
+            application_uid: known.application.metadata.uid.clone().unwrap_or_default(),
             requested_by,
             verified,
             reason,
@@ -229,4 +246,14 @@ impl Actor {
         }
         Ok(())
     }
+}
+
+/// The objects of some content that an earlier one had not, or not so.
+fn changed(before: Option<&Content>, content: &Content) -> BTreeSet<ObjectId> {
+    let before: BTreeMap<&ObjectId, &ManifestDigest> = before
+        .into_iter()
+        .flat_map(|before| before.manifests.iter().map(|manifest| (&manifest.id, &manifest.digest)))
+        .collect();
+    let differs = |manifest: &&Arc<Manifest>| before.get(&manifest.id) != Some(&&manifest.digest);
+    content.manifests.iter().filter(differs).map(|manifest| manifest.id.clone()).collect()
 }

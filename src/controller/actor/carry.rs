@@ -36,6 +36,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const STALE_RETRY: Duration = Duration::from_millis(50);
 /// The pause between two repairs of a release that waits for health.
 const PAUSE_BETWEEN_REPAIRS: Duration = Duration::from_secs(2);
+/// How often later stages are planned anew without a pause.
+const REPLANS_AT_ONCE: u32 = 3;
 /// How many failures are named.
 const FAILURES_NAMED: usize = 20;
 
@@ -82,6 +84,7 @@ impl Actor {
         {
             include.clone_from(&running.spec.include);
         }
+        occasion.prune = occasion.prune.or(running.spec.prune);
         occasion
     }
 
@@ -110,13 +113,8 @@ impl Actor {
         };
         let occasion = self.running_occasion();
         if self.known.attempt.as_ref().is_none_or(|attempt| attempt.release != number) {
-            let proposal = self.proposal(&content, &occasion);
             info!(release = number, "going on with the release that was begun before");
-            self.take_up(number, content.clone(), &proposal).await;
-            if let Some(attempt) = &mut self.known.attempt {
-                // Nobody can tell how far it had come.
-                attempt.touched = true;
-            }
+            self.take_up(number, content.clone(), true).await;
         }
         if self.known.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Applied) {
             let pause = SignedDuration::try_from(PAUSE_BETWEEN_REPAIRS).unwrap_or(SignedDuration::from_secs(1));
@@ -192,7 +190,13 @@ impl Actor {
             // a dry-run of its own.
             if stage > 0 {
                 self.shared.cluster.discovery().invalidate();
-                self.set_stage(Stage::Unplanned);
+                self.known.replans += 1;
+                if self.known.replans > REPLANS_AT_ONCE {
+                    let what = actions.first().map(|action| action.id.to_string()).unwrap_or_default();
+                    self.retry_later(format!("{what} waits for what defines it"), None);
+                } else {
+                    self.set_stage(Stage::Unplanned);
+                }
                 return Ok(());
             }
         }
@@ -294,15 +298,17 @@ impl Actor {
     pub(super) async fn intend(&mut self, plan: &Plan) -> Result<(), StepError> {
         let mut owned = self.known.stored.objects.clone();
         // The namespace of `createNamespace` has no manifest: it is no member.
-        let members = plan.writes().filter(|action| action.manifest.is_some());
-        for action in members.filter(|action| matches!(action.verb, Verb::Create | Verb::Adopt)) {
-            owned.entry(action.id.clone()).or_insert_with(|| Owned {
-                gvk: action.gvk.clone(),
-                uid: None,
-                manifest: None,
-                fingerprint: None,
-                done: false,
-            });
+        let members = plan.writes().filter(|action| action.manifest.is_some() && action.verb != Verb::Delete);
+        for action in members {
+            let gvk = action.gvk.clone();
+            let intended = Owned { gvk, uid: None, manifest: None, fingerprint: None, done: false };
+            let entry = owned.entry(action.id.clone()).or_insert(intended);
+            if action.verb == Verb::Create {
+                // The object of the uid that is known is gone; the new one is
+                // found by its marks until its own uid is known.
+                entry.uid = None;
+                entry.fingerprint = None;
+            }
         }
         owned.extend(plan.confirmed.iter().cloned());
         for id in &plan.forgotten {
@@ -336,6 +342,15 @@ impl Actor {
                 }
                 Outcome::Deleted => {
                     owned.remove(&action.id);
+                }
+                // It goes when its finalizers are done: its absence is
+                // expected, and should it come back, it is looked at anew.
+                Outcome::Deleting { .. } => {
+                    if let Some(owned) = owned.get_mut(&action.id) {
+                        owned.done = true;
+                        owned.manifest = None;
+                        owned.fingerprint = None;
+                    }
                 }
                 _ => {}
             }

@@ -1,7 +1,11 @@
 //! From a commit to content: read the tree, render it, know whether it changed.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::{
@@ -13,6 +17,7 @@ use crate::{
     controller::{
         decide::{ContentId, HeadView},
         poller::{Asked, Found, HeadEvent},
+        scopes::ClusterScopes,
         settings::destination,
     },
     manifest::{Digest, Problem},
@@ -25,6 +30,11 @@ use crate::{
 const TEXT_KEPT: usize = 200;
 /// How many digits of a commit people read.
 const SHORT_ID: usize = 7;
+/// The first pause before a commit that could not be read is looked at again;
+/// it doubles up to a bit over five minutes.
+const FIRST_RENDER_RETRY: SignedDuration = SignedDuration::from_secs(5);
+/// How long a pinned commit is looked for.
+const PIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many problems of a render are named in a message.
 const PROBLEMS_NAMED: usize = 5;
 
@@ -34,7 +44,11 @@ enum Looked {
     Same,
     Rendered(RenderedFrom, Box<Render>),
     Unreadable(SourceError),
-    Failed(RenderedFrom, Vec<Problem>),
+    /// The cluster could not tell what the render needs to know.
+    Undiscovered(String),
+    /// What is wrong with the files, and whether it is a kind that is not
+    /// served, which may change without a commit.
+    Failed(RenderedFrom, Vec<Problem>, bool),
 }
 
 impl Actor {
@@ -102,6 +116,7 @@ impl Actor {
                 Ok(pinned) => pinned,
                 Err(message) => {
                     self.known.head = HeadView::Broken { reason: "RevisionNotFound".into(), message };
+                    self.retry_render();
                     return;
                 }
             },
@@ -125,14 +140,25 @@ impl Actor {
             }
             Looked::Unreadable(error) => {
                 self.break_head(error.reason(), error.to_string());
+                self.retry_render();
                 return;
             }
-            Looked::Failed(from, problems) => {
+            Looked::Undiscovered(message) => {
+                self.break_head("DiscoveryFailed", message);
+                self.retry_render();
+                return;
+            }
+            Looked::Failed(from, problems, may_change) => {
                 self.break_head("RenderFailed", problem_words(&commit.short, &problems));
                 self.known.rendered_from = Some(from);
+                if may_change {
+                    self.retry_render();
+                }
                 return;
             }
         }
+        self.known.render_retry_at = None;
+        self.known.render_retries = 0;
         self.propose_head();
     }
 
@@ -158,14 +184,26 @@ impl Actor {
                 Ok(Content { id: ContentId { bundle, inputs, commit }, manifests })
             }
             Looked::Unreadable(error) => Err(error.to_string()),
-            Looked::Failed(_, problems) => Err(problem_words(&commit.short, &problems)),
+            Looked::Undiscovered(message) => Err(message),
+            Looked::Failed(_, problems, _) => Err(problem_words(&commit.short, &problems)),
             Looked::Same => Err("nothing was rendered".to_owned()),
         }
     }
 
+    /// Looks at the same commit again after a while.
+    fn retry_render(&mut self) {
+        let pause = FIRST_RENDER_RETRY.saturating_mul(1 << self.known.render_retries.min(6));
+        self.known.render_retries += 1;
+        self.known.render_retry_at = Some(Timestamp::now() + pause);
+    }
+
     fn break_head(&mut self, reason: &str, message: String) {
-        warn!(reason, message, "the commit cannot be rendered");
-        self.event(reason, &message, true);
+        // What is found again at a later try is not told again.
+        let told = matches!(&self.known.head, HeadView::Broken { message: known, .. } if *known == message);
+        if !told {
+            warn!(reason, message, "the commit cannot be rendered");
+            self.event(reason, &message, true);
+        }
         self.known.content = None;
         self.known.rendered_from = None;
         self.known.head = HeadView::Broken { reason: reason.to_owned(), message };
@@ -177,8 +215,10 @@ impl Actor {
         if let Some(found) = self.known.pinned.as_ref().filter(|found| found.commit.id.as_str() == commit) {
             return Ok(found.clone());
         }
-        let found =
-            self.shared.poller.find(&self.known.owner, Some(commit)).await.map_err(|failure| failure.message)?;
+        let finding = self.shared.poller.find(&self.known.owner, Some(commit));
+        let found = tokio::time::timeout(PIN_TIMEOUT, finding).await;
+        let found = found.map_err(|_| format!("commit {commit} was not found in time"))?;
+        let found = found.map_err(|failure| failure.message)?;
         self.known.pinned = Some(found.clone());
         Ok(found)
     }
@@ -189,17 +229,26 @@ impl Actor {
         let namespace = destination(application);
         let spec = application.spec.render.clone();
         let settings = format!("{}", Digest::of_parts([path.as_str(), &namespace, &format!("{spec:?}")]));
-        let scopes = self.shared.cluster.clone();
+        let discovery = self.shared.cluster.discovery();
         let found = found.clone();
-        let looked = |scopes: &crate::cluster::Cluster| {
-            let scopes = crate::controller::scopes::ClusterScopes(scopes);
-            look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes)
-        };
-        // Kinds that are not known yet may have been made since.
-        if let Err(error) = self.shared.cluster.discovery().ensure().await {
-            warn!(%error, "discovery is incomplete");
+        for attempt in 0..2 {
+            let scopes = match discovery.scopes().await {
+                Ok(scopes) => ClusterScopes::new(scopes),
+                Err(error) => return Looked::Undiscovered(format!("the kinds of the cluster are not known: {error}")),
+            };
+            let looked = tokio::task::block_in_place(|| {
+                look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes)
+            });
+            let unknown = scopes.unknown();
+            match (looked, unknown.doubt) {
+                (Looked::Failed(..) | Looked::Rendered(..), Some(doubt)) => return Looked::Undiscovered(doubt),
+                // A kind may have been made since discovery was asked last.
+                (Looked::Failed(..), None) if unknown.kinds && attempt == 0 => discovery.invalidate(),
+                (Looked::Failed(from, problems, _), None) => return Looked::Failed(from, problems, unknown.kinds),
+                (looked, _) => return looked,
+            }
         }
-        tokio::task::block_in_place(|| looked(&scopes))
+        Looked::Undiscovered("the kinds of the cluster change".to_owned())
     }
 }
 
@@ -226,7 +275,7 @@ fn look(
     };
     if let Some(kind) = spec.kind.filter(|kind| *kind != RenderKind::Directory) {
         let message = format!("render.type {kind} is not supported by this version: only Directory is");
-        return Looked::Failed(from, vec![Problem::in_file(path, message)]);
+        return Looked::Failed(from, vec![Problem::in_file(path, message)], false);
     }
     let options = DirectoryOptions {
         path: tree.path().to_owned(),
@@ -238,7 +287,7 @@ fn look(
     };
     match crate::render::directory(&tree, &options, scopes) {
         Ok(render) => Looked::Rendered(from, Box::new(render)),
-        Err(RenderFailure { problems }) => Looked::Failed(from, problems),
+        Err(RenderFailure { problems }) => Looked::Failed(from, problems, false),
     }
 }
 

@@ -5,11 +5,14 @@ use tracing::{info, warn};
 use super::{Actor, StepError, known::Content, outcome};
 use crate::{
     api::{CommitRecord, DeletionPolicy},
+    cluster::apply::ActionResult,
     controller::{decide::ContentId, settings::Occasion},
     manifest::{InputDigest, bundle_digest},
     plan::Action,
 };
 
+/// How often a deletion is tried before what is left is named and left.
+const DELETION_TRIES: u32 = 20;
 /// The finalizer of Applications whose objects are deleted with them.
 pub(super) const FINALIZER: &str = "bowline.dev/prune";
 
@@ -17,28 +20,42 @@ impl Actor {
     /// Keeps the finalizer as the deletion policy says.
     pub(super) async fn keep_finalizer(&mut self) -> Result<(), StepError> {
         let metadata = &self.known.application.metadata;
-        if metadata.deletion_timestamp.is_some() {
+        if metadata.deletion_timestamp.is_some() || self.shared.options.observe_only {
             return Ok(());
         }
         let wanted = self.known.application.spec.deletion_policy == DeletionPolicy::Prune;
         let there = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
-        if wanted != there && !self.shared.options.observe_only {
-            self.shared.store.set_finalizer(self.known.application.as_ref(), FINALIZER, wanted).await?;
+        // Once for each state of the object: the watch tells what came of it.
+        if wanted == there || self.known.finalizer_at == metadata.resource_version {
+            return Ok(());
         }
-        Ok(())
+        self.known.finalizer_at.clone_from(&metadata.resource_version);
+        match self.shared.store.set_finalizer(self.known.application.as_ref(), FINALIZER, wanted).await {
+            Err(error) if error.is_conflict() => Ok(()),
+            other => Ok(other?),
+        }
     }
 
-    /// Carries out the deletion. It never blocks for ever: what cannot be
-    /// deleted is named in an event and left, and the Application goes.
+    /// Carries out the deletion. It never blocks for ever: what the server
+    /// refuses to delete is named in an event and left. What may succeed later
+    /// is tried again.
     pub(super) async fn delete(&mut self) -> Result<(), StepError> {
-        let prunes =
-            self.known.application.spec.deletion_policy == DeletionPolicy::Prune && !self.shared.options.observe_only;
+        if self.shared.options.observe_only {
+            return Ok(());
+        }
+        let number = self.known.history.running().map(|release| release.spec.number);
+        if let Some(number) = number {
+            self.abandon(number, "the application was deleted").await?;
+        }
         let there = self.known.application.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
         if !there {
             return Ok(());
         }
-        if prunes {
+        if self.known.application.spec.deletion_policy == DeletionPolicy::Prune {
             self.prune_all().await?;
+        }
+        if !self.shared.leadership.may_write() {
+            return Err(StepError::NotLeading);
         }
         self.store.delete_inventory(&self.known.stored).await?;
         self.shared.store.set_finalizer(self.known.application.as_ref(), FINALIZER, false).await?;
@@ -63,11 +80,22 @@ impl Actor {
         }
         let actions: Vec<&Action> = plan.writes().collect();
         let results = self.write(&actions, &observations).await;
+        self.take_results(&actions, &results).await?;
+        let again = |result: &&ActionResult| !result.outcome.is_done() && !outcome::is_permanent(&result.outcome);
+        let later = plan.refusals.iter().find(|refusal| refusal.transient).map(ToString::to_string).or_else(|| {
+            results.iter().find(again).map(|result| format!("{}: {}", result.id, outcome::message(&result.outcome)))
+        });
+        if let Some(message) = later
+            && self.known.deletion_tries < DELETION_TRIES
+        {
+            self.known.deletion_tries += 1;
+            return Err(StepError::NotDeleted(message));
+        }
         for failed in results.iter().filter(|result| !result.outcome.is_done()) {
             let message = format!("{} stays: {}", failed.id, outcome::message(&failed.outcome));
             warn!(message, "an object could not be deleted");
             self.event("NotDeleted", &message, true);
         }
-        self.take_results(&actions, &results).await
+        Ok(())
     }
 }

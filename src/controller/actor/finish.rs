@@ -54,6 +54,12 @@ impl Actor {
         Ok(())
     }
 
+    /// Ends a release that nobody goes on with.
+    pub(super) async fn abandon(&mut self, release: u64, why: &str) -> Result<(), StepError> {
+        let (phase, rollback) = (Phase::Superseded, RollbackVerdict::None);
+        self.end(End { release, phase, message: why.to_owned(), failures: Vec::new(), rollback }).await
+    }
+
     /// Reads the pods and events behind the objects that made a release fail,
     /// so that its outcome says why, and not only that.
     async fn explain(&self, end: &mut End) {

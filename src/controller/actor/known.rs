@@ -70,6 +70,7 @@ pub(super) struct Known {
     pub(super) sync_requests: BTreeMap<String, Arc<SyncRequest>>,
     pub(super) rollback_requests: BTreeMap<String, Arc<RollbackRequest>>,
     pub(super) answered: BTreeSet<String>,
+    pub(super) told: BTreeSet<String>,
     pub(super) resolutions: BTreeMap<String, Resolution>,
     /// Content of revisions that dry runs ask for.
     pub(super) previews: BTreeMap<String, Content>,
@@ -91,6 +92,16 @@ pub(super) struct Known {
     // The work.
     pub(super) attempt: Option<Attempt>,
     pub(super) tries: u32,
+    pub(super) replans: u32,
+    pub(super) deletion_tries: u32,
+    pub(super) unusable_target: Option<u64>,
+    pub(super) step_error: Option<String>,
+    pub(super) render_retry_at: Option<Timestamp>,
+    pub(super) render_retries: u32,
+    /// The request that pinned a revision, until it is carried out.
+    pub(super) pinned_by: Option<String>,
+    /// The resourceVersion at which the finalizer was changed last.
+    pub(super) finalizer_at: Option<String>,
     pub(super) underway: Option<Underway>,
     pub(super) running_content: Option<Content>,
     pub(super) brake: bool,
@@ -139,6 +150,7 @@ impl Known {
             sync_requests: BTreeMap::new(),
             rollback_requests: BTreeMap::new(),
             answered: BTreeSet::new(),
+            told: BTreeSet::new(),
             resolutions: BTreeMap::new(),
             previews: BTreeMap::new(),
             found: None,
@@ -156,6 +168,14 @@ impl Known {
             summary: LiveSummary::default(),
             attempt: None,
             tries: 0,
+            replans: 0,
+            deletion_tries: 0,
+            unusable_target: None,
+            step_error: None,
+            render_retry_at: None,
+            render_retries: 0,
+            pinned_by: None,
+            finalizer_at: None,
             underway: None,
             running_content: None,
             brake: false,
@@ -170,6 +190,15 @@ impl Known {
             watched_at: None,
             approved_release: None,
         }
+    }
+
+    /// The running release, if it was made for another Application of the same
+    /// name that is gone.
+    pub(super) fn of_another(&self) -> Option<u64> {
+        let running = self.history.running()?;
+        let made_for = running.spec.application_uid.as_str();
+        let other = !made_for.is_empty() && self.application.metadata.uid.as_deref() != Some(made_for);
+        other.then_some(running.spec.number)
     }
 
     /// Whether applying is stopped on purpose, and until when.
@@ -203,6 +232,7 @@ impl Known {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
+            unusable_target: self.unusable_target,
         }
     }
 }

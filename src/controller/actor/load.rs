@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{Actor, StepError};
 use crate::{
-    api::{RollbackRequest, SyncRequest},
+    api::{RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
     cluster::{
         Identity,
         discovery::Resolution as Resolved,
@@ -41,7 +41,12 @@ impl Actor {
         if !self.known.stored.missing.is_empty() {
             warn!(buckets = ?self.known.stored.missing, "parts of the inventory were deleted: nothing is pruned by what they named");
         }
-        self.known.attempt = None;
+        // What was done for the release that still runs is not forgotten.
+        let running = self.known.history.running().map(|release| release.spec.number);
+        match &mut self.known.attempt {
+            Some(attempt) if Some(attempt.release) == running => attempt.stage = Stage::Unplanned,
+            attempt => *attempt = None,
+        }
         self.known.underway = None;
         self.known.loaded = true;
         info!(
@@ -58,6 +63,12 @@ impl Actor {
     pub(super) fn look(&mut self, now: Timestamp) -> bool {
         let owner = self.known.owner.clone();
         let Some(application) = self.shared.own.application(&owner) else { return false };
+        let known = self.known.application.metadata.uid.as_ref();
+        if known.is_some() && known != application.metadata.uid.as_ref() {
+            // Another one took its name: nothing that is known is of it.
+            info!("another Application of this name took its place");
+            return false;
+        }
         let first = self.known.application.metadata.uid.is_none();
         let changed = self.known.application.metadata.generation != application.metadata.generation;
         if first {
@@ -174,10 +185,12 @@ impl Actor {
         self.known.answered = answered;
         let known: BTreeSet<String> =
             self.known.sync_requests.keys().chain(self.known.rollback_requests.keys()).cloned().collect();
+        self.known.told.retain(|uid| known.contains(uid));
         self.known.resolutions.retain(|uid, _| known.contains(uid));
         self.known.previews.retain(|uid, _| known.contains(uid));
         let syncs = self.known.sync_requests.values().filter_map(|request| self.sync_request(request));
-        let rollbacks = self.known.rollback_requests.values().filter_map(|request| rollback_request(request));
+        let told = &self.known.told;
+        let rollbacks = self.known.rollback_requests.values().filter_map(|request| rollback_request(request, told));
         let mut requests: Vec<Request> =
             syncs.chain(rollbacks).filter(|request| !self.known.answered.contains(&request.uid)).collect();
         requests.sort_by(|one, other| (one.created_at, &one.uid).cmp(&(other.created_at, &other.uid)));
@@ -207,6 +220,7 @@ impl Actor {
                 allow_prune: spec.allow_prune.clone(),
                 from_release: spec.from_release,
             },
+            told: self.known.told.contains(&uid) || is_running(request.status.as_ref()),
             dry_run: spec.dry_run,
             inadmissible,
             uid,
@@ -246,15 +260,34 @@ impl Actor {
         }
         Ok(())
     }
+
+    /// Looks at the admission policies again where a request stands on them.
+    pub(super) async fn look_at_policies(&mut self, now: Timestamp) {
+        let stands_on_them = |request: &&Arc<SyncRequest>| {
+            (request.spec.accept.is_some() || request.spec.allow_prune.is_some())
+                && request.status.as_ref().is_none_or(|status| status.ended_at.is_none())
+        };
+        if self.known.sync_requests.values().any(|request| stands_on_them(&request)) {
+            self.shared.policies.look_again(&self.shared.store, now).await;
+            self.read_requests();
+        }
+    }
 }
 
-fn rollback_request(request: &RollbackRequest) -> Option<Request> {
+/// Whether a request was told that its release is on its way.
+fn is_running(status: Option<&RequestStatus>) -> bool {
+    status.is_some_and(|status| status.phase == Some(RequestPhase::Running))
+}
+
+fn rollback_request(request: &RollbackRequest, told: &BTreeSet<String>) -> Option<Request> {
     if request.status.as_ref().is_some_and(|status| status.ended_at.is_some()) {
         return None;
     }
     let spec = &request.spec;
+    let uid = request.metadata.uid.clone()?;
     Some(Request {
-        uid: request.metadata.uid.clone()?,
+        told: told.contains(&uid) || is_running(request.status.as_ref()),
+        uid,
         name: format!("RollbackRequest {}", request.metadata.name.clone().unwrap_or_default()),
         created_at: request.metadata.creation_timestamp.as_ref()?.0,
         ask: Ask::Rollback { from: spec.from_release, to: spec.to_release, include: spec.include.clone() },

@@ -58,6 +58,9 @@ pub(super) enum StepError {
         /// What is wrong with it.
         message: String,
     },
+    /// Something could not be deleted yet.
+    #[error("not deleted yet: {0}")]
+    NotDeleted(String),
     /// This replica does not lead any more.
     #[error("this replica does not hold the lease any more")]
     NotLeading,
@@ -80,6 +83,8 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToke
     let tasks = shared.tasks.clone();
     tasks.spawn(
         async move {
+            // However the task ends, its handle says so, and another is started.
+            let _ended = stop.clone().drop_guard();
             let (tell, heads) = mpsc::channel(4);
             let store = shared.store.of(owner.namespace(), owner.name());
             let known = Known::new(owner, tell);
@@ -150,13 +155,19 @@ impl Actor {
                     }
                 }
                 Ok(Step::Gone) => return self.leave(),
-                Err(StepError::NotLeading) => return,
+                // The lease may come back; if it is lost, the task is ended.
+                Err(StepError::NotLeading) => {
+                    self.known.loaded = false;
+                    self.rest_for(FIRST_PAUSE).await;
+                }
                 Err(error) => {
                     if let StepError::Store(error) = &error {
                         // What is known is not what is in the cluster.
                         self.known.loaded &= !error.is_lost_race();
                     }
                     warn!(%error, retry_in = ?pause, "a step failed");
+                    self.known.step_error = Some(error.to_string());
+                    self.publish(Timestamp::now());
                     self.rest_for(pause.mul_f64(rand::random_range(0.8..1.2))).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -183,6 +194,10 @@ impl Actor {
             self.delete().await?;
             return Ok(Step::Gone);
         }
+        if let Some(number) = self.known.of_another() {
+            self.abandon(number, "another Application of this name took its place").await?;
+        }
+        self.look_at_policies(now).await;
         let unserved = self.known.summary.broken.iter().any(|broken| broken.reason == BrokenReason::NotServed);
         if unserved && self.known.watched_at.is_none_or(|at| at + UNSERVED_PAUSE <= now) {
             self.shared.cluster.discovery().invalidate();
@@ -197,17 +212,21 @@ impl Actor {
             self.sweep().await;
         }
         self.keep_finalizer().await?;
-        if std::mem::take(&mut self.known.needs_render) {
+        let due = self.known.render_retry_at.is_some_and(|at| at <= now);
+        if std::mem::take(&mut self.known.needs_render) || due {
+            self.known.render_retry_at = None;
             self.render_head().await;
         }
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
             self.settle().await?;
+            self.known.step_error = None;
             self.publish(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested =
                 self.known.contests.values().filter_map(|contest| contest.until).filter(|until| *until > now);
-            let until = [until, self.known.sweep_due, unserved].into_iter().flatten().chain(contested).min();
+            let due = [until, self.known.sweep_due, self.known.render_retry_at, unserved];
+            let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
         debug!(?decision, "decided");

@@ -83,6 +83,7 @@ impl Actor {
             revision: &revision,
             head_commit: known.head_commit.as_ref(),
             fetch_error: known.fetch_error.as_deref(),
+            step_error: known.step_error.as_deref(),
             counts,
             health: self.health(),
             progress,

@@ -32,7 +32,9 @@ impl Actor {
         let Some(number) = self.known.history.applied().map(|release| release.spec.number) else { return Ok(()) };
         let began = std::time::Instant::now();
         let content = self.content_of(From::Release(number)).await?;
-        let (plan, observations) = self.plan(&content, &Occasion::default()).await;
+        // A repair puts back; what is to go was decided by a release.
+        let occasion = Occasion { prune: Some(false), ..Occasion::default() };
+        let (plan, observations) = self.plan(&content, &occasion).await;
         if !plan.refusals.is_empty() {
             self.leave_alone(&plan.refusals);
             return Ok(());

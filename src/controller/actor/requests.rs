@@ -30,17 +30,17 @@ impl Actor {
         let ended_at = ended.then(Timestamp::now);
         let status = RequestStatus { phase: Some(phase), message: message.clone(), release, plan: None, ended_at };
         self.write_answer(uid, &status).await?;
+        if phase == RequestPhase::Running {
+            self.known.pinned_by = None;
+        }
         if phase == RequestPhase::Refused {
+            self.unpin(uid).await?;
             self.event("RequestRefused", &message, true);
         }
         Ok(())
     }
 
     async fn write_answer(&mut self, uid: &str, status: &RequestStatus) -> Result<(), StepError> {
-        if status.ended_at.is_some() {
-            self.known.answered.insert(uid.to_owned());
-            self.known.requests.retain(|request| request.uid != uid);
-        }
         info!(request = uid, phase = ?status.phase, message = status.message, "answered");
         let written = match (self.known.sync_requests.get(uid), self.known.rollback_requests.get(uid)) {
             (Some(request), _) => self.shared.store.write_status(request.as_ref(), status).await.map(drop),
@@ -49,9 +49,18 @@ impl Actor {
         };
         match written {
             // Whoever asked has taken it back.
-            Err(error) if error.is_not_found() => Ok(()),
-            other => Ok(other?),
+            Err(error) if error.is_not_found() => {}
+            other => other?,
         }
+        self.known.told.insert(uid.to_owned());
+        for request in self.known.requests.iter_mut().filter(|request| request.uid == uid) {
+            request.told = true;
+        }
+        if status.ended_at.is_some() {
+            self.known.answered.insert(uid.to_owned());
+            self.known.requests.retain(|request| request.uid != uid);
+        }
+        Ok(())
     }
 
     async fn previewed_or(&self, preview: Option<Content>, from: From) -> Result<Content, StepError> {
@@ -63,7 +72,7 @@ impl Actor {
 
     /// Makes the plan that a dry run asks for.
     pub(super) async fn dry_run(&mut self, uid: &str, from: From) -> Result<(), StepError> {
-        let preview = self.known.previews.remove(uid);
+        let preview = self.known.previews.get(uid).cloned();
         if let (From::Head, None, HeadView::Broken { message, .. }) = (from, &preview, &self.known.head) {
             let message = message.clone();
             return self.answer(uid, RequestPhase::Refused, message, None).await;
@@ -142,9 +151,35 @@ impl Actor {
                 }
                 Err(message) => Resolution::Failed(message),
             },
-            (Ok(found), Some(revision)) => self.pin(revision, found, &request.spec.requested_by).await?,
+            (Ok(found), Some(revision)) => {
+                let before = (self.known.pin.clone(), self.known.pinned.clone());
+                match self.pin(revision, found, &request.spec.requested_by).await {
+                    Ok(resolution) => {
+                        self.known.pinned_by = Some(uid.clone());
+                        resolution
+                    }
+                    Err(error) => {
+                        (self.known.pin, self.known.pinned) = before;
+                        self.known.resolutions.insert(uid, Resolution::Pending);
+                        return Err(error);
+                    }
+                }
+            }
         };
         self.known.resolutions.insert(uid, resolution);
+        Ok(())
+    }
+
+    /// Takes back a pin whose request was refused.
+    async fn unpin(&mut self, uid: &str) -> Result<(), StepError> {
+        if self.known.pinned_by.as_deref() != Some(uid) {
+            return Ok(());
+        }
+        self.known.pinned_by = None;
+        self.known.pin = None;
+        self.known.pinned = None;
+        self.save_pin().await?;
+        self.render_head().await;
         Ok(())
     }
 

@@ -139,6 +139,9 @@ fn automatic_rollback(view: &View<'_>) -> Option<Begin> {
         return None;
     }
     let target = view.history.rollback_target(newest.spec.number)?;
+    if view.unusable_target == Some(target.spec.number) {
+        return None;
+    }
     Some(Begin {
         cause: Cause::AutomaticRollback,
         content: Content::Release(target.spec.number),

@@ -96,6 +96,13 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
         }
         return Some(supersede(running.spec.number, "a person asked for a sync"));
     }
+    if let Some(newest) = view.history.current()
+        && newest.spec.bundle == content.bundle
+        && ended_after(newest, request.created_at)
+    {
+        // What was asked for was on its way when it was asked, and has ended.
+        return ended(request, newest);
+    }
     let live = view.history.applied().map(|release| release.spec.number);
     if is_live(view) && view.live.drifted.is_empty() && view.live.gone.is_empty() {
         let message = format!("already in sync with {} (nothing to do)", content.commit.short);
@@ -111,11 +118,21 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
     }))
 }
 
+fn ended_after(release: &crate::api::Release, time: jiff::Timestamp) -> bool {
+    let outcome = release.status.as_ref().and_then(|status| status.outcome.as_ref());
+    outcome.is_some_and(|outcome| outcome.ended_at >= time)
+}
+
 /// A request for what is already being done ends when that ends; until then it
 /// has nothing to say.
 fn follow(view: &View<'_>, request: &Request, number: u64) -> Option<Decision> {
     let release = view.history.get(number)?;
-    ended(request, release)
+    if request.told {
+        return ended(request, release);
+    }
+    let message = format!("release {number} is on its way with this content already");
+    let phase = RequestPhase::Running;
+    Some(Decision::Answer(Answer { request: request.uid.clone(), phase, message, release: Some(number) }))
 }
 
 fn rollback(view: &View<'_>, request: &Request, from: u64, to: Option<u64>) -> Option<Decision> {

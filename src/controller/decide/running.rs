@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Attempt, Decision, End, Stage, View, is_refused_before, is_rejected};
 use crate::{
-    api::{Cause, DriftPolicy, ObjectFailure, Phase, Release, RollbackVerdict, SyncMode},
+    api::{Cause, ObjectFailure, Phase, Release, RollbackVerdict, SyncMode},
     health::{Health, HealthStatus},
     manifest::ObjectId,
 };
@@ -22,11 +22,18 @@ pub(super) fn decide(view: &View<'_>, running: &Release) -> Decision {
         return Decision::Rest(None);
     }
     let Some(attempt) = view.attempt.filter(|attempt| attempt.release == number) else {
-        return Decision::Plan;
+        return if view.live.settled { Decision::Plan } else { Decision::Rest(None) };
     };
     let elapsed = attempt.elapsed(view.now);
     let late = elapsed >= view.settings.timeout;
     match &attempt.stage {
+        Stage::Unplanned | Stage::Planned { stages_left: 1.. } if late => {
+            let timeout = short_duration(view);
+            fail(view, running, attempt, format!("not applied in {timeout}"), Vec::new())
+        }
+        // What the watches have not told yet cannot be planned for: drift would
+        // be taken for what was applied.
+        Stage::Unplanned if !view.live.settled => Decision::Rest(Some(deadline(view, attempt))),
         Stage::Unplanned => Decision::Plan,
         Stage::Retry { message, .. } if late => {
             let timeout = short_duration(view);
@@ -76,7 +83,7 @@ fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> De
         return Decision::Rest(None);
     }
     let differs = !view.live.gone.is_empty() || !view.live.drifted.is_empty();
-    if differs && !late && view.settings.drift == DriftPolicy::Repair {
+    if differs && !late {
         // Somebody took away or changed what was just applied: what is missing
         // is planned and applied again, as a repair would, but with a pause.
         match view.repair_not_before.filter(|time| *time > view.now) {

@@ -195,6 +195,8 @@ pub struct Request {
     pub created_at: Timestamp,
     /// What is asked.
     pub ask: Ask,
+    /// Whether it was told that its release is on its way.
+    pub told: bool,
     /// Whether only a plan is asked for.
     pub dry_run: bool,
     /// Why it cannot be carried out whatever the state, if so: for example a
@@ -246,6 +248,8 @@ pub struct View<'a> {
     pub brake: bool,
     /// Before when no repair is tried, after one that failed.
     pub repair_not_before: Option<Timestamp>,
+    /// A release whose content cannot be read, so that nothing goes back to it.
+    pub unusable_target: Option<u64>,
     /// Since when the healthy release's objects are Degraded, if they are.
     pub degraded_since: Option<Timestamp>,
 }

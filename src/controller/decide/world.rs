@@ -113,6 +113,7 @@ impl World {
             name: format!("request {uid}"),
             created_at: self.now,
             ask,
+            told: false,
             dry_run: false,
             inadmissible: None,
         });
@@ -152,6 +153,7 @@ impl World {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: None,
+            unusable_target: None,
         })
     }
 
@@ -174,7 +176,9 @@ impl World {
             Decision::Rest(_) => {}
             Decision::Look { .. } | Decision::DryRun { .. } => unreachable!("no test asks for it"),
             Decision::Answer(answer) => {
-                if answer.phase != crate::api::RequestPhase::Running {
+                if answer.phase == crate::api::RequestPhase::Running {
+                    self.requests.iter_mut().filter(|one| one.uid == answer.request).for_each(|one| one.told = true);
+                } else {
                     self.requests.retain(|request| request.uid != answer.request);
                 }
                 self.answers.push(answer);
@@ -217,6 +221,8 @@ impl World {
             rejects: to.map(|target| self.history.rejections_for(target)).unwrap_or_default(),
             accepts: begin.accepts,
             include: Vec::new(),
+            prune: None,
+            application_uid: String::new(),
             requested_by: String::new(),
             verified: false,
             reason: begin.reason.clone(),

@@ -68,14 +68,14 @@ fn pausing_annotation(object: &Value) -> Option<&str> {
 
 /// The verdict on an object whose controller has written nothing.
 ///
-/// Where it is not known whether the kind has a status, an object that a
-/// server has stored (it has a uid) is taken to wait for its controller, as
-/// most kinds have one; a manifest has nothing to judge.
+/// Where it is not known whether the kind has a status, an empty one tells
+/// that it does. An object without any is taken to be of a kind that has none:
+/// those stay so for ever, while a controller writes its first status soon.
 pub(super) fn unwritten(object: &Value, has_status: Option<bool>) -> Option<Health> {
     if object.get("status").is_some_and(|status| !fields::is_empty(status)) {
         return None;
     }
-    let waits = has_status.unwrap_or_else(|| fields::text(object, "metadata.uid").is_some());
+    let waits = has_status.unwrap_or_else(|| object.get("status").is_some());
     Some(if waits { Health::progressing("its controller has not written a status yet") } else { Health::healthy() })
 }
 

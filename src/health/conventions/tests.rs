@@ -12,7 +12,9 @@ fn judge(rest: &str) -> Health {
 
 #[rstest]
 #[case::nothing_but_a_spec("spec: {size: 3}", Healthy, "")]
-#[case::stored_without_status("metadata: {uid: u}", Progressing, "its controller has not written a status yet")]
+#[case::stored_without_status("metadata: {uid: u}", Healthy, "")]
+#[case::empty_status("status: {}", Progressing, "its controller has not written a status yet")]
+#[case::status_of_empty_fields("status: {conditions: []}", Progressing, "its controller has not written a status yet")]
 #[case::status_without_a_sign("status: {address: 192.0.2.1}", Healthy, "")]
 #[case::generation(
     "{metadata: {generation: 4}, status: {observedGeneration: 3, conditions: [{type: Ready, status: 'True'}]}}",

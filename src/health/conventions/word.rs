@@ -116,11 +116,22 @@ pub(super) fn fallback(object: &Value) -> Health {
             return Health::degraded(text);
         }
     }
-    for field in ["ready", "isReady", "available", "healthy", "readyToUse", "synced", "initialized", "provisioned"] {
-        match status.get(field).and_then(yes_or_no) {
+    let flags = [
+        "ready",
+        "isReady",
+        "available",
+        "healthy",
+        "readyToUse",
+        "synced",
+        "initialized",
+        "provisioned",
+        "scale.statusReplicas",
+    ];
+    for field in flags {
+        match fields::at(status, field).and_then(yes_or_no) {
             Some(true) => return Health::healthy(),
             Some(false) => {
-                let said = status.get(field).map(Value::to_string).unwrap_or_default();
+                let said = fields::at(status, field).map(Value::to_string).unwrap_or_default();
                 let told = told(object).map(|told| format!(": {told}")).unwrap_or_default();
                 return Health::progressing(format!("status.{field} is {}{told}", said.trim_matches('"')));
             }

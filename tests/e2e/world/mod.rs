@@ -8,5 +8,5 @@ mod wait;
 
 pub use fixtures::{config_map, deployment, many_config_maps, secret, yaml};
 pub use site::{Controller, Site, Start};
-pub use team::{Application, Team};
+pub use team::{Application, Team, Watched};
 pub use wait::{LIMIT, eventually};

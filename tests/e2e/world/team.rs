@@ -16,7 +16,9 @@ use bowline::{
 use rig::{GitRepo, GitServer};
 use serde_json::{Value, json};
 
-use super::{Site, eventually};
+use futures::{AsyncBufReadExt as _, StreamExt as _};
+
+use super::{LIMIT, Site, eventually};
 
 static TEAMS: AtomicUsize = AtomicUsize::new(0);
 
@@ -34,6 +36,13 @@ pub struct Application<'a> {
     pub name: &'a str,
     pub path: &'a str,
     pub spec: Value,
+}
+
+/// A change that a watch told of.
+pub struct Watched {
+    /// ADDED, MODIFIED or DELETED.
+    pub kind: String,
+    pub object: Value,
 }
 
 impl Team<'static> {
@@ -237,6 +246,46 @@ impl<'a> Team<'a> {
         .await
     }
 
+    /// Watches a resource from now on. What is returned ends when a change was
+    /// seen so many times, or when it takes too long.
+    pub async fn watch(
+        &self,
+        resource: &str,
+        is_it: fn(&Watched) -> bool,
+        times: usize,
+    ) -> impl Future<Output = Result<(), String>> + use<> {
+        let path = self.path(resource, "");
+        let list = http::Request::get(&path).body(Vec::new()).unwrap();
+        let list: Value = self.client.request(list).await.unwrap();
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+        let uri = format!("{path}?watch=true&resourceVersion={version}");
+        let (client, request) = (self.client.clone(), http::Request::get(uri).body(Vec::new()).unwrap());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let lines = client.request_stream(request).await.unwrap();
+            let mut lines = std::pin::pin!(lines.lines());
+            let mut seen = 0;
+            while let Some(Ok(line)) = lines.next().await {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                let kind = event["type"].as_str().unwrap_or_default().to_owned();
+                let watched = Watched { kind, object: event["object"].clone() };
+                seen += usize::from(is_it(&watched));
+                if seen == times {
+                    let _ = tell.send(());
+                    return;
+                }
+            }
+        });
+        let limit = LIMIT;
+        async move {
+            match tokio::time::timeout(limit, told).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err("the watch ended".to_owned()),
+                Err(_) => Err(format!("not within {limit:?}")),
+            }
+        }
+    }
+
     /// Lets so many polls of the repository pass. What is not done after them
     /// is not going to be done.
     pub async fn polls(&self, count: u64) {
@@ -255,7 +304,9 @@ impl<'a> Team<'a> {
         events
             .iter()
             .filter(|event| event["regarding"]["name"] == name)
-            .map(|event| format!("{}: {}", event["reason"].as_str().unwrap_or(""), event["note"].as_str().unwrap_or("")))
+            .map(|event| {
+                format!("{}: {}", event["reason"].as_str().unwrap_or(""), event["note"].as_str().unwrap_or(""))
+            })
             .collect()
     }
 }
