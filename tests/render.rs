@@ -69,6 +69,15 @@ fn names(render: &Render) -> Vec<String> {
 #[case::unknown_kinds_are_namespaced(
     &[("a.yaml", "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: b}")], &["Thing team-a/b"],
 )]
+#[case::well_known_kinds(
+    &[("a.yaml", "apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: b}")], &["ClusterIssuer b"],
+)]
+#[case::a_crd_outranks_what_is_well_known(
+    &[("a.yaml", "apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: b}"),
+      ("z.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: a.cert-manager.io}\n\
+                  spec: {group: cert-manager.io, scope: Namespaced, names: {kind: ClusterIssuer}}")],
+    &["CustomResourceDefinition a.cert-manager.io", "ClusterIssuer team-a/b"],
+)]
 #[case::a_crd_tells_the_scope_of_its_kind(
     &[("a.yaml", "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: b}"),
       ("z.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\n\

@@ -20,7 +20,8 @@ pub type OpenRevision<'a> = &'a dyn Fn(&Path, &str) -> Result<Box<dyn Tree>, Str
 
 /// Shows the canonical manifests of a directory or repository, without a
 /// cluster. Whether a kind is namespaced is known of Kubernetes' own kinds and
-/// of the CRDs of the same input; any other kind is taken as namespaced.
+/// of the CRDs of the same input; any other kind is taken as
+/// namespaced, but for those of well-known projects.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What to render.

@@ -207,7 +207,7 @@ fn of_token(word: &str) -> Option<Tone> {
         | "faulty" | "inconsistent" | "mismatch" | "mismatched" | "evicted" | "unsuccessful" | "notfound"
         | "undefined" | "unrecognized" | "malformed" | "blocked" | "red" | "critical" | "revoked" | "violated"
         | "violation" | "violations" | "backoff" | "irreconcilable" | "rollback" | "rolledback" | "exhausted"
-        | "unexpected" | "unprocessable" | "unstable" => Some(Tone::Bad),
+        | "abnormal" | "unexpected" | "unprocessable" | "unstable" => Some(Tone::Bad),
         "suspended" | "suspend" | "paused" | "stopped" | "hibernated" | "hibernating" | "hibernation" | "halted"
         | "disabled" | "shutdown" | "onhold" | "dormant" | "poweredoff" | "hibernate" | "sleeping" | "asleep"
         | "cordoned" | "inactive" | "deactivated" | "parked" | "frozen" => Some(Tone::Asleep),

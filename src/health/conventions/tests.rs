@@ -210,3 +210,13 @@ fn words_flags_and_counts_are_read_where_conditions_are_silent(
     let health = judge(&format!("{{spec: {{replicas: 2}}, status: {status_field}}}"));
     assert_eq!(health, Health::new(status, reason));
 }
+
+#[rstest]
+#[case("{conditions: [{type: Healthy, status: 'True'}, {type: UpdateAvailable, status: 'False'}]}", Healthy)]
+#[case("{conditions: [{type: Healthy, status: 'True'}, {type: TLSEnabled, status: 'False'}]}", Healthy)]
+#[case("{conditions: [{type: Healthy, status: 'True'}, {type: ImageAvailable, status: 'False'}]}", Degraded)]
+#[case("{conditions: [{type: Healthy, status: 'False'}, {type: UpdateAvailable, status: 'True'}]}", Degraded)]
+#[case("{phase: Abnormal}", Degraded)]
+fn an_offer_or_a_switch_that_is_off_is_no_failure(#[case] status: &str, #[case] expected: HealthStatus) {
+    assert_eq!(judge(&format!("status: {status}")).status, expected);
+}
