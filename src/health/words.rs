@@ -115,6 +115,7 @@ fn read(text: &str) -> Seen {
         let pair = match (before, word) {
             ("back", "off") | ("rolled", "back") => Some(Tone::Bad),
             ("to", "zero") | ("on", "hold") => Some(Tone::Asleep),
+            ("out", "sync") => Some(Tone::Waiting),
             _ => None,
         };
         before = match word {
@@ -122,6 +123,9 @@ fn read(text: &str) -> Seen {
             "rolled" => "rolled",
             "to" => "to",
             "on" => "on",
+            "out" => "out",
+            // `out of sync`
+            "of" => before,
             _ => "",
         };
         match (pair.or_else(|| of_token(word)), not) {
