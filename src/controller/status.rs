@@ -22,6 +22,8 @@ const PROBLEMS_NAMED: usize = 5;
 pub struct Facts<'a> {
     /// What `decide` looks at.
     pub view: &'a View<'a>,
+    /// The application's name, for the commands that are named.
+    pub application: &'a str,
     /// The revision as it was asked for, or the branch that is the default.
     pub revision: &'a str,
     /// The commit that it resolves to, rendered or not.
@@ -193,8 +195,8 @@ fn words(facts: &Facts<'_>, sync: SyncStatus) -> (String, String) {
             facts.suspension.clone().unwrap_or_else(|| "suspended by spec.suspend".into()),
             "goes on when it is resumed".into(),
         ),
-        SyncStatus::Held => held(view),
-        SyncStatus::Failed => failed(view),
+        SyncStatus::Held => held(facts),
+        SyncStatus::Failed => failed(facts),
         SyncStatus::OutOfSync => out_of_sync(facts),
         SyncStatus::Unknown => match view.head {
             HeadView::Broken { message, .. } => {
@@ -234,8 +236,9 @@ fn or_word(reason: &str, status: HealthStatus) -> String {
     if reason.is_empty() { status.to_string() } else { reason.to_owned() }
 }
 
-fn held(view: &View<'_>) -> (String, String) {
-    let application = view.history.current().map(|release| release.spec.application.clone()).unwrap_or_default();
+fn held(facts: &Facts<'_>) -> (String, String) {
+    let view = facts.view;
+    let application = facts.application;
     let rejected = view.head.content().and_then(|content| view.history.rejection_of(&content.bundle, &content.inputs));
     let note = match rejected {
         Some(rejected) => {
@@ -263,15 +266,16 @@ fn taken_back(commit: &str, by: &Release) -> String {
     format!("{commit} was rolled back by {who}{why}")
 }
 
-fn failed(view: &View<'_>) -> (String, String) {
+fn failed(facts: &Facts<'_>) -> (String, String) {
+    let view = facts.view;
     if let HeadView::Broken { message, .. } = view.head {
         return (message.clone(), "what runs is left alone; fix it in Git".into());
     }
-    let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
+    let application = facts.application;
     if let Some(guard) = guards(view).first() {
-        let allow = guard.reason.can_be_allowed().then(|| format!("to let it pass once: bowline sync {application} --allow-prune"));
-        let next = guard.hint.clone().into_iter().chain(allow).collect::<Vec<_>>().join("; ");
-        return (guard.to_string(), next);
+        let hint = guard.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
+        let command = format!("to let it pass once: bowline sync {application} --allow-prune");
+        return (guard.to_string(), format!("{hint}{command}"));
     }
     let Some(outcome) = view.history.current().and_then(|release| release.status.as_ref()?.outcome.as_ref()) else {
         return (String::new(), String::new());
@@ -287,7 +291,7 @@ fn failed(view: &View<'_>) -> (String, String) {
 
 fn out_of_sync(facts: &Facts<'_>) -> (String, String) {
     let view = facts.view;
-    let application = view.history.current().map_or("APP", |release| release.spec.application.as_str());
+    let application = facts.application;
     if is_live(view) {
         let first =
             facts.drift.first().map(|problem| format!("{}: {}", problem.object, problem.message)).unwrap_or_default();
@@ -346,7 +350,7 @@ fn conditions(facts: &Facts<'_>, status: &ApplicationStatus, sync: SyncStatus) -
         ),
     });
     if status.hold.is_some() {
-        let (note, _) = held(view);
+        let (note, _) = held(facts);
         conditions.push(condition(ConditionType::Held, "True", "Rejected", &note));
     }
     conditions

@@ -79,8 +79,7 @@ impl Story<'_> {
         act(self).await;
         let what = moment.what;
         seen.await.unwrap_or_else(|error| panic!("it never came so far that {what}: {error}"));
-        self.controller.kill();
-        self.controller.start_again();
+        self.controller.start_at_once(self.team.site);
     }
 
     /// Everything is as it would be had nobody been killed.
@@ -108,6 +107,10 @@ impl Story<'_> {
             }
         }
         assert_eq!(known, live, "the inventory, killed when {after}");
+
+        let web = team.get("apps/v1/deployments", "web").await.unwrap();
+        assert_eq!(web["status"]["observedGeneration"], web["metadata"]["generation"], "healthy too early, {after}");
+        assert_eq!(web["status"]["availableReplicas"], 1, "healthy too early, {after}");
 
         let releases = team.releases("shop").await;
         let numbers: Vec<u64> = releases.iter().map(|release| release.spec.number).collect();
@@ -200,8 +203,7 @@ async fn a_controller_killed_again_and_again_at_any_moment_loses_nothing() {
         let delays: Vec<u64> = (0..3).map(|_| rand::random_range(0..900)).collect();
         for delay in &delays {
             tokio::time::sleep(Duration::from_millis(*delay)).await;
-            story.controller.kill();
-            story.controller.start_again();
+            story.controller.start_at_once(&site);
         }
         let number = story.team.until_synced("shop", &commit).await;
         let after = format!("{delays:?} ms had passed");

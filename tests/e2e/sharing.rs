@@ -138,7 +138,7 @@ async fn an_application_that_cannot_be_understood_does_not_stop_the_others() {
     team.create(&strange("stranger"));
     let second = team.push("Second", &[("deploy/one.yaml", config_map("one", "more").to_string())]);
     team.until_synced("shop", &second).await;
-    controller.start_again();
+    controller.start_at_once(&site);
     let third = team.push("Third", &[("deploy/one.yaml", config_map("one", "most").to_string())]);
     team.until_synced("shop", &third).await;
     assert!(controller.log().contains("strange"), "the log names what it could not understand");

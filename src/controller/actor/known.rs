@@ -70,6 +70,7 @@ pub(super) struct Known {
     pub(super) sync_requests: BTreeMap<String, Arc<SyncRequest>>,
     pub(super) rollback_requests: BTreeMap<String, Arc<RollbackRequest>>,
     pub(super) answered: BTreeSet<String>,
+    pub(super) told: BTreeSet<String>,
     pub(super) resolutions: BTreeMap<String, Resolution>,
     /// Content of revisions that dry runs ask for.
     pub(super) previews: BTreeMap<String, Content>,
@@ -149,6 +150,7 @@ impl Known {
             sync_requests: BTreeMap::new(),
             rollback_requests: BTreeMap::new(),
             answered: BTreeSet::new(),
+            told: BTreeSet::new(),
             resolutions: BTreeMap::new(),
             previews: BTreeMap::new(),
             found: None,

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{Actor, StepError};
 use crate::{
-    api::{RollbackRequest, SyncRequest},
+    api::{RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
     cluster::{
         Identity,
         discovery::Resolution as Resolved,
@@ -185,10 +185,12 @@ impl Actor {
         self.known.answered = answered;
         let known: BTreeSet<String> =
             self.known.sync_requests.keys().chain(self.known.rollback_requests.keys()).cloned().collect();
+        self.known.told.retain(|uid| known.contains(uid));
         self.known.resolutions.retain(|uid, _| known.contains(uid));
         self.known.previews.retain(|uid, _| known.contains(uid));
         let syncs = self.known.sync_requests.values().filter_map(|request| self.sync_request(request));
-        let rollbacks = self.known.rollback_requests.values().filter_map(|request| rollback_request(request));
+        let told = &self.known.told;
+        let rollbacks = self.known.rollback_requests.values().filter_map(|request| rollback_request(request, told));
         let mut requests: Vec<Request> =
             syncs.chain(rollbacks).filter(|request| !self.known.answered.contains(&request.uid)).collect();
         requests.sort_by(|one, other| (one.created_at, &one.uid).cmp(&(other.created_at, &other.uid)));
@@ -218,6 +220,7 @@ impl Actor {
                 allow_prune: spec.allow_prune.clone(),
                 from_release: spec.from_release,
             },
+            told: self.known.told.contains(&uid) || is_running(request.status.as_ref()),
             dry_run: spec.dry_run,
             inadmissible,
             uid,
@@ -271,13 +274,20 @@ impl Actor {
     }
 }
 
-fn rollback_request(request: &RollbackRequest) -> Option<Request> {
+/// Whether a request was told that its release is on its way.
+fn is_running(status: Option<&RequestStatus>) -> bool {
+    status.is_some_and(|status| status.phase == Some(RequestPhase::Running))
+}
+
+fn rollback_request(request: &RollbackRequest, told: &BTreeSet<String>) -> Option<Request> {
     if request.status.as_ref().is_some_and(|status| status.ended_at.is_some()) {
         return None;
     }
     let spec = &request.spec;
+    let uid = request.metadata.uid.clone()?;
     Some(Request {
-        uid: request.metadata.uid.clone()?,
+        told: told.contains(&uid) || is_running(request.status.as_ref()),
+        uid,
         name: format!("RollbackRequest {}", request.metadata.name.clone().unwrap_or_default()),
         created_at: request.metadata.creation_timestamp.as_ref()?.0,
         ask: Ask::Rollback { from: spec.from_release, to: spec.to_release, include: spec.include.clone() },

@@ -79,6 +79,7 @@ impl Actor {
             healthy: total.saturating_sub(count(known.summary.unhealthy.len())),
         };
         let facts = Facts {
+            application: self.known.owner.name(),
             view: &view,
             revision: &revision,
             head_commit: known.head_commit.as_ref(),

@@ -52,6 +52,10 @@ impl Actor {
             Err(error) if error.is_not_found() => {}
             other => other?,
         }
+        self.known.told.insert(uid.to_owned());
+        for request in self.known.requests.iter_mut().filter(|request| request.uid == uid) {
+            request.told = true;
+        }
         if status.ended_at.is_some() {
             self.known.answered.insert(uid.to_owned());
             self.known.requests.retain(|request| request.uid != uid);

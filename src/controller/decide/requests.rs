@@ -127,7 +127,12 @@ fn ended_after(release: &crate::api::Release, time: jiff::Timestamp) -> bool {
 /// has nothing to say.
 fn follow(view: &View<'_>, request: &Request, number: u64) -> Option<Decision> {
     let release = view.history.get(number)?;
-    ended(request, release)
+    if request.told {
+        return ended(request, release);
+    }
+    let message = format!("release {number} is on its way with this content already");
+    let phase = RequestPhase::Running;
+    Some(Decision::Answer(Answer { request: request.uid.clone(), phase, message, release: Some(number) }))
 }
 
 fn rollback(view: &View<'_>, request: &Request, from: u64, to: Option<u64>) -> Option<Decision> {

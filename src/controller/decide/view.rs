@@ -195,6 +195,8 @@ pub struct Request {
     pub created_at: Timestamp,
     /// What is asked.
     pub ask: Ask,
+    /// Whether it was told that its release is on its way.
+    pub told: bool,
     /// Whether only a plan is asked for.
     pub dry_run: bool,
     /// Why it cannot be carried out whatever the state, if so: for example a

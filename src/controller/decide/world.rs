@@ -113,6 +113,7 @@ impl World {
             name: format!("request {uid}"),
             created_at: self.now,
             ask,
+            told: false,
             dry_run: false,
             inadmissible: None,
         });
@@ -175,7 +176,9 @@ impl World {
             Decision::Rest(_) => {}
             Decision::Look { .. } | Decision::DryRun { .. } => unreachable!("no test asks for it"),
             Decision::Answer(answer) => {
-                if answer.phase != crate::api::RequestPhase::Running {
+                if answer.phase == crate::api::RequestPhase::Running {
+                    self.requests.iter_mut().filter(|one| one.uid == answer.request).for_each(|one| one.told = true);
+                } else {
                     self.requests.retain(|request| request.uid != answer.request);
                 }
                 self.answers.push(answer);

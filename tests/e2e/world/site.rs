@@ -61,6 +61,7 @@ impl Site {
         cluster.kubectl_with_input(&["create", "-f", "-"], &list.to_string()).unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]).unwrap();
         cluster.kubectl(&["create", "namespace", SYSTEM]).unwrap();
+        wait_for_policies(&cluster);
         Self { cluster, controllers: AtomicUsize::new(0) }
     }
 
@@ -101,15 +102,45 @@ impl Site {
     }
 }
 
+/// The API server takes up what policies are about a moment after the resources
+/// are served, and refuses requests until then.
+fn wait_for_policies(cluster: &Cluster) {
+    for kind in ["SyncRequest", "RollbackRequest"] {
+        let mut probe = serde_json::json!({
+            "apiVersion": "bowline.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": "probe", "namespace": SYSTEM},
+            "spec": {"applicationRef": {"name": "none"}},
+        });
+        if kind == "RollbackRequest" {
+            probe["spec"]["fromRelease"] = 1.into();
+        }
+        let until = Instant::now() + super::LIMIT;
+        while let Err(refused) = cluster.kubectl_with_input(&["create", "--dry-run=server", "-f", "-"], &probe.to_string()) {
+            assert!(Instant::now() < until, "the policies never let a {kind} through: {refused}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
 impl Controller {
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again, with the same cache and name.
+    /// Starts it again, with the same cache and name. The lease that the dead
+    /// process held is waited for, as after any crash.
     pub fn start_again(&mut self) {
         self.process.kill();
+        self.process = Process::start(&self.launch).unwrap();
+    }
+
+    /// Starts it again at once: it is certain here that the process is gone, so
+    /// nobody has to wait until its lease has run out.
+    pub fn start_at_once(&mut self, site: &Site) {
+        self.process.kill();
+        site.cluster.kubectl(&["-n", SYSTEM, "delete", "lease", "bowline", "--ignore-not-found"]).unwrap();
         self.process = Process::start(&self.launch).unwrap();
     }
 
