@@ -40,6 +40,9 @@ fn commit_to_live(report: &mut Report, stage: &mut Stage, samples: u32) -> Outco
     let mut times = Vec::new();
     for sample in 0..samples {
         let (number, value) = (sample % SHOP_OBJECTS, format!("commit-{sample}"));
+        // The commit before went live just after a poll: pushes are spread over
+        // the interval, or all would wait for the whole of it.
+        std::thread::sleep(Duration::from_millis(u64::from(sample) * 370 % 1000));
         stage.write_config_map(SHOP, number, &value)?;
         let commit = stage.repo.commit(&format!("Change {sample}"))?;
         stage.repo.push()?;
