@@ -69,6 +69,15 @@ fn names(render: &Render) -> Vec<String> {
 #[case::unknown_kinds_are_namespaced(
     &[("a.yaml", "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: b}")], &["Thing team-a/b"],
 )]
+#[case::well_known_kinds(
+    &[("a.yaml", "apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: b}")], &["ClusterIssuer b"],
+)]
+#[case::a_crd_outranks_what_is_well_known(
+    &[("a.yaml", "apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\nmetadata: {name: b}"),
+      ("z.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: a.cert-manager.io}\n\
+                  spec: {group: cert-manager.io, scope: Namespaced, names: {kind: ClusterIssuer}}")],
+    &["CustomResourceDefinition a.cert-manager.io", "ClusterIssuer team-a/b"],
+)]
 #[case::a_crd_tells_the_scope_of_its_kind(
     &[("a.yaml", "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: b}"),
       ("z.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\n\
@@ -143,6 +152,8 @@ fn without_a_default_namespace_objects_stay_without() {
     "a.yaml:4:3: apiVersion is missing", "a.yaml:6:3: is not a Kubernetes object: it must be a mapping"])]
 #[case::items_that_are_no_list("apiVersion: v1\nkind: List\nitems: {a: 1}\n", &[
     "a.yaml:3:1: items of a list must be a list"])]
+#[case::template("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  a: {{ .Values.a }}\n", &[
+    "a.yaml:5:7: a mapping or list cannot be a key (quote it to make it text; the `{{ }}` of a template must be rendered before)"])]
 #[case::duplicate_key("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  x: 1\n  x: 2\n", &[
     "a.yaml:6:3: duplicate key \"x\" (it is set at 5:3 too; keep one of them)"])]
 #[case::several_documents("a: [\n---\nb: *x\n---\napiVersion: v1\n", &[

@@ -20,8 +20,9 @@ pub type OpenRevision<'a> = &'a dyn Fn(&Path, &str) -> Result<Box<dyn Tree>, Str
 
 /// Shows the canonical manifests of a directory or repository, offline.
 ///
-/// Whether a kind is namespaced is known of Kubernetes' own kinds and
-/// of the CRDs of the same input; any other kind is taken as namespaced.
+/// Whether a kind is namespaced is known of Kubernetes' own kinds, of those of
+/// well-known projects, and of the CRDs of the same input; any other kind is
+/// taken as namespaced.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// What to render.

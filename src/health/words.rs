@@ -115,6 +115,7 @@ fn read(text: &str) -> Seen {
         let pair = match (before, word) {
             ("back", "off") | ("rolled", "back") => Some(Tone::Bad),
             ("to", "zero") | ("on", "hold") => Some(Tone::Asleep),
+            ("out", "sync") => Some(Tone::Waiting),
             _ => None,
         };
         before = match word {
@@ -122,6 +123,9 @@ fn read(text: &str) -> Seen {
             "rolled" => "rolled",
             "to" => "to",
             "on" => "on",
+            "out" => "out",
+            // `out of sync`
+            "of" => before,
             _ => "",
         };
         match (pair.or_else(|| of_token(word)), not) {
@@ -207,7 +211,7 @@ fn of_token(word: &str) -> Option<Tone> {
         | "faulty" | "inconsistent" | "mismatch" | "mismatched" | "evicted" | "unsuccessful" | "notfound"
         | "undefined" | "unrecognized" | "malformed" | "blocked" | "red" | "critical" | "revoked" | "violated"
         | "violation" | "violations" | "backoff" | "irreconcilable" | "rollback" | "rolledback" | "exhausted"
-        | "unexpected" | "unprocessable" | "unstable" => Some(Tone::Bad),
+        | "abnormal" | "unexpected" | "unprocessable" | "unstable" => Some(Tone::Bad),
         "suspended" | "suspend" | "paused" | "stopped" | "hibernated" | "hibernating" | "hibernation" | "halted"
         | "disabled" | "shutdown" | "onhold" | "dormant" | "poweredoff" | "hibernate" | "sleeping" | "asleep"
         | "cordoned" | "inactive" | "deactivated" | "parked" | "frozen" => Some(Tone::Asleep),

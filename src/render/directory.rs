@@ -14,6 +14,7 @@ use super::{
     ScopeLookup, Scopes, UnknownKind, detect,
     flatten::{Object, flatten},
     select::{Selected, below, normalise, select},
+    well_known,
 };
 
 /// What a render may cost at most.
@@ -262,7 +263,7 @@ impl Rendering<'_> {
             let Some(kind) = gvk_of(&object.value).map(|gvk| gvk.group_kind()) else { continue };
             match (self.defined.scope(&kind), scopes.unknown_kind()) {
                 (Some(scope), _) => self.manifest(object, scope),
-                (None, UnknownKind::AssumeNamespaced) => self.manifest(object, Scope::Namespaced),
+                (None, UnknownKind::WellKnown) => self.manifest(object, well_known::scope(&kind)),
                 (None, UnknownKind::Refuse) => {
                     let message =
                         format!("kind {kind} is not served by the cluster and no CRD of this application defines it");

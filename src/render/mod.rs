@@ -18,6 +18,7 @@ mod flatten;
 mod output;
 mod scopes;
 mod select;
+mod well_known;
 
 pub use detect::{RenderType, detect};
 pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, directory};

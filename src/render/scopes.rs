@@ -9,8 +9,9 @@ use crate::manifest::{GroupKind, Scope};
 /// What to do with an object of a kind that nobody knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownKind {
-    /// Offline: most kinds are namespaced.
-    AssumeNamespaced,
+    /// Offline: a table knows the cluster-scoped kinds of well-known projects;
+    /// most kinds are namespaced.
+    WellKnown,
     /// With a cluster at hand: the kind does not exist.
     Refuse,
 }
@@ -22,7 +23,7 @@ pub trait ScopeLookup: Send + Sync {
 
     /// What an unknown kind means.
     fn unknown_kind(&self) -> UnknownKind {
-        UnknownKind::AssumeNamespaced
+        UnknownKind::WellKnown
     }
 }
 
@@ -153,7 +154,7 @@ impl ScopeLookup for Chain<'_> {
     }
 
     fn unknown_kind(&self) -> UnknownKind {
-        self.0.last().map_or(UnknownKind::AssumeNamespaced, |scopes| scopes.unknown_kind())
+        self.0.last().map_or(UnknownKind::WellKnown, |scopes| scopes.unknown_kind())
     }
 }
 

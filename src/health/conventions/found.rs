@@ -118,11 +118,14 @@ fn is_done(reason: &str) -> bool {
         .any(|done| ends_with(reason, done))
 }
 
-/// Conditions that hold at some times and not at others.
+/// Conditions that hold at some times and not at others: an activity, a
+/// switch, an offer.
 fn is_passing(kind: &str) -> bool {
-    ["Running", "Active", "Enabled", "Started", "ScalingActive", "Serving"]
-        .iter()
-        .any(|passing| kind.eq_ignore_ascii_case(passing))
+    let offers = ["Enabled", "UpdateAvailable", "UpdatesAvailable", "UpgradeAvailable", "VersionAvailable"];
+    offers.iter().any(|offer| ends_with(kind, offer))
+        || ["Running", "Active", "Enabled", "Started", "ScalingActive", "Serving"]
+            .iter()
+            .any(|passing| kind.eq_ignore_ascii_case(passing))
 }
 
 /// Whether a condition of this type is false for every object at first, so

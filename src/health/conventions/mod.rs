@@ -75,7 +75,7 @@ pub(super) fn unwritten(object: &Value, has_status: Option<bool>) -> Option<Heal
     if object.get("status").is_some_and(|status| !fields::is_empty(status)) {
         return None;
     }
-    let waits = has_status.unwrap_or_else(|| object.get("status").is_some());
+    let waits = has_status.unwrap_or_else(|| object.get("status").is_some_and(|status| !status.is_null()));
     Some(if waits { Health::progressing("its controller has not written a status yet") } else { Health::healthy() })
 }
 

@@ -13,6 +13,7 @@ fn judge(rest: &str) -> Health {
 #[rstest]
 #[case::nothing_but_a_spec("spec: {size: 3}", Healthy, "")]
 #[case::stored_without_status("metadata: {uid: u}", Healthy, "")]
+#[case::null_status("status:", Healthy, "")]
 #[case::empty_status("status: {}", Progressing, "its controller has not written a status yet")]
 #[case::status_of_empty_fields("status: {conditions: []}", Progressing, "its controller has not written a status yet")]
 #[case::status_without_a_sign("status: {address: 192.0.2.1}", Healthy, "")]
@@ -209,4 +210,16 @@ fn words_flags_and_counts_are_read_where_conditions_are_silent(
 ) {
     let health = judge(&format!("{{spec: {{replicas: 2}}, status: {status_field}}}"));
     assert_eq!(health, Health::new(status, reason));
+}
+
+#[rstest]
+#[case("{conditions: [{type: Healthy, status: 'True'}, {type: UpdateAvailable, status: 'False'}]}", Healthy)]
+#[case("{conditions: [{type: Healthy, status: 'True'}, {type: TLSEnabled, status: 'False'}]}", Healthy)]
+#[case("{conditions: [{type: Healthy, status: 'True'}, {type: ImageAvailable, status: 'False'}]}", Degraded)]
+#[case("{conditions: [{type: Healthy, status: 'False'}, {type: UpdateAvailable, status: 'True'}]}", Degraded)]
+#[case("{phase: Abnormal}", Degraded)]
+#[case("{status: OutOfSync}", Progressing)]
+#[case("{status: InSync}", Healthy)]
+fn an_offer_or_a_switch_that_is_off_is_no_failure(#[case] status: &str, #[case] expected: HealthStatus) {
+    assert_eq!(judge(&format!("status: {status}")).status, expected);
 }

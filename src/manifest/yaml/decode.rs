@@ -159,7 +159,12 @@ impl<'a> Decoder<'a> {
                 Resolved::Uint(_) => "a whole number this large",
             },
         };
-        self.problem(node.position, format!("{refused} cannot be a key"), Some("quote it to make it text".to_owned()));
+        let hint = if matches!(node.kind, Kind::Mapping(_)) {
+            "quote it to make it text; the `{{ }}` of a template must be rendered before"
+        } else {
+            "quote it to make it text"
+        };
+        self.problem(node.position, format!("{refused} cannot be a key"), Some(hint.to_owned()));
         Ok(None)
     }
 
