@@ -120,7 +120,8 @@ async fn a_deleted_application_leaves_its_objects_or_takes_them_along_as_asked()
         assert_eq!(team.history("shop").await, "1 Push Healthy", "releases outlive their application");
 
         // A new one of the same name goes on with the number.
-        let second = team.push("Changed", &[("deploy/all.yaml", yaml(&[config_map("one", "new"), config_map("two", "new")]))]);
+        let second =
+            team.push("Changed", &[("deploy/all.yaml", yaml(&[config_map("one", "new"), config_map("two", "new")]))]);
         team.deploy_shop(json!({"deletionPolicy": policy}));
         assert_eq!(team.until_synced("shop", &second).await, 2);
         assert_eq!(team.get("configmaps", "one").await.unwrap()["data"]["key"], "new");

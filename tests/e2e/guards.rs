@@ -12,13 +12,16 @@ async fn untouched(team: &Team<'_>) -> (Vec<Value>, String) {
     let versions = objects
         .iter()
         .filter(|object| object["metadata"]["name"] != "kube-root-ca.crt")
-        .map(|object| json!([object["metadata"]["name"], object["metadata"]["uid"], object["metadata"]["resourceVersion"]]))
+        .map(|object| {
+            json!([object["metadata"]["name"], object["metadata"]["uid"], object["metadata"]["resourceVersion"]])
+        })
         .collect();
     (versions, team.history("shop").await)
 }
 
 fn words(status: &Value, commit: &str) -> String {
-    let text = |field: &str| status[field].as_str().unwrap_or("-").replace(commit, "COMMIT").replace(&commit[..7], "COMMIT");
+    let text =
+        |field: &str| status[field].as_str().unwrap_or("-").replace(commit, "COMMIT").replace(&commit[..7], "COMMIT");
     format!("sync: {}\nnote: {}\nnext: {}", text("sync"), text("note"), text("next"))
 }
 
@@ -98,7 +101,10 @@ async fn what_the_server_refuses_is_said_and_nothing_of_it_is_written() {
         "metadata": {"name": "bad"},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 99999}]},
     });
-    let commit = team.push("Refused", &[("deploy/good.yaml", config_map("fine", "new").to_string()), ("deploy/bad.yaml", bad.to_string())]);
+    let commit = team.push(
+        "Refused",
+        &[("deploy/good.yaml", config_map("fine", "new").to_string()), ("deploy/bad.yaml", bad.to_string())],
+    );
     let status = team.until("shop", "Failed at the refused commit", at("Failed", &commit)).await;
     let said = words(&status, &commit).replace(&team.namespace, "NAMESPACE");
     insta::assert_snapshot!(said, @"");

@@ -15,7 +15,8 @@ const WAVE: usize = 12;
 fn objects(round: usize) -> Vec<Value> {
     let mut web = deployment("web", "registry.example/web:1");
     web["spec"]["template"]["metadata"]["annotations"] = json!({"round": round.to_string()});
-    let mut objects = vec![web, secret("credentials", &format!("secret-{round}")), config_map("settings", &round.to_string())];
+    let mut objects =
+        vec![web, secret("credentials", &format!("secret-{round}")), config_map("settings", &round.to_string())];
     objects.extend((0..WAVE).map(|number| config_map(&format!("wave-{round}-{number}"), "here")));
     objects
 }
@@ -52,8 +53,14 @@ const MOMENTS: [Moment; 11] = [
     moment("the Release is made", "releases", |seen| seen.kind == "ADDED"),
     moment("the intent is in the inventory", "inventories", |seen| seen.kind != "DELETED"),
     moment("the first object is written", "configmaps", |seen| seen.kind == "ADDED" && of_a_wave(seen)),
-    Moment { times: WAVE / 2, ..moment("half is written", "configmaps", |seen| seen.kind == "ADDED" && of_a_wave(seen)) },
-    Moment { times: WAVE, ..moment("the wave is written", "configmaps", |seen| seen.kind == "ADDED" && of_a_wave(seen)) },
+    Moment {
+        times: WAVE / 2,
+        ..moment("half is written", "configmaps", |seen| seen.kind == "ADDED" && of_a_wave(seen))
+    },
+    Moment {
+        times: WAVE,
+        ..moment("the wave is written", "configmaps", |seen| seen.kind == "ADDED" && of_a_wave(seen))
+    },
     moment("the Deployment is written", "apps/v1/deployments", |seen| seen.kind == "MODIFIED"),
     moment("the first object is pruned", "configmaps", |seen| seen.kind == "DELETED"),
     moment("the release waits for health", "releases", |seen| seen.object["status"]["phase"] == "Waiting"),
@@ -102,7 +109,8 @@ impl Story<'_> {
         for inventory in team.list("inventories").await {
             let inventory: api::Inventory = serde_json::from_value(inventory).unwrap();
             for entry in inventory.spec.entries {
-                let before = known.insert(format!("{} {}", entry.id.kind, entry.id.name), entry.uid.unwrap_or_default());
+                let before =
+                    known.insert(format!("{} {}", entry.id.kind, entry.id.name), entry.uid.unwrap_or_default());
                 assert_eq!(before, None, "an object is in the inventory once");
             }
         }
@@ -159,10 +167,10 @@ async fn a_controller_killed_during_a_rollback_finishes_it_once() {
     let mut story = story(&site).await;
     let commit = story.push();
     story.team.until_synced("shop", &commit).await;
-    let running = moment("the request is Running", "rollbackrequests", |seen| seen.object["status"]["phase"] == "Running");
-    let answered = moment("the request is answered", "rollbackrequests", |seen| {
-        seen.object["status"]["phase"] == "Succeeded"
-    });
+    let running =
+        moment("the request is Running", "rollbackrequests", |seen| seen.object["status"]["phase"] == "Running");
+    let answered =
+        moment("the request is answered", "rollbackrequests", |seen| seen.object["status"]["phase"] == "Succeeded");
     let (made, written, pruned, ended) = (&MOMENTS[2], &MOMENTS[4], &MOMENTS[8], &MOMENTS[10]);
     let mut from = 2;
     for moment in [made, &running, written, pruned, ended, &answered] {
@@ -181,11 +189,18 @@ async fn a_controller_killed_during_a_rollback_finishes_it_once() {
         story
             .team
             .until("shop", "at rest", |status| {
-                status["release"] ["number"] == from && status["release"]["phase"] == "Healthy" && status["sync"] != "Syncing"
+                status["release"]["number"] == from
+                    && status["release"]["phase"] == "Healthy"
+                    && status["sync"] != "Syncing"
             })
             .await;
         story.check(moment.what, &objects(round)).await;
-        assert_eq!(story.team.releases("shop").await.len() as u64, from, "one release a request, killed when {}", moment.what);
+        assert_eq!(
+            story.team.releases("shop").await.len() as u64,
+            from,
+            "one release a request, killed when {}",
+            moment.what
+        );
     }
 }
 

@@ -103,8 +103,16 @@ async fn a_person_who_may_only_ask_can_roll_back_and_reads_no_secret_by_it() {
     // Nothing that is not a Secret holds a value: no plan, event, status, log.
     let mut everything = controller.log();
     for resource in [
-        "applications", "releases", "rollbackrequests", "syncrequests", "bundles", "bundlechunks", "inventories",
-        "suspensions", "configmaps", "events.k8s.io/v1/events",
+        "applications",
+        "releases",
+        "rollbackrequests",
+        "syncrequests",
+        "bundles",
+        "bundlechunks",
+        "inventories",
+        "suspensions",
+        "configmaps",
+        "events.k8s.io/v1/events",
     ] {
         let listed = team.list(resource).await;
         everything.push_str(&serde_json::to_string(&listed).unwrap());

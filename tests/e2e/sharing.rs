@@ -31,7 +31,8 @@ async fn two_applications_that_claim_one_object_do_not_fight() {
     let mut taken = config_map("shared", "b");
     taken["metadata"]["annotations"] = json!({"bowline.dev/take-over": "true"});
     team.repo.remove("a/shared.yaml").unwrap();
-    let moved = team.push("Moved", &[("b/shared.yaml", taken.to_string()), ("a/other.yaml", config_map("other", "a").to_string())]);
+    let moved = team
+        .push("Moved", &[("b/shared.yaml", taken.to_string()), ("a/other.yaml", config_map("other", "a").to_string())]);
     team.until_synced("second", &moved).await;
     team.until_synced("first", &moved).await;
     let after = eventually("it is the second's", async || {
@@ -116,9 +117,7 @@ async fn an_application_that_cannot_be_understood_does_not_stop_the_others() {
         "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
     }]}});
     let patch = open.to_string();
-    site.cluster
-        .kubectl(&["patch", "crd", "applications.bowline.dev", "--type=merge", "-p", &patch])
-        .unwrap();
+    site.cluster.kubectl(&["patch", "crd", "applications.bowline.dev", "--type=merge", "-p", &patch]).unwrap();
     let mut controller = site.start(&Start::default());
     let team = Team::at(&site, "broken").await;
     let strange = |name: &str| {

@@ -116,7 +116,9 @@ fn wait_for_policies(cluster: &Cluster) {
             probe["spec"]["fromRelease"] = 1.into();
         }
         let until = Instant::now() + super::LIMIT;
-        while let Err(refused) = cluster.kubectl_with_input(&["create", "--dry-run=server", "-f", "-"], &probe.to_string()) {
+        while let Err(refused) =
+            cluster.kubectl_with_input(&["create", "--dry-run=server", "-f", "-"], &probe.to_string())
+        {
             assert!(Instant::now() < until, "the policies never let a {kind} through: {refused}");
             std::thread::sleep(Duration::from_millis(100));
         }
