@@ -1,6 +1,8 @@
 //! How long 10,000 objects take to judge; it should stay under 50 ms.
 #![allow(missing_docs)]
 
+use std::time::Duration;
+
 use bowline::health::assess;
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
@@ -41,5 +43,9 @@ fn judge(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, judge);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    targets = judge
+}
 criterion_main!(benches);

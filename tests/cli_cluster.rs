@@ -31,6 +31,15 @@ impl World {
         access
             .kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd", "applications.bowline.dev"])
             .unwrap();
+        // A definition is established a moment before its objects can be read.
+        let kinds = "applications,releases,bundles,bundlechunks,inventories,syncrequests,rollbackrequests,suspensions";
+        let served = || access.kubectl(&["get", kinds, "-n", "default"]).is_ok();
+        for _ in 0..100 {
+            if served() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
         access.kubectl(&["create", "namespace", &namespace]).unwrap();
         let kubeconfig = access.kubeconfig_path().to_owned();
         Self { access, namespace, kubeconfig }

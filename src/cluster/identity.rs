@@ -54,7 +54,8 @@ impl Identity {
     /// Says in plain words that the client itself may not act as this
     /// ServiceAccount, and what would help. Other errors stay as they are.
     pub fn explain(&self, mut error: ServerError) -> ServerError {
-        let refused = error.code == 403 && Denied::parse(&error.message).is_some_and(|it| it.verb == "impersonate");
+        let refused =
+            error.code == 403 && Denied::parse(&error.message).is_some_and(|it| it.verb.starts_with("impersonate"));
         if refused {
             error.message = format!(
                 "Bowline has no right to act as {self}; let it: `kubectl create clusterrole bowline-impersonate \

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask --help`.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod cluster;
 mod demo;
 mod test;
@@ -25,6 +26,8 @@ enum Command {
     Tools,
     /// Check format and lints, and run all tests against a real control plane
     Test(test::Arguments),
+    /// Measure: from a commit to the cluster, repair, silence, memory, and the pure parts
+    Bench(bench::Arguments),
     /// Write the CRDs, the policies and the reference that come from the code
     Generate,
     /// Start, stop or look at a local cluster
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Hidden(command) => demo::host(command),
         Command::Tools => tools::run(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Generate => test::generate(),
         Command::Cluster(command) => cluster::run(command),
     };
