@@ -204,9 +204,9 @@ async fn a_controller_killed_during_a_rollback_finishes_it_once() {
     }
 }
 
-/// How many rounds are killed at random: `BOWLINE_TEST_KILLS`, or 8.
+/// How many rounds are killed at random: `BOWLINE_TEST_KILLS`, or 5.
 fn kills() -> usize {
-    std::env::var("BOWLINE_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+    std::env::var("BOWLINE_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,13 @@
 //! What people ask for.
 
+use jiff::SignedDuration;
+
 use super::{Answer, Ask, Begin, Content, Decision, HeadView, Request, Resolution, View, is_live, is_rejected};
 use crate::api::{Cause, Phase, RequestPhase};
+
+/// The server cuts the time of a creation to whole seconds: what ended within
+/// that second may have ended before, and a person then asks for another try.
+const CREATION_ROUNDS: SignedDuration = SignedDuration::from_secs(1);
 
 /// The next thing that a request asks for, if one does.
 pub(super) fn answer(view: &View<'_>) -> Option<Decision> {
@@ -98,7 +104,8 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
     }
     if let Some(newest) = view.history.current()
         && newest.spec.bundle == content.bundle
-        && ended_after(newest, request.created_at)
+        && (request.told && ended_after(newest, request.created_at)
+            || ended_after(newest, request.created_at + CREATION_ROUNDS))
     {
         // What was asked for was on its way when it was asked, and has ended.
         return ended(request, newest);

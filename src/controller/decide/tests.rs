@@ -275,6 +275,17 @@ fn what_is_taken_away_while_a_release_waits_is_applied_again_and_not_in_a_hurry(
 }
 
 #[test]
+fn a_sync_asked_for_in_the_second_in_which_a_release_failed_is_another_try() {
+    let mut world = World::new();
+    world.push("a", Fate::Refused).settle();
+    assert_eq!(world.story(), "1 a Push Failed");
+    world.fates.clear();
+    world.fates.push((bundle("a"), Fate::Healthy));
+    world.ask("r1", World::sync(None)).settle();
+    assert_eq!(world.story(), "1 a Push Failed; 2 a Request Healthy");
+}
+
+#[test]
 fn a_guard_that_refuses_makes_no_release() {
     let mut world = World::new();
     world.push("a", Fate::Healthy).settle();
