@@ -120,11 +120,12 @@ pub fn tokens(text: &str) -> Vec<Token> {
         } else if is_word(c) {
             at += chars[at..].iter().take_while(|c| is_word(**c)).count();
             let word: String = chars[begin..at].iter().collect();
-            if matches!(word.as_str(), "r" | "br") && matches!(chars.get(at), Some('"' | '#')) {
-                if let Some(end) = end_of_raw_string(&chars, at) {
-                    at = end;
-                    string = true;
-                }
+            if matches!(word.as_str(), "r" | "br")
+                && matches!(chars.get(at), Some('"' | '#'))
+                && let Some(end) = end_of_raw_string(&chars, at)
+            {
+                at = end;
+                string = true;
             }
             if !string {
                 tokens.push(Token { text: word, line });
@@ -203,10 +204,10 @@ pub fn without_tests(tokens: &[Token]) -> (Vec<Token>, Vec<String>) {
         }
         at += texts[at..].iter().position(|text| *text == "]").unwrap() + 1;
         let end = end_of_item(&texts, at);
-        if let Some(name) = texts[at..end].iter().position(|text| *text == "mod") {
-            if texts[end - 1] == ";" {
-                modules.push(texts[at + name + 1].to_owned());
-            }
+        if let Some(name) = texts[at..end].iter().position(|text| *text == "mod")
+            && texts[end - 1] == ";"
+        {
+            modules.push(texts[at + name + 1].to_owned());
         }
         at = end;
     }
