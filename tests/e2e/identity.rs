@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::world::{Site, Team, config_map};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_service_account_is_said_with_the_commands_that_help() {
+async fn missing_rights_are_said_with_the_commands_that_help() {
     let team = Team::without_rights(Site::shared(), "account").await;
     let commit = team.push("First", &[("deploy/one.yaml", config_map("one", "git").to_string())]);
     team.deploy_shop(json!({}));
@@ -15,13 +15,17 @@ async fn a_missing_service_account_is_said_with_the_commands_that_help() {
         })
         .await;
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
-    insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @"");
+    insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
+    ConfigMap NAMESPACE/one: cannot be read: configmaps "one" is forbidden: User "system:serviceaccount:NAMESPACE:bowline-deployer" cannot get resource "configmaps" in API group "" in the namespace "NAMESPACE"; grant it: `kubectl create role bowline-configmaps -n NAMESPACE --verb=get,create,patch,delete --resource=configmaps` and `kubectl create rolebinding bowline-configmaps -n NAMESPACE --role=bowline-configmaps --serviceaccount=NAMESPACE:bowline-deployer`
+    fix it in Git; to try again as it is: bowline sync shop
+    "#);
     assert_eq!(team.get("configmaps", "one").await, None);
 
     // With the commands carried out, a sync goes through.
-    team.kubectl(&["create", "serviceaccount", "bowline-deployer"]);
-    let account = format!("--serviceaccount={}:bowline-deployer", team.namespace);
-    team.kubectl(&["create", "rolebinding", "bowline-deployer", "--clusterrole=admin", &account]);
+    let note = status["note"].as_str().unwrap();
+    for command in note.split('`').filter_map(|part| part.strip_prefix("kubectl ")) {
+        team.kubectl(&command.split(' ').collect::<Vec<_>>());
+    }
     team.create(&json!({
         "apiVersion": "bowline.dev/v1alpha1",
         "kind": "SyncRequest",
@@ -51,6 +55,9 @@ async fn an_application_does_only_what_its_service_account_may() {
     team.push("Not allowed", &[("deploy/one.yaml", changed), ("deploy/secret.yaml", secret)]);
     let status = team.until("shop", "Failed", |status| status["sync"] == "Failed").await;
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
-    insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @"");
+    insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
+    Secret NAMESPACE/credentials: cannot be read: secrets "credentials" is forbidden: User "system:serviceaccount:NAMESPACE:bowline-deployer" cannot get resource "secrets" in API group "" in the namespace "NAMESPACE"; grant it: `kubectl create role bowline-secrets -n NAMESPACE --verb=get,create,patch,delete --resource=secrets` and `kubectl create rolebinding bowline-secrets -n NAMESPACE --role=bowline-secrets --serviceaccount=NAMESPACE:bowline-deployer`
+    fix it in Git; to try again as it is: bowline sync shop
+    "#);
     assert_eq!(team.get("configmaps", "one").await, before, "nothing of a refused commit is written");
 }
