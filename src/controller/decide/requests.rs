@@ -98,7 +98,7 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
     }
     if let Some(newest) = view.history.current()
         && newest.spec.bundle == content.bundle
-        && ended_after(newest, request.created_at)
+        && request.told
     {
         // What was asked for was on its way when it was asked, and has ended.
         return ended(request, newest);
@@ -116,11 +116,6 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
         accepts: rejected,
         reason: String::new(),
     }))
-}
-
-fn ended_after(release: &crate::api::Release, time: jiff::Timestamp) -> bool {
-    let outcome = release.status.as_ref().and_then(|status| status.outcome.as_ref());
-    outcome.is_some_and(|outcome| outcome.ended_at >= time)
 }
 
 /// A request for what is already being done ends when that ends; until then it
