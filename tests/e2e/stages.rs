@@ -79,10 +79,10 @@ async fn the_destination_namespace_is_made_where_that_is_asked_for() {
     team.deploy_shop(json!({"destination": {"namespace": space}}));
     let status = team.until("shop", "Failed", |status| status["sync"] == "Failed").await;
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
-    insta::assert_snapshot!(said.replace(&space, "TARGET"), @r#"
+    insta::assert_snapshot!(said.replace(&space, "TARGET"), @"
     ConfigMap TARGET/one: the namespace TARGET does not exist; add a Namespace manifest, set destination.createNamespace: true, or run `kubectl create namespace TARGET`
     fix it in Git; to try again as it is: bowline sync shop
-    "#);
+    ");
 
     let create = json!({"spec": {"destination": {"createNamespace": true}}});
     team.patch("applications", "shop", "kubectl-edit", &create).await;

@@ -1,13 +1,7 @@
 //! What people ask for.
 
-use jiff::SignedDuration;
-
 use super::{Answer, Ask, Begin, Content, Decision, HeadView, Request, Resolution, View, is_live, is_rejected};
 use crate::api::{Cause, Phase, RequestPhase};
-
-/// The server cuts the time of a creation to whole seconds: what ended within
-/// that second may have ended before, and a person then asks for another try.
-const CREATION_ROUNDS: SignedDuration = SignedDuration::from_secs(1);
 
 /// The next thing that a request asks for, if one does.
 pub(super) fn answer(view: &View<'_>) -> Option<Decision> {
@@ -104,8 +98,7 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
     }
     if let Some(newest) = view.history.current()
         && newest.spec.bundle == content.bundle
-        && (request.told && ended_after(newest, request.created_at)
-            || ended_after(newest, request.created_at + CREATION_ROUNDS))
+        && request.told
     {
         // What was asked for was on its way when it was asked, and has ended.
         return ended(request, newest);
@@ -123,11 +116,6 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
         accepts: rejected,
         reason: String::new(),
     }))
-}
-
-fn ended_after(release: &crate::api::Release, time: jiff::Timestamp) -> bool {
-    let outcome = release.status.as_ref().and_then(|status| status.outcome.as_ref());
-    outcome.is_some_and(|outcome| outcome.ended_at >= time)
 }
 
 /// A request for what is already being done ends when that ends; until then it

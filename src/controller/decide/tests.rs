@@ -208,6 +208,26 @@ fn an_accept_lets_rejected_content_in_and_only_the_content_it_names() {
 }
 
 #[test]
+fn a_sync_of_what_is_on_its_way_ends_with_it_and_does_not_try_it_again() {
+    let mut world = World::new();
+    world.push("a", Fate::Healthy).settle();
+    world.push("b", Fate::Hangs).settle();
+    world.ask("s", World::sync(None)).settle();
+    assert_eq!(world.answers.last().unwrap().phase, RequestPhase::Running);
+    world.pass(301).settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Failed; 3 a AutomaticRollback Healthy");
+    assert_eq!(world.answers.last().unwrap().phase, RequestPhase::Failed);
+}
+
+#[test]
+fn a_sync_after_a_failure_tries_again() {
+    let mut world = World::new();
+    world.push("a", Fate::Refused).settle();
+    world.ask("s", World::sync(None)).settle();
+    assert_eq!(world.story(), "1 a Push Failed; 2 a Request Failed");
+}
+
+#[test]
 fn a_request_expires() {
     let mut world = World::new();
     world.push("a", Fate::Healthy).settle();
