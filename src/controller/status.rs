@@ -280,8 +280,13 @@ fn failed(facts: &Facts<'_>) -> (String, String) {
     let Some(outcome) = view.history.current().and_then(|release| release.status.as_ref()?.outcome.as_ref()) else {
         return (String::new(), String::new());
     };
+    // Where commands would help, the message has them.
+    let helped_by_commands = outcome.message.contains("`kubectl ");
     let next = match outcome.rollback {
         RollbackVerdict::Person => format!("fix it in Git, or: bowline rollback {application}"),
+        RollbackVerdict::None | RollbackVerdict::Automatic if helped_by_commands => {
+            format!("when that is put right: bowline sync {application}")
+        }
         RollbackVerdict::None | RollbackVerdict::Automatic => {
             format!("fix it in Git; to try again as it is: bowline sync {application}")
         }

@@ -17,7 +17,7 @@ async fn missing_rights_are_said_with_the_commands_that_help() {
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
     insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
     ConfigMap NAMESPACE/one: cannot be read: configmaps "one" is forbidden: User "system:serviceaccount:NAMESPACE:bowline-deployer" cannot get resource "configmaps" in API group "" in the namespace "NAMESPACE"; grant it: `kubectl create role bowline-configmaps -n NAMESPACE --verb=get,create,patch,delete --resource=configmaps` and `kubectl create rolebinding bowline-configmaps -n NAMESPACE --role=bowline-configmaps --serviceaccount=NAMESPACE:bowline-deployer`
-    fix it in Git; to try again as it is: bowline sync shop
+    when that is put right: bowline sync shop
     "#);
     assert_eq!(team.get("configmaps", "one").await, None);
 
@@ -57,7 +57,7 @@ async fn an_application_does_only_what_its_service_account_may() {
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
     insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
     Secret NAMESPACE/credentials: cannot be read: secrets "credentials" is forbidden: User "system:serviceaccount:NAMESPACE:bowline-deployer" cannot get resource "secrets" in API group "" in the namespace "NAMESPACE"; grant it: `kubectl create role bowline-secrets -n NAMESPACE --verb=get,create,patch,delete --resource=secrets` and `kubectl create rolebinding bowline-secrets -n NAMESPACE --role=bowline-secrets --serviceaccount=NAMESPACE:bowline-deployer`
-    fix it in Git; to try again as it is: bowline sync shop
+    when that is put right: bowline sync shop
     "#);
     assert_eq!(team.get("configmaps", "one").await, before, "nothing of a refused commit is written");
 }
