@@ -40,7 +40,9 @@ pub fn validating_policies() -> Vec<Value> {
             "matchConstraints": created(&["syncrequests"]),
             "validations": [
                 needs_verb("accept", "accept", "to let rejected content in again"),
-                needs_verb("allowPrune", "allow-prune", "to let a guarded prune pass")
+                needs_verb("allowPrune", "allow-prune", "to let a guarded prune pass"),
+                // Who may update the Application may set its revision anyway.
+                needs_verb("revision", "update", "to ask for another revision")
             ]
         }
     });

@@ -79,7 +79,11 @@ impl Policies {
                 self.names.store(found.names_are_verified, Ordering::Relaxed);
                 self.approvals.store(found.approvals_are_checked, Ordering::Relaxed);
             }
-            Err(error) => warn!(%error, "the admission policies could not be looked at: requests count as unverified"),
+            Err(error) => {
+                self.names.store(false, Ordering::Relaxed);
+                self.approvals.store(false, Ordering::Relaxed);
+                warn!(%error, "the admission policies could not be looked at: requests count as unverified");
+            }
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum Verb {
 pub struct Precondition {
     /// uid of the live object; none for a create.
     pub uid: Option<String>,
-    /// resourceVersion that was planned on; none for a create or a delete.
+    /// resourceVersion that was planned on; none for a create.
     pub resource_version: Option<String>,
 }
 

@@ -33,7 +33,14 @@ pub(super) fn carries_our_marks(object: &Value, membership: &Membership) -> bool
 
 /// Who else claims an object that the inventory does not have with this uid.
 pub(super) fn claimant(object: &Value, membership: &Membership) -> Option<String> {
-    other_application(object, membership).or_else(|| other_tool(object))
+    other_application(object, membership).or_else(|| other_tool(object)).or_else(|| controller(object))
+}
+
+/// The object that made this one and looks after it.
+fn controller(object: &Value) -> Option<String> {
+    let owners = object.get("metadata")?.get("ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    Some(format!("the {} {} that controls it", owner.get("kind")?.as_str()?, owner.get("name")?.as_str()?))
 }
 
 fn other_application(object: &Value, membership: &Membership) -> Option<String> {

@@ -83,7 +83,11 @@ pub(super) fn prune(candidate: &Candidate, observation: Option<&Observation>, po
     }
     let mut action = leave(candidate, "is no longer in the bundle");
     action.verb = Verb::Delete;
-    action.precondition = Precondition { uid: uid(object).map(str::to_owned), resource_version: None };
+    // The same uid may have a new owner by then: what was looked at is what is
+    // deleted.
+    let version = object.get("metadata").and_then(|metadata| metadata.get("resourceVersion")).and_then(Value::as_str);
+    action.precondition =
+        Precondition { uid: uid(object).map(str::to_owned), resource_version: version.map(str::to_owned) };
     Verdict::Act(action)
 }
 

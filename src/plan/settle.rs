@@ -214,6 +214,21 @@ impl Meeting<'_> {
         let ours = ours || (claimed.is_none() && carries_our_marks(self.live, membership));
         let body = body(self.manifest, Some(self.live), self.policy);
         let (state, by_hand) = self.by_hand(dry_run, &body);
+        // Nobody has a copy of what was never ours: it is not dropped unasked.
+        let foreign: Vec<&str> = by_hand
+            .iter()
+            .map(|field| field.path_for_people.as_str())
+            .filter(|path| !path.contains("last-applied-configuration"))
+            .collect();
+        if !ours && !take_over && !foreign.is_empty() {
+            return Verdict::Refused(Refusal {
+                reason: RefusalReason::OwnedByOther,
+                object: Some(self.candidate.id.clone()),
+                message: format!("exists already, with fields that the manifest does not have: {}", foreign.join(", ")),
+                hint: Some(format!("add them to the manifest, or annotate it {TAKE_OVER}: \"true\" to drop them")),
+                transient: false,
+            });
+        }
 
         let changes = match dry_run {
             DryRun::Would(result) => {

@@ -90,7 +90,12 @@ impl Stopped {
 }
 
 async fn served(cluster: &Cluster, action: &Action) -> Result<ServedKind, RequestError> {
-    match cluster.discovery().resolve(&action.gvk).await {
+    let mut resolution = cluster.discovery().resolve(&action.gvk).await;
+    if matches!(resolution, Resolution::Absent) && action.verb == Verb::Delete {
+        // The version that it was applied by may be gone, and the object not.
+        resolution = cluster.discovery().resolve_group_kind(&action.gvk.group_kind()).await;
+    }
+    match resolution {
         Resolution::Served(served) => Ok(served),
         Resolution::Absent => {
             let mut error = RequestError::unsendable(format!("the cluster does not serve {}", action.gvk));

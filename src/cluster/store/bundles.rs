@@ -71,6 +71,9 @@ impl ApplicationStore {
         let what = || format!("read {}", self.named::<Bundle>(&name));
         let bundle = send(what, self.api::<Bundle>().get_opt(&name)).await?;
         let spec = bundle.ok_or_else(|| StoreError::Absent(self.named::<Bundle>(&name)))?.spec;
+        if spec.digest != *digest {
+            return Err(BundleError::Digest { expected: digest.clone(), found: spec.digest }.into());
+        }
         let references: Vec<ChunkRef> = spec.chunks.iter().chain(&spec.origins).cloned().collect();
         let contents: BTreeMap<(ChunkStore, String), Vec<u8>> = stream::iter(references)
             .map(|reference| async move {

@@ -49,7 +49,11 @@ impl Store {
     async fn is_bound(&self, policy: &str) -> Result<bool, StoreError> {
         let api: Api<ValidatingAdmissionPolicyBinding> = Api::all(self.client.clone());
         let what = || format!("read ValidatingAdmissionPolicyBinding {policy}");
-        Ok(send(what, api.get_metadata_opt(policy)).await?.is_some())
+        let spec = send(what, api.get_opt(policy)).await?.and_then(|binding| binding.spec);
+        Ok(spec.is_some_and(|spec| {
+            let denies = spec.validation_actions.unwrap_or_default().iter().any(|action| action == "Deny");
+            spec.policy_name.as_deref() == Some(policy) && spec.match_resources.is_none() && denies
+        }))
     }
 
     /// Whether the mutating policy is bound; a server that does not serve its

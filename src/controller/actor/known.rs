@@ -201,6 +201,14 @@ impl Known {
         other.then_some(running.spec.number)
     }
 
+    /// Whether the inventory was written for another Application of this name.
+    pub(super) fn inherits(&self) -> bool {
+        let uid = self.application.metadata.uid.as_deref();
+        self.history.current().is_some_and(|last| {
+            !last.spec.application_uid.is_empty() && uid != Some(last.spec.application_uid.as_str())
+        })
+    }
+
     /// Whether applying is stopped on purpose, and until when.
     pub(super) fn suspended(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
         let standing: Vec<_> = self

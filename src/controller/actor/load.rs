@@ -203,10 +203,10 @@ impl Actor {
         }
         let uid = request.metadata.uid.clone()?;
         let spec = &request.spec;
-        let privileged = spec.accept.is_some() || spec.allow_prune.is_some();
+        let privileged = spec.accept.is_some() || spec.allow_prune.is_some() || spec.revision.is_some();
         let checked = self.shared.policies.approvals_are_checked() || self.shared.options.trust_unverified_requests;
-        let inadmissible = (privileged && !checked && !spec.dry_run).then(|| {
-            "accept and allowPrune need the admission policies of Bowline, which check who may: install them (manifests/policies.yaml), \
+        let inadmissible = (privileged && !checked && (!spec.dry_run || spec.revision.is_some())).then(|| {
+            "accept, allowPrune and revision need the admission policies of Bowline, which check who may: install them (manifests/policies.yaml), \
              or start the controller with --trust-unverified-requests"
                 .to_owned()
         });
@@ -264,7 +264,7 @@ impl Actor {
     /// Looks at the admission policies again where a request stands on them.
     pub(super) async fn look_at_policies(&mut self, now: Timestamp) {
         let stands_on_them = |request: &&Arc<SyncRequest>| {
-            (request.spec.accept.is_some() || request.spec.allow_prune.is_some())
+            (request.spec.accept.is_some() || request.spec.allow_prune.is_some() || request.spec.revision.is_some())
                 && request.status.as_ref().is_none_or(|status| status.ended_at.is_none())
         };
         if self.known.sync_requests.values().any(|request| stands_on_them(&request)) {

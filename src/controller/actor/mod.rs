@@ -30,7 +30,10 @@ use super::{
     poller::{Failure, Found, HeadEvent},
     shared::Shared,
 };
-use crate::cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore};
+use crate::{
+    cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore},
+    plan::OwnedObjects,
+};
 
 /// How long the first pause after an error is.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -189,6 +192,12 @@ impl Actor {
         let now = Timestamp::now();
         if !self.look(now) {
             return Ok(Step::Gone);
+        }
+        if self.known.inherits() && !self.known.stored.objects.is_empty() {
+            // What an Application of this name let go of is not its successor's
+            // to delete; what its content has is found again by our marks.
+            self.save_inventory(OwnedObjects::new()).await?;
+            self.look(now);
         }
         if self.known.application.metadata.deletion_timestamp.is_some() {
             self.delete().await?;

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{Actor, StepError, known::Contest, outcome};
 use crate::{
+    api::Cause,
     cluster::apply::ActionResult,
     controller::{decide::Content as From, settings::Occasion},
     manifest::ObjectId,
@@ -29,11 +30,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 impl Actor {
     /// Puts drifted objects back to what the release in the cluster says.
     pub(super) async fn repair(&mut self) -> Result<(), StepError> {
-        let Some(number) = self.known.history.applied().map(|release| release.spec.number) else { return Ok(()) };
+        let Some(applied) = self.known.history.applied() else { return Ok(()) };
+        let number = applied.spec.number;
+        // What a rollback left alone, its repairs leave alone too.
+        let rollback = matches!(applied.spec.cause, Cause::Rollback | Cause::AutomaticRollback)
+            .then(|| applied.spec.include.clone());
         let began = std::time::Instant::now();
         let content = self.content_of(From::Release(number)).await?;
         // A repair puts back; what is to go was decided by a release.
-        let occasion = Occasion { prune: Some(false), ..Occasion::default() };
+        let occasion = Occasion { prune: Some(false), rollback, ..Occasion::default() };
         let (plan, observations) = self.plan(&content, &occasion).await;
         if !plan.refusals.is_empty() {
             self.leave_alone(&plan.refusals);

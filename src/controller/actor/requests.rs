@@ -96,7 +96,7 @@ impl Actor {
         let salt: [u8; 16] = rand::random();
         let view = plan_view(&plan, &content.id.commit.short, to, &salt, PLAN_BYTES);
         let writes = plan.writes().count();
-        let message = match plan.refusals.first() {
+        let message = match view.refusals.first() {
             Some(refusal) => format!("it would be refused: {refusal}"),
             None => format!("{} to change", crate::controller::words::count(writes, "object")),
         };

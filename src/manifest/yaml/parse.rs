@@ -36,7 +36,7 @@ enum Refusal {
     Syntax(SyntaxError),
     AfterTheEnd(Mark),
     TooDeep(Mark, usize),
-    UnknownAnchor(Mark, String),
+    UnknownAnchor(Mark),
 }
 
 impl From<SyntaxError> for Refusal {
@@ -121,7 +121,7 @@ impl Parser<'_> {
         if let TokenKind::Alias(name) = self.peek()? {
             let name = name.clone();
             self.take()?;
-            let Some(target) = self.anchors.get(&name) else { return Err(Refusal::UnknownAnchor(start, name)) };
+            let Some(target) = self.anchors.get(&name) else { return Err(Refusal::UnknownAnchor(start)) };
             let kind = Kind::Alias(*target);
             return Ok(self.add(start, kind, None));
         }
@@ -402,7 +402,8 @@ impl Refusal {
                     .hint("begin the next document with a line `---`")
             }
             Self::TooDeep(mark, depth) => at(format!("is nested deeper than {depth} levels"), mark),
-            Self::UnknownAnchor(mark, name) => at(format!("the alias *{name} has no anchor &{name} before it"), mark)
+            // The name may be a value that was meant as text, even a secret one.
+            Self::UnknownAnchor(mark) => at("an alias has no anchor of its name before it".to_owned(), mark)
                 .hint("anchors do not reach over a document separator; quote a text that begins with *"),
         }
     }

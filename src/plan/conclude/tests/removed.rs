@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 use super::*;
 
 #[test]
-fn a_removed_object_is_deleted_under_its_uid_alone() {
+fn a_removed_object_is_deleted_as_it_was_looked_at() {
     let a = config_map("a", "1");
     let b = config_map("b", "1");
     let plan = Scene::new().wants(&b).has(&b).has(&a).sees(&a.id, met(live(&a), &a)).plan();
     let action = only(&plan);
     assert_eq!((action.verb, action.reason.as_str()), (Verb::Delete, "is no longer in the bundle"));
-    assert_eq!(action.precondition, Precondition { uid: Some("uid-of-a".into()), resource_version: None });
+    assert_eq!(action.precondition.uid.as_deref(), Some("uid-of-a"));
+    assert_eq!(action.precondition.resource_version.as_deref(), live(&a)["metadata"]["resourceVersion"].as_str());
+    assert!(action.precondition.resource_version.is_some());
 }
 
 #[rstest]
