@@ -28,8 +28,8 @@ pub struct Args {
     /// Plan and report, and write nothing to the applications' objects.
     #[arg(long, env = "BOWLINE_OBSERVE_ONLY", value_parser = BoolishValueParser::new())]
     pub observe_only: bool,
-    /// Honour accept and allowPrune of requests though no admission policy
-    /// checked the right to them.
+    /// Honour accept, allowPrune and revision of requests though no admission
+    /// policy checked the right to them.
     #[arg(long, env = "BOWLINE_TRUST_UNVERIFIED_REQUESTS", value_parser = BoolishValueParser::new())]
     pub trust_unverified_requests: bool,
     /// Namespace of the Lease; the pod's own, else the context's, if it is not

@@ -11,8 +11,8 @@ pub struct Options {
     pub allow_file_repositories: bool,
     /// Whether nothing is written to the applications' objects.
     pub observe_only: bool,
-    /// Whether `accept` and `allowPrune` are honoured though no admission
-    /// policy checked the right to them.
+    /// Whether `accept`, `allowPrune` and `revision` are honoured though no
+    /// admission policy checked the right to them.
     pub trust_unverified_requests: bool,
     /// Namespace of the Lease.
     pub lease_namespace: String,
