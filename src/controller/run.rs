@@ -84,6 +84,7 @@ pub async fn run(
         metrics: metrics.clone(),
     };
     count_what_is_there(&metrics, own.clone(), index.clone());
+    let listen = options.listen;
     let (listening, address) = tokio::sync::oneshot::channel();
     let mut server = tokio::spawn(serve(options.listen, probes, stop.child_token(), |address| {
         // Nobody waits for it any more only if the controller ended already.
@@ -91,7 +92,7 @@ pub async fn run(
     }));
     tokio::select! {
         ended = &mut server => return ended.map_or(Ok(()), |ended| ended.map_err(ControllerError::from)),
-        address = address => info!(address = ?address.ok(), installation, version = env!("CARGO_PKG_VERSION"), "started"),
+        address = address => info!(address = %address.unwrap_or(listen), installation, version = env!("CARGO_PKG_VERSION"), "started"),
     }
     let policies = Policies::default();
     policies.look(&store).await;

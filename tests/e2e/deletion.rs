@@ -65,6 +65,32 @@ async fn a_prune_past_the_guard_passes_for_exactly_the_plan_that_was_allowed() {
     assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
     assert_eq!(names(&team).await, ["item-0"]);
     team.until_synced("shop", &third).await;
+
+    // A person who goes back by a plan that was shown has seen what it deletes.
+    let fourth = team.push("Twelve again", &[("deploy/all.yaml", many_config_maps(12, "two"))]);
+    team.until_synced("shop", &fourth).await;
+    team.create(&rollback_request("back-look", &json!({"dryRun": true})));
+    let seen = team.until_answered("rollbackrequests", "back-look").await;
+    assert!(seen["plan"]["refusals"].as_array().is_none_or(Vec::is_empty), "{seen:#}");
+    assert!(seen["plan"]["notes"].to_string().contains("11 of 12"), "{seen:#}");
+    team.create(&rollback_request("back", &json!({"planDigest": seen["plan"]["digest"]})));
+    let answer = team.until_answered("rollbackrequests", "back").await;
+    assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
+    assert_eq!(names(&team).await, ["item-0"]);
+}
+
+/// Asks to go back from release 3 to release 2.
+fn rollback_request(name: &str, more: &Value) -> Value {
+    let mut spec = json!({"applicationRef": {"name": "shop"}, "fromRelease": 3, "toRelease": 2});
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    json!({
+        "apiVersion": "bowline.dev/v1alpha1",
+        "kind": "RollbackRequest",
+        "metadata": {"name": name},
+        "spec": spec,
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

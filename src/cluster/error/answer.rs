@@ -125,11 +125,17 @@ fn schema_fields(message: &str) -> Vec<String> {
         .collect()
 }
 
+/// Takes out the middle: a message begins with the object and ends with what
+/// is wrong with it.
 fn shorten(message: &str) -> String {
-    match message.char_indices().nth(LONGEST_MESSAGE) {
-        Some((end, _)) => format!("{}…", &message[..end]),
-        None => message.to_owned(),
+    let length = message.chars().count();
+    if length <= LONGEST_MESSAGE {
+        return message.to_owned();
     }
+    let half = (LONGEST_MESSAGE - 1) / 2;
+    let begin: String = message.chars().take(half).collect();
+    let end: String = message.chars().skip(length - half).collect();
+    format!("{begin}…{end}")
 }
 
 #[cfg(test)]

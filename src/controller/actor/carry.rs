@@ -68,7 +68,14 @@ impl Actor {
         let uid = request.unwrap_or_default();
         let asked = self.known.rollback_requests.get(uid);
         Occasion {
-            allow_prune: self.known.sync_requests.get(uid).and_then(|request| request.spec.allow_prune.clone()),
+            // A person who goes back by a plan that was shown has seen what it
+            // deletes.
+            allow_prune: self
+                .known
+                .sync_requests
+                .get(uid)
+                .and_then(|request| request.spec.allow_prune.clone())
+                .or_else(|| asked.and_then(|request| request.spec.plan_digest.clone())),
             rollback: matches!(cause, Cause::Rollback | Cause::AutomaticRollback)
                 .then(|| asked.map(|request| request.spec.include.clone()).unwrap_or_default()),
             prune: asked.and_then(|request| request.spec.prune),
