@@ -158,7 +158,7 @@ fn without_a_default_namespace_objects_stay_without() {
     "a.yaml:6:3: duplicate key \"x\" (it is set at 5:3 too; keep one of them)"])]
 #[case::several_documents("a: [\n---\nb: *x\n---\napiVersion: v1\n", &[
     "a.yaml:1:4: is not YAML: a list in brackets has no end",
-    "a.yaml:3:4: the alias *x has no anchor &x before it (anchors do not reach over a document separator; quote a text that begins with *)",
+    "a.yaml:3:4: an alias has no anchor of its name before it (anchors do not reach over a document separator; quote a text that begins with *)",
     "a.yaml:5:1: kind is missing", "a.yaml:5:1: metadata is missing (give the object a metadata.name)"])]
 #[case::nul("a: \0\n", &[
     "a.yaml:1:4: has the control character NUL (YAML allows no control characters; write it as an escape within double quotes)"])]
