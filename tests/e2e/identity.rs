@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::world::{Site, Team, config_map};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn missing_rights_are_said_with_the_commands_that_help() {
+async fn a_missing_service_account_is_said_with_the_commands_that_help() {
     let team = Team::without_rights(Site::shared(), "account").await;
     let commit = team.push("First", &[("deploy/one.yaml", config_map("one", "git").to_string())]);
     team.deploy_shop(json!({}));
@@ -16,7 +16,7 @@ async fn missing_rights_are_said_with_the_commands_that_help() {
         .await;
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
     insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
-    ConfigMap NAMESPACE/one: cannot be read: configmaps "one" is forbidden: User "system:serviceaccount:NAMESPACE:bowline-deployer" cannot get resource "configmaps" in API group "" in the namespace "NAMESPACE"; grant it: `kubectl create role bowline-configmaps -n NAMESPACE --verb=get,create,patch,delete --resource=configmaps` and `kubectl create rolebinding bowline-configmaps -n NAMESPACE --role=bowline-configmaps --serviceaccount=NAMESPACE:bowline-deployer`
+    ServiceAccount NAMESPACE/bowline-deployer does not exist; create it and give it rights: `kubectl create serviceaccount bowline-deployer -n NAMESPACE` and `kubectl create rolebinding bowline-deployer-admin --clusterrole=admin --serviceaccount=NAMESPACE:bowline-deployer -n NAMESPACE`
     when that is put right: bowline sync shop
     "#);
     assert_eq!(team.get("configmaps", "one").await, None);

@@ -14,6 +14,7 @@ use crate::{
     api::{Cause, ObjectFailure},
     cluster::{
         apply::{self, ActionResult, Outcome},
+        identity::service_account_exists,
         index::FingerprintPolicy,
         observe::observe,
     },
@@ -23,7 +24,7 @@ use crate::{
         words::count,
     },
     manifest::ObjectId,
-    plan::{Action, Observations, Owned, Plan, Policy, Refusal, Verb, conclude},
+    plan::{Action, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
     telemetry::Step,
 };
 
@@ -133,7 +134,10 @@ impl Actor {
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
         if !plan.refusals.is_empty() {
-            self.refused(&plan.refusals);
+            match self.missing_account(&plan.refusals).await {
+                Some(message) => self.set_stage(Stage::Failed { message, failures: Vec::new() }),
+                None => self.refused(&plan.refusals),
+            }
             return Ok(());
         }
         let to_apply = u32::try_from(plan.writes().count()).unwrap_or(u32::MAX);
@@ -166,6 +170,17 @@ impl Actor {
         }
         let occasion = Occasion { allow_prune: Some(plan.digest), ..occasion.clone() };
         conclude(&self.proposal(content, &occasion), observations, &self.policy(&occasion))
+    }
+
+    /// The API server lets one act as a ServiceAccount that does not exist, and
+    /// then refuses for want of rights: that it is missing is the better word.
+    async fn missing_account(&self, refusals: &[Refusal]) -> Option<String> {
+        let identity = self.identity();
+        let forbidden = refusals.iter().any(|refusal| refusal.reason == RefusalReason::Forbidden);
+        if !forbidden || !matches!(service_account_exists(&self.shared.cluster, &identity).await, Ok(false)) {
+            return None;
+        }
+        Some(format!("{identity} does not exist; {}", identity.missing_account_advice()?))
     }
 
     /// What a refused plan means for the release.
