@@ -240,6 +240,7 @@ impl Known {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
+            inherits: self.inherits(),
             unusable_target: self.unusable_target,
         }
     }

@@ -129,6 +129,9 @@ pub fn decide(view: &View<'_>) -> Decision {
 
 /// The rollback of a release that ended so, if the last one did.
 fn automatic_rollback(view: &View<'_>) -> Option<Begin> {
+    if view.inherits {
+        return None;
+    }
     let newest = view.history.current()?;
     let outcome = newest.status.as_ref()?.outcome.as_ref()?;
     if outcome.rollback != RollbackVerdict::Automatic || view.suspended || view.settings.observe_only {
@@ -165,6 +168,9 @@ fn new_content(view: &View<'_>) -> Option<Begin> {
 
 /// Whether the cluster has been brought what Git asks for.
 pub(super) fn is_live(view: &View<'_>) -> bool {
+    if view.inherits {
+        return false;
+    }
     let (Some(content), Some(live)) = (view.head.content(), view.history.applied()) else { return false };
     let outcome = live.status.as_ref().and_then(|status| status.outcome.as_ref());
     live.spec.bundle == content.bundle && outcome.is_some_and(|outcome| outcome.phase == Phase::Healthy)
@@ -178,13 +184,18 @@ pub(super) fn is_rejected(view: &View<'_>, content: &ContentId) -> bool {
 /// Whether the newest release failed with this content and nothing has changed
 /// since, so that another try would fail alike.
 pub(super) fn is_refused_before(view: &View<'_>, content: &ContentId) -> bool {
-    view.history
-        .refused_before(&content.bundle)
-        .is_some_and(|release| release.spec.generation >= view.settings.generation)
+    !view.inherits
+        && view
+            .history
+            .refused_before(&content.bundle)
+            .is_some_and(|release| release.spec.generation >= view.settings.generation)
 }
 
 /// What keeps the live release as it is: repairs, and a note when it degrades.
 fn keep(view: &View<'_>) -> Option<Decision> {
+    if view.inherits {
+        return None;
+    }
     let live = view.history.applied()?;
     let healthy = live.status.as_ref()?.outcome.as_ref()?.phase == Phase::Healthy;
     let has_drift = !view.live.drifted.is_empty() || !view.live.gone.is_empty();

@@ -228,6 +228,17 @@ fn a_sync_after_a_failure_tries_again() {
 }
 
 #[test]
+fn an_application_made_again_under_its_name_is_applied_anew() {
+    let mut world = World::new();
+    world.push("a", Fate::Healthy).settle();
+    world.inherits = true;
+    world.settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 a Push Healthy");
+    world.settle();
+    assert_eq!(world.history.releases().len(), 2);
+}
+
+#[test]
 fn a_request_expires() {
     let mut world = World::new();
     world.push("a", Fate::Healthy).settle();

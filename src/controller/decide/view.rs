@@ -248,6 +248,9 @@ pub struct View<'a> {
     pub brake: bool,
     /// Before when no repair is tried, after one that failed.
     pub repair_not_before: Option<Timestamp>,
+    /// Whether the newest release was made for another Application of this
+    /// name that is gone: what it brought is not this one's.
+    pub inherits: bool,
     /// A release whose content cannot be read, so that nothing goes back to it.
     pub unusable_target: Option<u64>,
     /// Since when the healthy release's objects are Degraded, if they are.

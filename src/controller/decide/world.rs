@@ -45,6 +45,7 @@ pub(super) struct World {
     pub(super) live: Live,
     pub(super) requests: Vec<Request>,
     pub(super) brake: bool,
+    pub(super) inherits: bool,
     pub(super) repairs: u32,
     pub(super) repair_not_before: Option<Timestamp>,
     pub(super) answers: Vec<Answer>,
@@ -90,6 +91,7 @@ impl World {
             live: Live { settled: true, ..Live::default() },
             requests: Vec::new(),
             brake: false,
+            inherits: false,
             repairs: 0,
             repair_not_before: None,
             answers: Vec::new(),
@@ -153,6 +155,7 @@ impl World {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: None,
+            inherits: self.inherits,
             unusable_target: None,
         })
     }
@@ -206,6 +209,7 @@ impl World {
                 (content, Some(number))
             }
         };
+        self.inherits = false;
         assert!(self.history.running().is_none(), "two releases are in progress");
         let number = self.history.next_number();
         let spec = ReleaseSpec {
