@@ -153,3 +153,17 @@ async fn a_deleted_application_leaves_its_objects_or_takes_them_along_as_asked()
         assert_eq!(team.get("configmaps", "one").await.unwrap()["data"]["key"], "new");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_made_again_brings_back_what_went_meanwhile() {
+    let team = Team::new("again").await;
+    let first = team.push("Two", &[("deploy/all.yaml", many_config_maps(2, "one"))]);
+    team.deploy_shop(json!({}));
+    team.until_synced("shop", &first).await;
+    team.kubectl(&["delete", "applications.bowline.dev", "shop"]);
+    team.kubectl(&["delete", "configmap", "item-0"]);
+    team.deploy_shop(json!({}));
+    team.until_synced("shop", &first).await;
+    assert_eq!(names(&team).await, ["item-0", "item-1"]);
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
+}
