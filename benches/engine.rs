@@ -82,6 +82,7 @@ fn propose_one_change(criterion: &mut Criterion) {
                 manifest: Some(manifest.digest.clone()),
                 fingerprint: Some(Fingerprint(Digest::of(b"applied"))),
                 done: false,
+                hook: false,
             };
             (manifest.id.clone(), owned)
         })

@@ -129,7 +129,7 @@ impl World {
         let fingerprint = self.policy().fingerprint(&live);
         assert!(fingerprint.is_some(), "the apply left an entry of ours");
         let uid = live["metadata"]["uid"].as_str().map(str::to_owned);
-        self.expected.insert(id.clone(), Owned { gvk, uid, manifest: None, fingerprint, done: false });
+        self.expected.insert(id.clone(), Owned { gvk, uid, manifest: None, fingerprint, done: false, hook: false });
         id
     }
 

@@ -167,6 +167,7 @@ impl World {
                     manifest: None,
                     fingerprint: None,
                     done: false,
+                    hook: false,
                 };
                 self.expected.insert(self.id(kind, name), owned);
             }

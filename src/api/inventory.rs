@@ -59,6 +59,9 @@ pub struct InventoryEntry {
     /// Whether it was seen complete: a Job that is done is not run again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
+    /// Whether it is the object of a hook.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hook: bool,
 }
 
 impl InventoryEntry {
@@ -71,7 +74,7 @@ impl InventoryEntry {
 /// The schema of an identity.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct InventoryId {
+pub(super) struct InventoryId {
     #[serde(default)]
     group: String,
     kind: String,

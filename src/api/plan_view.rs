@@ -31,6 +31,9 @@ pub struct PlanView {
     /// How many objects stay as they are.
     #[serde(default)]
     pub unchanged: u32,
+    /// What each stage waits for, in words; empty where it begins at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<String>,
     /// Why the plan as a whole cannot be carried out, if so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<String>,

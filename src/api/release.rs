@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Cause, Phase, RollbackVerdict};
 use crate::{
     health::HealthStatus,
-    manifest::{BundleDigest, InputDigest, PlanDigest, ReleaseDigest},
+    manifest::{BundleDigest, InputDigest, ObjectId, PlanDigest, ReleaseDigest},
 };
 
 /// The intent of a release; it never changes.
@@ -166,12 +166,37 @@ pub struct ReleaseStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub applied_at: Option<Timestamp>,
+    /// The hooks that were run and ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub hooks: Vec<HookResult>,
     /// How it ended; written once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<ReleaseOutcome>,
     /// What happened to it after its end; no part of the chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<ReleaseAfter>,
+}
+
+/// How a hook ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HookResult {
+    /// When it was run: PreSync, PostSync, Test or SyncFailed.
+    #[schemars(length(max = 16))]
+    pub phase: String,
+    /// Its object.
+    #[schemars(with = "super::inventory::InventoryId")]
+    pub object: ObjectId,
+    /// Whether it succeeded.
+    pub succeeded: bool,
+    /// Why it failed, for a person.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// When it was seen to have ended.
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub ended_at: Timestamp,
 }
 
 /// How a release ended.

@@ -19,11 +19,20 @@ const LONGEST_VALUE: usize = 72;
 pub fn plan_text(plan: &PlanView) -> String {
     let mut text = String::new();
     let column = column(plan);
-    let mut stage = plan.actions.first().map(|action| action.stage).unwrap_or_default();
+    let mut stage = None;
     for action in &plan.actions {
-        if action.stage != stage {
-            stage = action.stage;
-            text.push_str(&format!("  {}\n", style::dim("then, when that is there:")));
+        if stage != Some(action.stage) {
+            let waits = plan.stages.get(action.stage as usize).map(String::as_str).filter(|waits| !waits.is_empty());
+            let opening = match (stage, waits) {
+                (None, None) => None,
+                (None, Some(waits)) => Some(format!("when {waits}:")),
+                (Some(_), None) => Some("then, when that is there:".to_owned()),
+                (Some(_), Some(waits)) => Some(format!("then, when {waits}:")),
+            };
+            if let Some(opening) = opening {
+                text.push_str(&format!("  {}\n", style::dim(&words::short_line(&opening, 160))));
+            }
+            stage = Some(action.stage);
         }
         text.push_str(&action_text(action, column));
     }
@@ -73,6 +82,7 @@ pub fn sign(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "+",
         Verb::Update | Verb::Adopt => "~",
+        Verb::Replace => "±",
         Verb::Delete => "-",
         Verb::Leave => " ",
         Verb::Refuse => "!",
@@ -81,7 +91,7 @@ pub fn sign(verb: Verb) -> &'static str {
 
 /// Whether a plan would change something.
 pub fn changes_anything(plan: &PlanView) -> bool {
-    let writes = |action: &ActionView| matches!(action.verb, Verb::Create | Verb::Update | Verb::Adopt | Verb::Delete);
+    let writes = |action: &ActionView| action.verb.writes();
     plan.omitted > 0 || plan.actions.iter().any(writes)
 }
 
@@ -173,6 +183,7 @@ pub fn sum(plan: &PlanView) -> String {
         (number(Verb::Create), "created"),
         (number(Verb::Update), "changed"),
         (number(Verb::Adopt), "adopted"),
+        (number(Verb::Replace), "deleted and made anew"),
         (number(Verb::Delete), "deleted"),
         (number(Verb::Leave), "left alone"),
         (plan.unchanged as usize, "unchanged"),

@@ -88,7 +88,7 @@ pub fn of_phase(phase: Phase) -> Paint {
 pub fn of_verb(verb: Verb) -> Paint {
     match verb {
         Verb::Create => good,
-        Verb::Update | Verb::Adopt => warn,
+        Verb::Update | Verb::Adopt | Verb::Replace => warn,
         Verb::Delete | Verb::Refuse => bad,
         Verb::Leave => dim,
     }

@@ -187,6 +187,7 @@ pub fn plan(actions: Vec<ActionView>, unchanged: u32) -> PlanView {
         actions,
         omitted: 0,
         unchanged,
+        stages: Vec::new(),
         refusals: Vec::new(),
         notes: Vec::new(),
     }

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     manifest::{GroupKind, ObjectId},
-    plan::{Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body},
+    plan::{
+        Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body,
+        may_be_replaced,
+    },
 };
 
 /// How many candidates are under way; the cluster's own limit decides how many
@@ -45,7 +48,7 @@ pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal
         present_namespaces: Mutex::default(),
         broken: Mutex::default(),
     };
-    let mut waiting = proposal.candidates.iter();
+    let mut waiting = proposal.looked_at();
     let mut running = FuturesUnordered::new();
     let mut observations = Observations::new();
     loop {
@@ -231,6 +234,11 @@ impl Observer<'_> {
             (None, Some(live)) => (target.delete(&precondition_of(live), Mode::DryRun)?, false),
             (None, None) => return Ok(DryRun::NotTried),
         };
+        let is_hook = candidate.why == Why::Hook;
+        if let (true, Some(desired), Some(_)) = (is_hook, &candidate.desired, live) {
+            // What ran before is deleted and made anew: an apply says nothing of that.
+            return self.try_anew(target, &body(desired, None, self.policy), patience).await;
+        }
         match self.cluster.patiently(&call, patience).await {
             Ok(answer) => {
                 let would: Value = answer.json()?;
@@ -242,6 +250,26 @@ impl Observer<'_> {
             // Gone since it was read.
             Err(error) if error.is_not_found() && live.is_some() => Ok(DryRun::Error(conflict(error))),
             Err(error) if error.error.code == 0 => Err(error.into()),
+            Err(error) if matches!(error.error.code, 403 | 422) && live.is_some() && may_be_replaced(candidate) => {
+                let Some(desired) = &candidate.desired else { return Ok(DryRun::Error(error.into())) };
+                match self.try_anew(target, &body(desired, None, self.policy), patience).await? {
+                    DryRun::Error(refused) => Ok(DryRun::Error(refused)),
+                    _ => Ok(DryRun::Error(self.identity.explain(error.into()))),
+                }
+            }
+            Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
+        }
+    }
+
+    /// Has the server try to make an object anew whose name is taken by the
+    /// one that is to be deleted: under another name, so that what is wrong with it is
+    /// known before the deletion.
+    async fn try_anew(&self, target: Target<'_>, body: &Value, patience: &mut Patience) -> Result<DryRun, Ended> {
+        let call = target.try_under_another_name(&self.policy.membership.manager, body)?;
+        match self.cluster.patiently(&call, patience).await {
+            Ok(_) => Ok(DryRun::NotTried),
+            Err(error) if error.error.code == 0 => Err(error.into()),
+            Err(error) if is_about_the_name(&error) => Ok(DryRun::NotTried),
             Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
         }
     }
@@ -268,6 +296,12 @@ impl Observer<'_> {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Whether the server refuses a trial only because of the other name, or because
+/// what is to be deleted still holds an address or a port.
+fn is_about_the_name(error: &RequestError) -> bool {
+    error.error.fields.iter().any(|field| field == "metadata.name") || error.error.message.contains("already allocated")
 }
 
 /// Whether the namespace of the object is what is absent: a Namespace that is

@@ -1,15 +1,18 @@
 //! A plan as people and programs read it: masked, and of bounded size.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     api::{ActionView, FieldChangeView, PlanView},
-    manifest::Masker,
-    plan::{Action, FieldChange, Plan},
+    manifest::{Masker, ObjectId},
+    plan::{Action, FieldChange, Gate, Plan},
 };
+
+/// How many objects are named that a stage waits for.
+const GATE_NAMED: usize = 2;
 
 /// Makes the view of a plan, in at most about `max_bytes` of JSON. Secret
 /// values are masked with `salt`, in the words of refusals too. What does not
@@ -25,6 +28,7 @@ pub fn plan_view(plan: &Plan, commit: &str, to_release: Option<u64>, salt: &[u8]
         actions: Vec::new(),
         omitted: 0,
         unchanged: plan.unchanged,
+        stages: stages(plan),
         refusals: Vec::new(),
         notes: Vec::new(),
     };
@@ -69,6 +73,37 @@ pub fn plan_view(plan: &Plan, commit: &str, to_release: Option<u64>, salt: &[u8]
         view.notes.push(format!("left out because the whole is too large: {}", left_out.join(", ")));
     }
     view
+}
+
+/// What each stage waits for; nothing where none waits for anything.
+fn stages(plan: &Plan) -> Vec<String> {
+    let words: Vec<String> = (0..plan.stages()).map(|stage| gate_words(&plan.gate(stage))).collect();
+    if words.iter().all(String::is_empty) { Vec::new() } else { words }
+}
+
+/// What a stage waits for, in words; empty where it begins at once.
+fn gate_words(gate: &Gate) -> String {
+    let mut words = Vec::new();
+    if let Some(run) = gate.hooks.iter().next_back() {
+        words.push(format!("the {} hooks succeeded", run.phase));
+    }
+    if gate.all_healthy {
+        words.push("all of it is healthy".to_owned());
+    }
+    let named = |ids: &BTreeSet<ObjectId>| {
+        let first: Vec<String> = ids.iter().take(GATE_NAMED).map(ToString::to_string).collect();
+        let more = ids.len().saturating_sub(GATE_NAMED);
+        if more > 0 { format!("{} and {more} more", first.join(", ")) } else { first.join(", ") }
+    };
+    if !gate.healthy.is_empty() {
+        let is = if gate.healthy.len() == 1 { "is" } else { "are" };
+        words.push(format!("{} {is} healthy", named(&gate.healthy)));
+    }
+    if !gate.gone.is_empty() {
+        let is = if gate.gone.len() == 1 { "is" } else { "are" };
+        words.push(format!("{} {is} gone", named(&gate.gone)));
+    }
+    words.join(" and ")
 }
 
 fn words(count: usize, what: &str) -> Vec<String> {
@@ -191,6 +226,7 @@ mod tests {
                 .collect(),
             drops: Vec::new(),
             unproven: false,
+            hook: None,
         }
     }
 
@@ -203,6 +239,9 @@ mod tests {
             forgotten: Vec::new(),
             refusals: Vec::new(),
             notes: Vec::new(),
+            gates: Vec::new(),
+            last_gate: Default::default(),
+            hooks: Vec::new(),
             digest: PlanDigest(Digest::of(b"plan")),
         }
     }

@@ -8,7 +8,7 @@ use super::decide::Settings;
 use crate::{
     api::{Application, Include, Preflight},
     manifest::{Digest, PlanDigest},
-    plan::{IgnoreRule, Membership, Policy, RollbackPolicy},
+    plan::{HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy},
 };
 
 /// A field manager's name has at most this many characters.
@@ -48,6 +48,8 @@ pub struct Occasion {
     pub rollback: Option<Vec<Include>>,
     /// For a rollback, whether to prune, if the person said so.
     pub prune: Option<bool>,
+    /// The hooks that are run.
+    pub hooks: Option<HookRuns>,
 }
 
 /// What planning needs to know of an Application.
@@ -68,6 +70,7 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
             crds: include.contains(&Include::CRDs),
         }),
         create_namespace: spec.destination.create_namespace.then_some(namespace),
+        hooks: occasion.hooks.clone(),
     }
 }
 

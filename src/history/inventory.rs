@@ -190,6 +190,7 @@ fn entry(id: &ObjectId, owned: &Owned) -> InventoryEntry {
         manifest: owned.manifest.clone(),
         fingerprint: owned.fingerprint.clone(),
         done: owned.done,
+        hook: owned.hook,
     }
 }
 
@@ -201,6 +202,7 @@ fn owned(entry: &InventoryEntry) -> Result<Owned, InventoryError> {
         manifest: entry.manifest.clone(),
         fingerprint: entry.fingerprint.clone(),
         done: entry.done,
+        hook: entry.hook,
     })
 }
 
@@ -328,6 +330,7 @@ mod tests {
             manifest: (!number.is_multiple_of(3)).then(|| ManifestDigest(digest.clone())),
             fingerprint: (!number.is_multiple_of(4)).then_some(Fingerprint(digest)),
             done: number.is_multiple_of(7),
+            hook: number.is_multiple_of(11),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The Plan: an immutable list of what an apply will do.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Owned;
+use super::{
+    Owned,
+    schedule::{Hook, HookPhase, HookRun},
+};
 use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
 
 /// What an action does to its object.
@@ -18,12 +21,58 @@ pub enum Verb {
     Update,
     /// Takes an object that nobody claims.
     Adopt,
+    /// Deletes it and makes it anew: a hook that ran before, or an object with a
+    /// field that cannot be changed, where its manifest allows that.
+    Replace,
     /// Deletes it.
     Delete,
     /// Leaves it as it is, for a reason worth saying.
     Leave,
     /// Cannot be done: nothing of the plan is.
     Refuse,
+}
+
+impl Verb {
+    /// Whether it changes the cluster.
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Create | Self::Update | Self::Adopt | Self::Replace | Self::Delete => true,
+            Self::Leave | Self::Refuse => false,
+        }
+    }
+}
+
+/// What must be so before a stage is opened. Nothing sleeps for it: an event
+/// makes it so, or the deadline of the release ends the wait.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gate {
+    /// Objects that must be healthy: those of earlier waves, and those that the
+    /// stage's objects depend on.
+    pub healthy: BTreeSet<ObjectId>,
+    /// Whether every object of the application must be healthy.
+    pub all_healthy: bool,
+    /// Hooks that must have succeeded.
+    pub hooks: BTreeSet<HookRun>,
+    /// Objects that are being deleted and must be gone.
+    pub gone: BTreeSet<ObjectId>,
+}
+
+impl Gate {
+    /// Whether it stands open.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A hook of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveHook {
+    /// Which run.
+    pub run: HookRun,
+    /// How it is run.
+    pub hook: Hook,
+    /// Whether it runs already, begun by this release before.
+    pub begun: bool,
 }
 
 /// What must still hold when an action is carried out; the server checks it.
@@ -68,7 +117,7 @@ pub struct Action {
     pub stage: u32,
     /// What must still hold.
     pub precondition: Precondition,
-    /// What is sent for Create, Update and Adopt: the manifest with label and
+    /// What is sent for Create, Update, Adopt and Replace: the manifest with label and
     /// annotation, without what is ignored. Boxed since most actions are small.
     pub body: Option<Box<Value>>,
     /// Digest of the manifest behind `body`. None for a deletion, and for the
@@ -84,6 +133,8 @@ pub struct Action {
     /// Whether the object still needs a dry-run when its stage opens, because
     /// its namespace or kind did not exist when the plan was made.
     pub unproven: bool,
+    /// The phase in which it is run, if it is a hook.
+    pub hook: Option<HookPhase>,
 }
 
 /// Why a plan, or an object of it, is refused: a closed list.
@@ -111,6 +162,10 @@ pub enum RefusalReason {
     Unreadable,
     /// The object is being deleted.
     Terminating,
+    /// Objects wait for each other.
+    DependencyCycle,
+    /// An object waits for one that the application does not have.
+    DependencyAbsent,
 }
 
 impl RefusalReason {
@@ -128,6 +183,8 @@ impl RefusalReason {
             Self::NamespaceAbsent => "NamespaceAbsent",
             Self::Unreadable => "Unreadable",
             Self::Terminating => "Terminating",
+            Self::DependencyCycle => "DependencyCycle",
+            Self::DependencyAbsent => "DependencyAbsent",
         }
     }
 
@@ -187,6 +244,12 @@ pub struct Plan {
     pub refusals: Vec<Refusal>,
     /// What a person should know before.
     pub notes: Vec<String>,
+    /// What must be so before each stage is opened, by stage.
+    pub gates: Vec<Arc<Gate>>,
+    /// What must be so before the release is healthy, beyond its objects.
+    pub last_gate: Arc<Gate>,
+    /// The hooks that are run, or run already.
+    pub hooks: Vec<ActiveHook>,
     /// Covers actions, identities, uids, desired digests and owned-field
     /// changes, never resourceVersions.
     pub digest: PlanDigest,
@@ -195,9 +258,12 @@ pub struct Plan {
 impl Plan {
     /// Actions that write: Create, Update, Adopt and Delete.
     pub fn writes(&self) -> impl Iterator<Item = &Action> {
-        self.actions
-            .iter()
-            .filter(|action| matches!(action.verb, Verb::Create | Verb::Update | Verb::Adopt | Verb::Delete))
+        self.actions.iter().filter(|action| action.verb.writes())
+    }
+
+    /// What must be so before a stage is opened.
+    pub fn gate(&self, stage: u32) -> Arc<Gate> {
+        self.gates.get(stage as usize).cloned().unwrap_or_default()
     }
 
     /// The number of stages.

@@ -16,6 +16,7 @@ mod claim;
 mod conclude;
 mod diff;
 mod digest;
+mod hooks;
 mod observation;
 mod order;
 pub mod ownership;
@@ -25,15 +26,17 @@ mod propose;
 mod prune;
 mod refusal;
 mod safety;
+pub mod schedule;
 mod settle;
 #[cfg(test)]
 mod testing;
 
-pub use action::{Action, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
+pub use action::{Action, ActiveHook, FieldChange, Gate, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;
 pub use conclude::conclude;
 pub use observation::{DryRun, Observation, Observations, ServerError};
-pub use policy::{APPLICATION_ANNOTATION, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
-pub use proposal::{Candidate, Owned, OwnedObjects, Proposal, Why};
+pub use policy::{APPLICATION_ANNOTATION, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
+pub use proposal::{Candidate, HookCandidate, Owned, OwnedObjects, Proposal, Why};
 pub use propose::propose;
 pub use safety::irreversible;
+pub use settle::may_be_replaced;

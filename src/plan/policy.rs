@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::schedule::HookRun;
 use crate::manifest::{ObjectId, PlanDigest};
 
 /// Label that every object of an application carries: see [`Membership::set`].
@@ -74,6 +75,22 @@ pub struct Policy {
     pub rollback: Option<RollbackPolicy>,
     /// Namespace to create if it does not exist (`createNamespace`).
     pub create_namespace: Option<String>,
+    /// Set where hooks are run: for a release, never for a repair.
+    pub hooks: Option<HookRuns>,
+}
+
+/// Which hooks are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookRuns {
+    /// Number of the release; 0 where a plan is only shown.
+    pub release: u64,
+    /// Whether it is the first release of the application.
+    pub first: bool,
+    /// Runs that have ended already.
+    pub ended: BTreeSet<HookRun>,
+    /// Whether the release failed: then those that are meant for it are run,
+    /// and no others.
+    pub failed: bool,
 }
 
 /// What a rollback takes back beyond the ordinary; without an entry it leaves

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use super::Refusal;
+use super::{
+    Refusal,
+    schedule::{Hook, HookRun, Schedule},
+};
 use crate::manifest::{BundleDigest, Fingerprint, GroupKind, GroupVersionKind, Manifest, ManifestDigest, ObjectId};
 
 /// An object that the application has in the cluster, as it was left by the
@@ -23,6 +26,9 @@ pub struct Owned {
     pub fingerprint: Option<Fingerprint>,
     /// A Job that was seen complete.
     pub done: bool,
+    /// Whether it is the object of a hook: neither its absence nor its health
+    /// says anything of the application.
+    pub hook: bool,
 }
 
 /// All objects that the application has.
@@ -43,6 +49,8 @@ pub enum Why {
     Gone,
     /// The bundle no longer has it.
     Removed,
+    /// It is a hook to be run.
+    Hook,
 }
 
 /// An object that may need something done.
@@ -81,4 +89,34 @@ pub struct Proposal {
     pub moved: Vec<ObjectId>,
     /// Guards that refuse it as it stands, judged without asking the server.
     pub guards: Vec<Refusal>,
+    /// In which order members are written.
+    pub schedule: Schedule,
+    /// Hooks to be run, in their order; none where no hooks are run.
+    pub hooks: Vec<HookCandidate>,
+    /// What the manifests ask for and cannot have, whatever the cluster says.
+    pub problems: Vec<Refusal>,
+    /// Objects that are left out, and why.
+    pub left_out: Vec<(ObjectId, String)>,
+}
+
+impl Proposal {
+    /// What is to be looked at: the candidates, and each hook's object once.
+    pub fn looked_at(&self) -> impl Iterator<Item = &Candidate> {
+        let mut seen = BTreeSet::new();
+        let hooks = self.hooks.iter().map(|hook| &hook.candidate).filter(move |hook| seen.insert(&hook.id));
+        self.candidates.iter().chain(hooks)
+    }
+}
+
+/// A hook that is to be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HookCandidate {
+    /// Its object.
+    pub candidate: Candidate,
+    /// Which run.
+    pub run: HookRun,
+    /// How it is run.
+    pub hook: Hook,
+    /// Its place in its phase, from 0.
+    pub level: u32,
 }

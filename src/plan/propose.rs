@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Candidate, Owned, OwnedObjects, Policy, Proposal, Refusal, RefusalReason, Why};
+use super::{
+    Candidate, HookCandidate, Owned, OwnedObjects, Policy, Proposal, Refusal, RefusalReason, Why,
+    schedule::{Hook, HookOccasion, HookPhase, HookRun, Role, Schedule, role},
+};
 use crate::manifest::{BundleDigest, GroupKind, Manifest, ObjectId};
 
 /// An application with this many objects or fewer may lose any share of them.
@@ -41,7 +44,10 @@ pub fn propose(
     gone: &BTreeSet<ObjectId>,
     policy: &Policy,
 ) -> Proposal {
-    let wanted: BTreeMap<&ObjectId, &Arc<Manifest>> = desired.iter().map(|manifest| (&manifest.id, manifest)).collect();
+    let Roles { members: wanted, hooks, left_out, mut problems } = Roles::of(desired);
+    let (schedule, unobeyable) = Schedule::of(wanted.values().map(|manifest| manifest.as_ref()));
+    problems.extend(unobeyable);
+    let is_hook = |id: &ObjectId| hooks.iter().any(|(manifest, _)| manifest.id == *id);
     let mut candidates = BTreeMap::new();
     let mut unchanged = 0;
     let mut moved = BTreeSet::new();
@@ -76,10 +82,10 @@ pub fn propose(
     let mut removed = 0;
     for (id, owned) in owned {
         // Without pruning, what is gone by itself is still to be forgotten.
-        if wanted.contains_key(id) || moved.contains(id) || !(policy.prune || gone.contains(id)) {
+        if wanted.contains_key(id) || moved.contains(id) || is_hook(id) || !(policy.prune || gone.contains(id)) {
             continue;
         }
-        removed += usize::from(policy.prune && owned.uid.is_some());
+        removed += usize::from(policy.prune && owned.uid.is_some() && !owned.hook);
         let candidate = Candidate {
             id: id.clone(),
             gvk: owned.gvk.clone(),
@@ -99,11 +105,88 @@ pub fn propose(
         namespaces: wanted.keys().filter(|id| is_namespace(id)).map(|id| id.name.clone()).collect(),
         moved: moved.into_iter().collect(),
         guards: guards(wanted.len(), owned, removed, policy),
+        hooks: hook_candidates(&hooks, owned, policy),
+        schedule,
+        problems,
+        left_out,
     }
+}
+
+/// The manifests of a bundle by what they are to a release.
+#[derive(Default)]
+struct Roles<'a> {
+    members: BTreeMap<&'a ObjectId, &'a Arc<Manifest>>,
+    hooks: Vec<(&'a Arc<Manifest>, Hook)>,
+    left_out: Vec<(ObjectId, String)>,
+    problems: Vec<Refusal>,
+}
+
+impl<'a> Roles<'a> {
+    fn of(desired: &'a [Arc<Manifest>]) -> Self {
+        let mut roles = Self::default();
+        for manifest in desired {
+            match role(manifest) {
+                Ok(Role::Member) => _ = roles.members.insert(&manifest.id, manifest),
+                Ok(Role::Hook(hook)) => roles.hooks.push((manifest, hook)),
+                Ok(Role::LeftOut(why)) => roles.left_out.push((manifest.id.clone(), why)),
+                // What is meant to be a hook is no member, however it is misspelt.
+                Err(refusal) => roles.problems.push(refusal),
+            }
+        }
+        roles
+    }
+}
+
+/// The hooks that are still to be run, phase by phase in the order of their
+/// waves.
+fn hook_candidates(hooks: &[(&Arc<Manifest>, Hook)], owned: &OwnedObjects, policy: &Policy) -> Vec<HookCandidate> {
+    let Some(runs) = &policy.hooks else { return Vec::new() };
+    let mut found = Vec::new();
+    for (manifest, hook) in hooks {
+        let is_due = match hook.occasion {
+            HookOccasion::Every => true,
+            HookOccasion::First => runs.first,
+            HookOccasion::Later => !runs.first,
+        };
+        let phases = hook.phases.iter().filter(|phase| (**phase == HookPhase::SyncFailed) == runs.failed);
+        for phase in phases.filter(|_| is_due) {
+            let run = HookRun { phase: *phase, id: manifest.id.clone() };
+            if runs.ended.contains(&run) {
+                continue;
+            }
+            let candidate = Candidate {
+                id: manifest.id.clone(),
+                gvk: manifest.gvk.clone(),
+                desired: Some(Arc::clone(manifest)),
+                owned: owned.get(&manifest.id).cloned(),
+                why: Why::Hook,
+            };
+            found.push(HookCandidate { candidate, run, hook: hook.clone(), level: 0 });
+        }
+    }
+    found.sort_by(|one, other| {
+        (one.run.phase, one.hook.wave, &one.run.id).cmp(&(other.run.phase, other.hook.wave, &other.run.id))
+    });
+    let mut before: Option<(HookPhase, i32)> = None;
+    let mut level = 0;
+    for hook in &mut found {
+        let place = (hook.run.phase, hook.hook.wave);
+        level = match before {
+            Some(before) if before == place => level,
+            Some((phase, _)) if phase == place.0 => level + 1,
+            _ => 0,
+        };
+        before = Some(place);
+        hook.level = level;
+    }
+    found
 }
 
 fn why(manifest: &Manifest, owned: Option<&Owned>, drifted: bool, gone: bool) -> Option<Why> {
     let Some(owned) = owned else { return Some(Why::New) };
+    if owned.hook {
+        return Some(Why::Unconfirmed);
+    }
     // A digest of another scheme says nothing about the content.
     let Some(digest) = owned.manifest.as_ref().filter(|digest| digest.is_current_scheme()) else {
         return Some(Why::Unconfirmed);
@@ -156,7 +239,7 @@ fn former(id: &ObjectId) -> Vec<ObjectId> {
 }
 
 fn guards(desired: usize, owned: &OwnedObjects, removed: usize, policy: &Policy) -> Vec<Refusal> {
-    let have = owned.values().filter(|owned| owned.uid.is_some()).count();
+    let have = owned.values().filter(|owned| owned.uid.is_some() && !owned.hook).count();
     let refuse = |reason, message, hint: &str| {
         vec![Refusal { reason, object: None, message, hint: Some(hint.to_owned()), transient: false }]
     };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Action, Candidate, DryRun, Observation, Policy, Precondition, Refusal, Verb,
+    Action, Candidate, DryRun, Observation, Policy, Precondition, Verb,
     claim::{annotation, carries_our_marks, label, taken_over_by, uid},
     ownership::entry_of,
     refusal::{self, Tried, kubectl_object},
@@ -32,7 +32,7 @@ pub(super) fn prune(candidate: &Candidate, observation: Option<&Observation>, po
             return Verdict::Forgotten(None);
         }
         Some(Observation::Unreadable(error)) => return Verdict::Refused(refusal::unreadable(&candidate.id, error)),
-        None => return Verdict::Refused(not_observed(&candidate.id)),
+        None => return Verdict::Refused(refusal::not_observed(&candidate.id)),
         Some(Observation::Live { object, dry_run }) => (object, dry_run),
     };
     let membership = &policy.membership;
@@ -116,17 +116,6 @@ fn kept(id: &ObjectId, object: &Value) -> Option<String> {
     (id.kind == "Namespace"
         && label(object, "kubernetes.io/metadata.name").is_some_and(|name| name.starts_with("kube-")))
     .then(|| "is a namespace of the cluster itself".to_owned())
-}
-
-fn not_observed(id: &ObjectId) -> Refusal {
-    let error = super::ServerError {
-        code: 0,
-        reason: String::new(),
-        message: "it was not looked at".to_owned(),
-        fields: Vec::new(),
-        transient: true,
-    };
-    refusal::unreadable(id, &error)
 }
 
 fn leave(candidate: &Candidate, reason: &str) -> Action {

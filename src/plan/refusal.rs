@@ -120,6 +120,19 @@ pub(super) fn namespace_absent(id: &ObjectId) -> Refusal {
     }
 }
 
+/// The refusal of an object that was not looked at, which only a mistake
+/// brings about: it is tried again rather than taken for absent.
+pub(super) fn not_observed(id: &ObjectId) -> Refusal {
+    let error = ServerError {
+        code: 0,
+        reason: String::new(),
+        message: "it was not looked at".to_owned(),
+        fields: Vec::new(),
+        transient: true,
+    };
+    unreadable(id, &error)
+}
+
 /// The refusal of an object that could not be read.
 pub(super) fn unreadable(id: &ObjectId, error: &ServerError) -> Refusal {
     if error.code == 403 {

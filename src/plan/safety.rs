@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
+use super::schedule::{Role, role};
 use crate::manifest::{Manifest, ObjectId};
 
 /// Annotation of a Job whose work cannot be undone: a migration, for example.
@@ -21,7 +22,9 @@ pub fn irreversible(from: &[Arc<Manifest>], to: &[Arc<Manifest>]) -> Option<Stri
 }
 
 fn reason(before: Option<&Manifest>, after: &Manifest) -> Option<String> {
-    if before.is_some_and(|before| before.digest == after.digest) {
+    // A hook is run again though it did not change.
+    let runs_again = after.id.kind == "Job" && matches!(role(after), Ok(Role::Hook(_)));
+    if before.is_some_and(|before| before.digest == after.digest) && !runs_again {
         return None;
     }
     let id = &after.id;

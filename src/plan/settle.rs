@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal, RefusalReason,
-    ServerError, Verb, Why, body,
+    Verb, Why, body,
     claim::{TAKE_OVER, carries_our_marks, claimant, taken_over_by, uid},
     diff::{Difference, asked, diff},
     ownership::{self, ByHand, FieldSet, entry_api_version, entry_of, lost_fields},
@@ -19,6 +19,8 @@ use crate::manifest::{GroupKind, Manifest, ObjectId};
 pub(super) enum Verdict {
     /// Something is done to it.
     Act(Action),
+    /// It is made when the object that is being deleted is gone.
+    ActWhenGone(Action),
     /// It cannot be done.
     Refused(Refusal),
     /// It is as it should be; the inventory records it.
@@ -36,13 +38,17 @@ pub(super) struct Ground {
     pub(super) namespaces: BTreeSet<String>,
     /// Kinds, by their definition.
     pub(super) kinds: BTreeSet<GroupKind>,
+    /// Namespaces that are being deleted and are made anew.
+    pub(super) going: BTreeSet<String>,
 }
 
 impl Ground {
     /// Whether the server can only judge the object once the plan's first
     /// stage is written.
     pub(super) fn is_needed_by(&self, candidate: &Candidate, observation: &Observation) -> bool {
-        self.kinds.contains(&candidate.id.group_kind())
+        let in_going = candidate.id.namespace.as_ref().is_some_and(|namespace| self.going.contains(namespace));
+        in_going
+            || self.kinds.contains(&candidate.id.group_kind())
             || matches!(observation, Observation::NamespaceAbsent)
                 && candidate.id.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
     }
@@ -68,6 +74,7 @@ pub(super) fn action(candidate: &Candidate, verb: Verb, reason: String) -> Actio
         changes: Vec::new(),
         drops: Vec::new(),
         unproven: false,
+        hook: None,
     }
 }
 
@@ -84,6 +91,35 @@ pub(super) fn finalizers(object: &Value) -> Vec<&str> {
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
+/// Annotation of a manifest that lets its object be deleted and made anew where
+/// a field cannot be changed.
+const REPLACE: &str = "bowline.dev/replace";
+
+/// Kinds that are never deleted to be made anew: what they hold would go too.
+fn is_never_replaced(id: &ObjectId) -> bool {
+    matches!(
+        (id.group.as_str(), id.kind.as_str()),
+        ("", "PersistentVolumeClaim" | "PersistentVolume" | "Namespace")
+            | ("apiextensions.k8s.io", "CustomResourceDefinition")
+    )
+}
+
+/// Whether a candidate's manifest lets its object be deleted and made anew.
+pub fn may_be_replaced(candidate: &Candidate) -> bool {
+    candidate.desired.as_ref().is_some_and(|manifest| manifest.annotation(REPLACE) == Some("true"))
+        && !is_never_replaced(&candidate.id)
+}
+
+/// `is being deleted and waits for its finalizer example.com/hold`.
+fn being_deleted(object: &Value) -> String {
+    let waits = finalizers(object);
+    match waits.as_slice() {
+        [] => "is being deleted".to_owned(),
+        [one] => format!("is being deleted and waits for its finalizer {one}"),
+        _ => format!("is being deleted and waits for its finalizers {}", waits.join(", ")),
+    }
+}
+
 /// Decides on an object that the bundle has.
 pub(super) fn settle(
     candidate: &Candidate,
@@ -93,14 +129,7 @@ pub(super) fn settle(
     standing: &Standing<'_>,
 ) -> Verdict {
     let Some(observation) = observation else {
-        let error = ServerError {
-            code: 0,
-            reason: String::new(),
-            message: "it was not looked at".to_owned(),
-            fields: Vec::new(),
-            transient: true,
-        };
-        return Verdict::Refused(refusal::unreadable(&candidate.id, &error));
+        return Verdict::Refused(refusal::not_observed(&candidate.id));
     };
     let later = standing.ground.is_needed_by(candidate, observation);
     match observation {
@@ -127,7 +156,7 @@ pub(super) fn settle(
 
 /// A kind that the bundle itself defines is served soon after its definition
 /// is written.
-fn kind_absent(candidate: &Candidate, defined: bool) -> Refusal {
+pub(super) fn kind_absent(candidate: &Candidate, defined: bool) -> Refusal {
     let (message, hint) = if defined {
         (format!("the server does not serve {} yet", candidate.gvk), None)
     } else {
@@ -150,7 +179,7 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
     let reason = match candidate.why {
         Why::New => "is new",
         Why::Gone | Why::Drifted => "was deleted",
-        Why::Changed | Why::Unconfirmed | Why::Removed => "does not exist",
+        Why::Changed | Why::Unconfirmed | Why::Removed | Why::Hook => "does not exist",
     };
     let mut action = action(candidate, Verb::Create, reason.to_owned());
     // Identity is said once, by the action itself.
@@ -175,6 +204,7 @@ fn not_run(candidate: &Candidate, manifest: &Manifest) -> Owned {
         manifest: Some(manifest.digest.clone()),
         fingerprint: None,
         done: true,
+        hook: false,
     }
 }
 
@@ -199,12 +229,13 @@ struct Meeting<'a> {
 
 impl Meeting<'_> {
     fn settle(&self, dry_run: &DryRun) -> Verdict {
-        if is_terminating(self.live) {
-            return Verdict::Refused(self.terminating());
-        }
         let membership = &self.policy.membership;
         let owned = self.candidate.owned.as_ref();
         let ours = owned.is_some_and(|owned| owned.uid.is_some() && owned.uid.as_deref() == uid(self.live));
+        if is_terminating(self.live) {
+            // What is ours is watched, and seen to be gone.
+            return if ours { self.made_anew() } else { Verdict::Refused(self.terminating()) };
+        }
         let claimed = if ours { taken_over_by(self.live, membership) } else { claimant(self.live, membership) };
         let take_over = self.manifest.annotation(TAKE_OVER) == Some("true");
         if let Some(other) = claimed.as_ref().filter(|_| !take_over) {
@@ -253,7 +284,11 @@ impl Meeting<'_> {
                 body: Some(&body),
                 manager: &membership.manager,
             };
-            return Verdict::Refused(refusal::of_error(error, &tried));
+            let refusal = refusal::of_error(error, &tried);
+            if refusal.reason == RefusalReason::Immutable && ours && may_be_replaced(self.candidate) {
+                return Verdict::Act(self.replaced(&refusal));
+            }
+            return Verdict::Refused(refusal);
         }
 
         let mut hands: Vec<&str> = by_hand.iter().map(|field| field.manager.as_str()).collect();
@@ -345,6 +380,7 @@ impl Meeting<'_> {
                 .owned
                 .as_ref()
                 .is_some_and(|owned| owned.done && owned.uid.as_deref() == uid(self.live)),
+            hook: false,
         }
     }
 
@@ -385,7 +421,7 @@ impl Meeting<'_> {
                 format!("regains ownership of {}{by}", fields.join(", "))
             }
             Why::Gone | Why::Drifted => format!("drifted{by}"),
-            Why::Unconfirmed | Why::Removed => "what came of the last apply is not known".to_owned(),
+            Why::Unconfirmed | Why::Removed | Why::Hook => "what came of the last apply is not known".to_owned(),
         }
     }
 
@@ -404,21 +440,42 @@ impl Meeting<'_> {
         }
     }
 
+    /// The action that makes an object of ours anew when it is gone.
+    fn made_anew(&self) -> Verdict {
+        let reason = format!("{}; made anew when it is gone", being_deleted(self.live));
+        match create(self.candidate, self.manifest, &DryRun::NotTried, self.policy, true) {
+            Verdict::Act(mut create) => {
+                create.reason = reason;
+                Verdict::ActWhenGone(create)
+            }
+            other => other,
+        }
+    }
+
+    fn replaced(&self, refusal: &Refusal) -> Action {
+        let reason = format!("{}; it is deleted and made anew ({REPLACE})", refusal.message);
+        let mut replace = action(self.candidate, Verb::Replace, reason);
+        let body = body(self.manifest, None, self.policy);
+        replace.precondition = Precondition {
+            uid: uid(self.live).map(str::to_owned),
+            resource_version: self.live["metadata"]["resourceVersion"].as_str().map(str::to_owned),
+        };
+        replace.changes = self.asked(&body);
+        replace.body = Some(Box::new(body));
+        replace.manifest = Some(self.manifest.digest.clone());
+        replace
+    }
+
     fn terminating(&self) -> Refusal {
-        let waits = finalizers(self.live);
-        let (message, hint) = if waits.is_empty() {
-            ("is being deleted".to_owned(), "it is made anew once it is gone".to_owned())
+        let hint = if finalizers(self.live).is_empty() {
+            "it is made anew once it is gone".to_owned()
         } else {
-            let which = if waits.len() == 1 { "its finalizer" } else { "its finalizers" };
-            (
-                format!("is being deleted and waits for {which} {}", waits.join(", ")),
-                "see to whoever serves the finalizer; it is made anew once it is gone".to_owned(),
-            )
+            "see to whoever serves the finalizer; it is made anew once it is gone".to_owned()
         };
         Refusal {
             reason: RefusalReason::Terminating,
             object: Some(self.candidate.id.clone()),
-            message,
+            message: being_deleted(self.live),
             hint: Some(hint),
             transient: true,
         }

@@ -34,6 +34,7 @@ pub(crate) fn policy() -> Policy {
         allow_prune: None,
         rollback: None,
         create_namespace: None,
+        hooks: None,
     }
 }
 
@@ -79,6 +80,7 @@ pub(crate) fn owned(manifest: &Manifest) -> Owned {
         manifest: Some(manifest.digest.clone()),
         fingerprint: ownership::fingerprint(&live(manifest), MANAGER, &[], &hands()),
         done: false,
+        hook: false,
     }
 }
 

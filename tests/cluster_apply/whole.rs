@@ -58,6 +58,7 @@ impl Application {
                             manifest: action.manifest.clone(),
                             fingerprint: print,
                             done: false,
+                            hook: false,
                         };
                         self.owned.insert(action.id.clone(), owned);
                     }
@@ -209,7 +210,8 @@ async fn a_killed_apply_is_finished_by_the_same_content() {
     // has the intention.
     app.world.applied(&a).await;
     for manifest in [&a, &b] {
-        let intended = Owned { gvk: manifest.gvk.clone(), uid: None, manifest: None, fingerprint: None, done: false };
+        let intended =
+            Owned { gvk: manifest.gvk.clone(), uid: None, manifest: None, fingerprint: None, done: false, hook: false };
         app.owned.insert(manifest.id.clone(), intended);
     }
     let plan = app.bring(&[&a, &b]).await;

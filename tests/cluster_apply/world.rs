@@ -289,6 +289,7 @@ pub fn action(manifest: &Manifest, verb: Verb, precondition: Precondition, body:
         changes: Vec::new(),
         drops: Vec::new(),
         unproven: false,
+        hook: None,
     }
 }
 

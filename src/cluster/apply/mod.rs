@@ -202,7 +202,7 @@ fn result(action: &Action, outcome: Outcome) -> ActionResult {
 }
 
 fn is_write(action: &Action) -> bool {
-    matches!(action.verb, Verb::Create | Verb::Update | Verb::Adopt | Verb::Delete)
+    action.verb.writes()
 }
 
 /// The writes in groups that are carried out one after the other: neighbours
@@ -245,6 +245,7 @@ mod tests {
             changes: Vec::new(),
             drops: Vec::new(),
             unproven: false,
+            hook: None,
         }
     }
 

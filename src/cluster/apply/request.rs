@@ -24,6 +24,9 @@ const JSON: &str = "application/json";
 /// change what is there before its status 200 tells.
 const CREATE_ONLY: &str = "1";
 
+/// How much of a name is kept for a trial: a label's length with room for more.
+const TRIAL_NAME: usize = 40;
+
 /// Whether a request changes the cluster, or only asks what it would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cluster) enum Mode {
@@ -100,6 +103,26 @@ impl<'a> Target<'a> {
         }
         let path = path::with_query(&self.path()?, &query);
         Ok(Call::write(Method::PATCH, path, self.identity, APPLY, &body).secret(self.is_secret()))
+    }
+
+    /// Asks what would come of making the object anew, under a name that is
+    /// free: its own is taken by the object that is to be deleted first.
+    pub(in crate::cluster) fn try_under_another_name(
+        &self,
+        manager: &str,
+        body: &Value,
+    ) -> Result<Call<'a>, RequestError> {
+        let mut body = body.clone();
+        let kept: String = self.id.name.chars().take(TRIAL_NAME).collect();
+        let name = format!("{}-trial", kept.trim_end_matches(['-', '.']));
+        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("name".into(), json!(name));
+        }
+        let namespace = self.id.namespace.as_deref().filter(|_| self.served.namespaced);
+        let path = path::collection(&self.served.resource, namespace)?;
+        let query = [("fieldManager", manager), ("fieldValidation", "Strict"), ("dryRun", "All")];
+        let path = path::with_query(&path, &query);
+        Ok(Call::write(Method::POST, path, self.identity, JSON, &body).secret(self.is_secret()))
     }
 
     /// Deletes the object of that uid, and what it owns afterwards.

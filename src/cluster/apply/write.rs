@@ -29,6 +29,7 @@ pub(super) async fn carry_out(stage: &Stage<'_>, action: &Action) -> Outcome {
     let written = match action.verb {
         Verb::Delete => delete(stage, target, action).await,
         Verb::Create | Verb::Update | Verb::Adopt => apply(stage, target, action).await,
+        Verb::Replace => replace(stage, target, action).await,
         Verb::Leave | Verb::Refuse => return Outcome::NotBegun(NotBegun::EarlierFailure),
     };
     match written {
@@ -49,6 +50,7 @@ pub(super) async fn dry_run(
         let target = Target { id: &action.id, served: &served, identity };
         let call = match (action.verb, &action.body) {
             (Verb::Delete, _) => target.delete(&action.precondition, Mode::DryRun)?,
+            (Verb::Replace, Some(body)) => target.try_under_another_name(manager, body)?,
             (_, Some(body)) => target.apply(manager, body, &action.precondition, true, Mode::DryRun)?,
             (_, None) => return Ok(DryRun::NotTried),
         };
@@ -245,6 +247,18 @@ async fn drop_fields(
         }
     }
     Ok(Err(Outcome::Stale(busy_object(action))))
+}
+
+/// Deletes an object and makes it anew. What still holds the old one is told;
+/// it is made by a later plan then.
+async fn replace(stage: &Stage<'_>, target: Target<'_>, action: &Action) -> Result<Outcome, Stopped> {
+    match delete(stage, target, action).await? {
+        Outcome::Deleted => {}
+        Outcome::Deleting { finalizers } => return Ok(Outcome::Terminating { finalizers }),
+        other => return Ok(other),
+    }
+    let create = Action { verb: Verb::Create, precondition: Precondition::default(), ..action.clone() };
+    apply(stage, target, &create).await
 }
 
 async fn delete(stage: &Stage<'_>, target: Target<'_>, action: &Action) -> Result<Outcome, Stopped> {

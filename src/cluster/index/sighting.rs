@@ -92,7 +92,7 @@ pub struct Sighting {
     pub set: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether it is a Job that completed.
+    /// Whether it is a Job that completed, or a Pod that succeeded.
     pub done: bool,
 }
 
@@ -126,7 +126,7 @@ impl Sighting {
                 .and_then(Value::as_str)
                 .map(str::to_owned),
             deleting: text("deletionTimestamp").is_some(),
-            done: is_complete_job(object),
+            done: is_complete(object),
         })
     }
 
@@ -151,9 +151,13 @@ pub(super) fn type_of(object: &Value) -> Option<GroupVersionKind> {
     GroupVersionKind::from_api_version(object.get("apiVersion")?.as_str()?, object.get("kind")?.as_str()?)
 }
 
-fn is_complete_job(object: &Value) -> bool {
-    let is_job = type_of(object).is_some_and(|gvk| gvk.group == "batch" && gvk.kind == "Job");
-    is_job
+fn is_complete(object: &Value) -> bool {
+    let Some(gvk) = type_of(object) else { return false };
+    if gvk.group.is_empty() && gvk.kind == "Pod" {
+        return object.pointer("/status/phase").and_then(Value::as_str) == Some("Succeeded");
+    }
+    gvk.group == "batch"
+        && gvk.kind == "Job"
         && object.pointer("/status/conditions").and_then(Value::as_array).is_some_and(|conditions| {
             conditions.iter().any(|condition| {
                 let field = |name: &str| condition.get(name).and_then(Value::as_str);

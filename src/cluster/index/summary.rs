@@ -121,6 +121,9 @@ impl State {
         }
         summary.broken.sort_by(|left, right| left.kind.cmp(&right.kind));
         for (id, owned) in expected {
+            if owned.hook {
+                continue;
+            }
             let health = match self.find(owner, id, owned) {
                 Found::NotYet => {
                     summary.in_sync = false;

@@ -160,6 +160,7 @@ fn owned(name: &str, data: &str) -> Owned {
         manifest: None,
         fingerprint: Some(fingerprint(data, "")),
         done: false,
+        hook: false,
     }
 }
 

@@ -5,7 +5,7 @@ use kube::api::PostParams;
 
 use super::{ApplicationStore, FIELD_MANAGER, Precondition, StoreError, delete, send, statuses::write_status};
 use crate::{
-    api::{Phase, Release, ReleaseAfter, ReleaseOutcome, ReleaseSpec, ReleaseStatus},
+    api::{HookResult, Phase, Release, ReleaseAfter, ReleaseOutcome, ReleaseSpec, ReleaseStatus},
     history::{History, ReleaseNumber},
 };
 
@@ -77,6 +77,11 @@ impl ApplicationStore {
             status.outcome = Some(outcome);
         })
         .await
+    }
+
+    /// Records which hooks of a release ended.
+    pub async fn set_hooks(&self, release: &Release, hooks: Vec<HookResult>) -> Result<Release, StoreError> {
+        self.change_release(release, |status| status.hooks = hooks).await
     }
 
     /// Records what happened to a release after its end.

@@ -122,6 +122,7 @@ impl Actor {
         self.known.underway = None;
         self.known.tries = 0;
         self.known.replans = 0;
+        self.known.hooks.clear();
         self.known.waiting_noted = false;
         self.known.running_content = Some(content);
     }

@@ -24,7 +24,7 @@ use crate::{
         words::count,
     },
     manifest::ObjectId,
-    plan::{Action, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
+    plan::{Action, Gate, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
     telemetry::Step,
 };
 
@@ -80,6 +80,7 @@ impl Actor {
             rollback: matches!(cause, Cause::Rollback | Cause::AutomaticRollback)
                 .then(|| asked.map(|request| request.spec.include.clone()).unwrap_or_default()),
             prune: asked.and_then(|request| request.spec.prune),
+            hooks: self.hook_runs(None, cause, asked.map_or(&[], |request| request.spec.include.as_slice())),
         }
     }
 
@@ -93,6 +94,7 @@ impl Actor {
             include.clone_from(&running.spec.include);
         }
         occasion.prune = occasion.prune.or(running.spec.prune);
+        occasion.hooks = self.hook_runs(Some(running.spec.number), running.spec.cause, &running.spec.include);
         occasion
     }
 
@@ -124,7 +126,12 @@ impl Actor {
             info!(release = number, "going on with the release that was begun before");
             self.take_up(number, content.clone(), true).await;
         }
-        if self.known.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Applied) {
+        if self
+            .known
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| matches!(attempt.stage, Stage::Applied | Stage::Planned { .. }))
+        {
             let pause = SignedDuration::try_from(PAUSE_BETWEEN_REPAIRS).unwrap_or(SignedDuration::from_secs(1));
             self.known.repair_not_before = Some(Timestamp::now() + pause);
         }
@@ -145,12 +152,28 @@ impl Actor {
             self.known.approved_release = Some(number);
         }
         info!(release = number, plan = plan.digest.short(12), writes = to_apply, took = ?began.elapsed(), "planned");
+        if let Some(id) = plan.gate(0).gone.iter().find(|id| !self.known.summary.deleting.contains(*id)) {
+            // The watch has not told yet, so that it could not tell the end either.
+            let message = format!("{id} is being deleted");
+            self.retry_later(message, None);
+            return Ok(());
+        }
         // What the server has already as it should be is ours from now on.
         self.intend(&plan).await?;
+        self.take_hooks(&plan.hooks);
+        let applied = self.known.underway.as_ref().map_or(0, |before| before.applied);
         let stages_left = if to_apply == 0 { 0 } else { plan.stages() };
-        self.known.underway = Some(Underway { plan, observations, next_stage: 0, applied: 0, to_apply });
+        self.set_gate(if stages_left == 0 { plan.last_gate.clone() } else { plan.gate(0) });
+        let to_apply = applied + to_apply;
+        self.known.underway = Some(Underway { plan, observations, next_stage: 0, applied, to_apply });
         self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
         Ok(())
+    }
+
+    fn set_gate(&mut self, gate: std::sync::Arc<Gate>) {
+        if let Some(attempt) = &mut self.known.attempt {
+            attempt.gate = gate;
+        }
     }
 
     /// A release whose plan a person allowed is planned anew for its later
@@ -227,11 +250,20 @@ impl Actor {
         let results = self.write(&actions, &underway.observations).await;
         self.shared.metrics.took(Step::Apply, began.elapsed());
         let written = results.iter().filter(|result| outcome::wrote(&result.outcome)).count();
+        let hooks: Vec<&Action> = actions.iter().copied().filter(|action| action.hook.is_some()).collect();
         if let Some(attempt) = &mut self.known.attempt {
-            attempt.touched |= results.iter().any(|result| outcome::may_have_written(&result.outcome));
+            // A hook that ran changed nothing that could be taken back.
+            let mut members = results.iter().filter(|result| !is_hook(&hooks, result));
+            attempt.touched |= members.any(|result| outcome::may_have_written(&result.outcome));
             attempt.written += u32::try_from(written).unwrap_or(u32::MAX);
         }
         self.take_results(&actions, &results).await?;
+        for action in &hooks {
+            let made = |result: &&ActionResult| result.id == action.id && matches!(result.outcome, Outcome::Applied(_));
+            if results.iter().any(|result| made(&result)) {
+                self.hook_begun(action);
+            }
+        }
         let failed: Vec<&ActionResult> = results.iter().filter(|result| !result.outcome.is_done()).collect();
         if !failed.is_empty() {
             self.apply_failed(&failed);
@@ -250,6 +282,7 @@ impl Actor {
         let next_stage = next_stage + 1;
         let stages_left = plan.stages().saturating_sub(next_stage);
         let applied = applied + u32::try_from(written).unwrap_or(u32::MAX);
+        self.set_gate(if stages_left == 0 { plan.last_gate.clone() } else { plan.gate(next_stage) });
         self.known.underway = Some(Underway { plan, observations, next_stage, applied, to_apply });
         self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
         Ok(())
@@ -323,8 +356,10 @@ impl Actor {
         let members = plan.writes().filter(|action| action.manifest.is_some() && action.verb != Verb::Delete);
         for action in members {
             let gvk = action.gvk.clone();
-            let intended = Owned { gvk, uid: None, manifest: None, fingerprint: None, done: false };
+            let hook = action.hook.is_some();
+            let intended = Owned { gvk, uid: None, manifest: None, fingerprint: None, done: false, hook };
             let entry = owned.entry(action.id.clone()).or_insert(intended);
+            entry.hook = hook;
             if action.verb == Verb::Create {
                 // The object of the uid that is known is gone; the new one is
                 // found by its marks until its own uid is known.
@@ -352,13 +387,15 @@ impl Actor {
             let Some(action) = actions.get(&result.id) else { continue };
             match &result.outcome {
                 Outcome::Applied(applied) if action.manifest.is_some() => {
-                    let fingerprint = policy.fingerprint(&applied.object);
+                    let hook = action.hook.is_some();
+                    let fingerprint = if hook { None } else { policy.fingerprint(&applied.object) };
                     let entry = Owned {
                         gvk: action.gvk.clone(),
                         uid: Some(applied.uid.clone()),
                         manifest: action.manifest.clone(),
                         fingerprint,
                         done: false,
+                        hook,
                     };
                     owned.insert(action.id.clone(), entry);
                 }
@@ -379,6 +416,11 @@ impl Actor {
         }
         self.save_inventory(owned).await
     }
+}
+
+/// Whether a result is of one of these hooks.
+fn is_hook(hooks: &[&Action], result: &ActionResult) -> bool {
+    hooks.iter().any(|action| action.id == result.id)
 }
 
 fn failure_of(refusal: &Refusal) -> ObjectFailure {

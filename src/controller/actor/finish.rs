@@ -22,6 +22,9 @@ impl Actor {
     /// Ends a release: its outcome is written once.
     pub(super) async fn end(&mut self, mut end: End) -> Result<(), StepError> {
         self.explain(&mut end).await;
+        if end.phase == Phase::Failed {
+            self.run_failure_hooks(&end).await?;
+        }
         let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.release == end.release);
         let outcome = ReleaseOutcome {
             phase: end.phase,

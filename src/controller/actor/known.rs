@@ -9,6 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
+use super::hooks::RunningHook;
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
@@ -18,7 +19,7 @@ use crate::{
     },
     history::History,
     manifest::{Manifest, ObjectId},
-    plan::{Observations, Plan},
+    plan::{Observations, Plan, schedule::HookRun},
     source::TreeId,
 };
 
@@ -94,6 +95,8 @@ pub(super) struct Known {
     pub(super) tries: u32,
     pub(super) replans: u32,
     pub(super) deletion_tries: u32,
+    /// The hooks of the release that is running.
+    pub(super) hooks: BTreeMap<HookRun, RunningHook>,
     pub(super) unusable_target: Option<u64>,
     pub(super) step_error: Option<String>,
     pub(super) render_retry_at: Option<Timestamp>,
@@ -170,6 +173,7 @@ impl Known {
             tries: 0,
             replans: 0,
             deletion_tries: 0,
+            hooks: BTreeMap::new(),
             unusable_target: None,
             step_error: None,
             render_retry_at: None,

@@ -135,7 +135,9 @@ impl Actor {
         let drifted = summary.drifted.iter().filter(|id| !left_alone(id)).cloned().collect();
         let gone = summary.gone.iter().filter(|id| !left_alone(id)).cloned().collect();
         let unhealthy = summary.unhealthy.iter().map(|(id, health)| (id.clone(), health.clone())).collect();
-        self.known.live = Live { settled: summary.in_sync, drifted, gone, unhealthy };
+        let deleting = summary.deleting.clone();
+        let hooks = self.hook_progress();
+        self.known.live = Live { settled: summary.in_sync, drifted, gone, unhealthy, deleting, hooks };
         let degraded =
             summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
         self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
@@ -151,7 +153,8 @@ impl Actor {
     fn count_time(&mut self, now: Timestamp) {
         let settled = self.known.live.settled;
         let Some(attempt) = &mut self.known.attempt else { return };
-        let counts = settled || attempt.stage != Stage::Applied;
+        let waits = attempt.stage == Stage::Applied || !attempt.gate.is_open();
+        let counts = settled || !waits;
         match (counts, attempt.counting_since) {
             (true, None) => attempt.counting_since = Some(now),
             (false, Some(since)) => {

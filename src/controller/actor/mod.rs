@@ -10,6 +10,7 @@ mod carry;
 mod content;
 mod delete;
 mod finish;
+mod hooks;
 mod known;
 mod load;
 mod outcome;
@@ -226,6 +227,7 @@ impl Actor {
             self.known.render_retry_at = None;
             self.render_head().await;
         }
+        self.finish_hooks().await?;
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
             self.settle().await?;

@@ -47,6 +47,11 @@ impl Actor {
         self.intend(&plan).await?;
         for stage in 0..plan.stages() {
             let actions: Vec<&Action> = plan.writes().filter(|action| action.stage == stage).collect();
+            if let Some(id) = plan.gate(stage).gone.iter().next() {
+                let message = format!("{id} is being deleted; it is made anew when it is gone");
+                self.repair_failed(&message);
+                return Ok(());
+            }
             let results = self.write(&actions, &observations).await;
             self.take_results(&actions, &results).await?;
             if let Some(failed) = results.iter().find(|result| !result.outcome.is_done()) {

@@ -4,6 +4,7 @@
 //! it, which changes what is known, and asks again; when nothing is to be done
 //! it rests until an event or until the time that `decide` names.
 
+mod opening;
 mod requests;
 mod running;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod world;
 
 use jiff::Timestamp;
 
-pub use view::{Ask, Attempt, ContentId, HeadView, Live, Request, Resolution, Settings, Stage, View};
+pub use view::{Ask, Attempt, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View};
 
 use crate::api::{Cause, DriftPolicy, ObjectFailure, Phase, RollbackVerdict, SyncMode};
 

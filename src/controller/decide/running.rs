@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Attempt, Decision, End, Stage, View, is_refused_before, is_rejected};
+use super::{
+    Attempt, Decision, End, Stage, View, is_refused_before, is_rejected,
+    opening::{Opening, failed_hook, opening, running_hook},
+};
 use crate::{
     api::{Cause, ObjectFailure, Phase, Release, RollbackVerdict, SyncMode},
     health::{Health, HealthStatus},
@@ -27,9 +30,9 @@ pub(super) fn decide(view: &View<'_>, running: &Release) -> Decision {
     let elapsed = attempt.elapsed(view.now);
     let late = elapsed >= view.settings.timeout;
     match &attempt.stage {
-        Stage::Unplanned | Stage::Planned { stages_left: 1.. } if late => {
+        Stage::Unplanned if late => {
             let timeout = short_duration(view);
-            fail(view, running, attempt, format!("not applied in {timeout}"), Vec::new())
+            fail(view, running, attempt, format!("not applied in {timeout}"), Vec::new(), Blame::Objects)
         }
         // What the watches have not told yet cannot be planned for: drift would
         // be taken for what was applied.
@@ -37,13 +40,38 @@ pub(super) fn decide(view: &View<'_>, running: &Release) -> Decision {
         Stage::Unplanned => Decision::Plan,
         Stage::Retry { message, .. } if late => {
             let timeout = short_duration(view);
-            fail(view, running, attempt, format!("not applied in {timeout}: {message}"), Vec::new())
+            fail(view, running, attempt, format!("not applied in {timeout}: {message}"), Vec::new(), Blame::Objects)
         }
         Stage::Retry { at, .. } if *at > view.now => Decision::Rest(Some((*at).min(deadline(view, attempt)))),
         Stage::Retry { .. } => Decision::Plan,
         Stage::Planned { stages_left: 0 } | Stage::Applied => wait(view, running, attempt, late),
-        Stage::Planned { .. } => Decision::Apply,
-        Stage::Failed { message, failures } => fail(view, running, attempt, message.clone(), failures.clone()),
+        Stage::Planned { .. } => open(view, running, attempt, late),
+        Stage::Failed { message, failures } => {
+            fail(view, running, attempt, message.clone(), failures.clone(), Blame::Release)
+        }
+    }
+}
+
+/// Opens the next stage when what it waits for is so.
+fn open(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> Decision {
+    match opening(view, attempt) {
+        Opening::Failed { message, failures } => fail(view, running, attempt, message, failures, Blame::Release),
+        Opening::Waits(what) if late => {
+            let timeout = short_duration(view);
+            let message = format!("not applied in {timeout}: it waits for {what}");
+            fail(view, running, attempt, message, unhealthy_failures(view), Blame::Objects)
+        }
+        _ if late => {
+            let timeout = short_duration(view);
+            fail(view, running, attempt, format!("not applied in {timeout}"), Vec::new(), Blame::Objects)
+        }
+        Opening::Open => Decision::Apply,
+        Opening::Anew => Decision::Plan,
+        Opening::Waits(_) => {
+            let again = view.repair_not_before.filter(|time| *time > view.now);
+            let end = attempt.counting_since.map(|_| deadline(view, attempt));
+            Decision::Rest([again, end].into_iter().flatten().min())
+        }
     }
 }
 
@@ -91,7 +119,11 @@ fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> De
             Some(time) => return Decision::Rest(Some(time.min(deadline(view, attempt)))),
         }
     }
-    if view.live.unhealthy.is_empty() && view.live.gone.is_empty() {
+    if let Some(Opening::Failed { message, failures }) = failed_hook(view, &attempt.gate) {
+        return fail(view, running, attempt, message, failures, Blame::Release);
+    }
+    let hook = running_hook(view, &attempt.gate);
+    if view.live.unhealthy.is_empty() && view.live.gone.is_empty() && hook.is_none() {
         return Decision::End(End {
             release: running.spec.number,
             phase: Phase::Healthy,
@@ -109,11 +141,28 @@ fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> De
     let culprit = match first {
         Some((id, health)) if health.reason.is_empty() => format!("{id} is {}", health.status),
         Some((id, health)) => format!("{id}: {}", health.reason),
+        None if hook.is_some() => {
+            let message = format!("not done in {timeout}: it waits for {}", hook.unwrap_or_default());
+            return fail(view, running, attempt, message, Vec::new(), Blame::Release);
+        }
         None => view.live.gone.first().map_or_else(String::new, |id| format!("{id} is gone")),
     };
     let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-    let failures = view.live.unhealthy.iter().take(FAILURES_NAMED).map(failure).collect();
-    fail(view, running, attempt, format!("not healthy in {timeout}: {culprit}{others}"), failures)
+    let message = format!("not healthy in {timeout}: {culprit}{others}");
+    fail(view, running, attempt, message, unhealthy_failures(view), Blame::Objects)
+}
+
+fn unhealthy_failures(view: &View<'_>) -> Vec<ObjectFailure> {
+    view.live.unhealthy.iter().take(FAILURES_NAMED).map(failure).collect()
+}
+
+/// What made a release fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blame {
+    /// The health of its objects, which it may have found as it is.
+    Objects,
+    /// It alone: its writes, its hooks, its tests.
+    Release,
 }
 
 /// Ends a release as Failed and says whether it is taken back.
@@ -123,15 +172,16 @@ fn fail(
     attempt: &Attempt,
     message: String,
     failures: Vec<ObjectFailure>,
+    blame: Blame,
 ) -> Decision {
-    let (rollback, why) = verdict(view, running, attempt);
+    let (rollback, why) = verdict(view, running, attempt, blame);
     let message = if why.is_empty() { message } else { format!("{message}; {why}") };
     Decision::End(End { release: running.spec.number, phase: Phase::Failed, message, failures, rollback })
 }
 
 /// Whether a failed release goes back by itself, and what to tell a person if
 /// it does not though one might expect it.
-fn verdict(view: &View<'_>, running: &Release, attempt: &Attempt) -> (RollbackVerdict, String) {
+fn verdict(view: &View<'_>, running: &Release, attempt: &Attempt, blame: Blame) -> (RollbackVerdict, String) {
     let application = &running.spec.application;
     let person = |why: &str| {
         (RollbackVerdict::Person, format!("{why}, so going back is left to a person: bowline rollback {application}"))
@@ -157,7 +207,7 @@ fn verdict(view: &View<'_>, running: &Release, attempt: &Attempt) -> (RollbackVe
         return person("many applications broke at once, which points at the cluster");
     }
     let applied = matches!(attempt.stage, Stage::Applied | Stage::Planned { .. });
-    if applied && !view.live.unhealthy.iter().any(|(id, _)| is_own_doing(attempt, id)) {
+    if applied && blame == Blame::Objects && !view.live.unhealthy.iter().any(|(id, _)| is_own_doing(attempt, id)) {
         return person("nothing that this release changed is unhealthy");
     }
     (RollbackVerdict::Automatic, String::new())

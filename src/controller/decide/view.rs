@@ -1,6 +1,9 @@
 //! What `decide` looks at. Plain data: made by the actor, or by a test.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,7 +12,7 @@ use crate::{
     health::Health,
     history::History,
     manifest::{BundleDigest, InputDigest, ObjectId, PlanDigest},
-    plan::Refusal,
+    plan::{Gate, Refusal, schedule::HookRun},
 };
 
 /// The content of a render, without its manifests.
@@ -106,6 +109,9 @@ pub struct Attempt {
     pub unhealthy_before: BTreeSet<ObjectId>,
     /// Why going back by itself is not safe, if it is not.
     pub irreversible: Option<String>,
+    /// What must be so before the next stage is opened or, where all is
+    /// applied, before the release is healthy.
+    pub gate: Arc<Gate>,
 }
 
 impl Attempt {
@@ -121,6 +127,7 @@ impl Attempt {
             changed: BTreeSet::new(),
             unhealthy_before: BTreeSet::new(),
             irreversible: None,
+            gate: Arc::default(),
         }
     }
 
@@ -142,6 +149,21 @@ pub struct Live {
     pub gone: BTreeSet<ObjectId>,
     /// Objects whose health does not let a release be Healthy.
     pub unhealthy: Vec<(ObjectId, Health)>,
+    /// Objects that are being deleted.
+    pub deleting: BTreeSet<ObjectId>,
+    /// Hooks that the running release has begun.
+    pub hooks: BTreeMap<HookRun, HookProgress>,
+}
+
+/// How a hook is getting on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookProgress {
+    /// It runs, with what is known of that.
+    Running(String),
+    /// It came to a good end.
+    Succeeded,
+    /// It failed, and why.
+    Failed(String),
 }
 
 /// What a person asks for.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod laws;
+mod order;
 mod removed;
 
 use std::{
@@ -322,12 +323,12 @@ fn an_unreadable_object_is_refused_for_now_and_never_taken_for_absent() {
 }
 
 #[test]
-fn an_object_that_is_being_deleted_is_waited_for_and_its_finalizers_are_named() {
+fn an_object_of_nobody_that_is_being_deleted_is_tried_again_and_its_finalizers_are_named() {
     let (old, new) = (config_map("a", "1"), config_map("a", "2"));
     let mut object = live(&old);
     object["metadata"]["deletionTimestamp"] = json!("2026-11-23T10:00:00Z");
     object["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    let plan = Scene::new().wants(&new).has(&old).sees(&new.id, met(object, &new)).plan();
+    let plan = Scene::new().wants(&new).sees(&new.id, met(object, &new)).plan();
     let refusal = &plan.refusals[0];
     assert_eq!((refusal.reason, refusal.transient), (RefusalReason::Terminating, true));
     assert_eq!(refusal.message, "is being deleted and waits for its finalizer example.com/hold");
