@@ -38,6 +38,7 @@ fn policy() -> Policy {
         allow_prune: None,
         rollback: None,
         create_namespace: None,
+        hooks: None,
     }
 }
 

@@ -1,11 +1,18 @@
 //! `bowline validate`: everything that is wrong with a directory, offline.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
 use super::render::{Input, OpenRevision, write_problem};
-use crate::manifest::{Problem, escape_control};
+use crate::{
+    manifest::{Manifest, Problem, escape_control},
+    plan::{Refusal, unobeyable},
+    render::Render,
+};
 
 /// Names everything that is wrong with a directory or repository, offline.
 ///
@@ -40,20 +47,39 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
             return Ok(1);
         }
     };
-    let problems = rendered.as_ref().err().map(|failure| failure.problems.as_slice()).unwrap_or_default();
+    let problems = match &rendered {
+        Ok(render) => disorder(render),
+        Err(failure) => failure.problems.clone(),
+    };
     match (args.output, &rendered) {
         (Some(Format::Json), _) => writeln!(out, "{:#}", problems.iter().map(as_json).collect::<Value>())?,
-        (None, Ok(render)) => {
+        (None, Ok(render)) if problems.is_empty() => {
             let (objects, files) = (counted(render.manifests.len(), "object"), counted(render.files, "file"));
             writeln!(out, "{}: {objects} in {files}, nothing wrong", args.input.directory.display())?;
         }
-        (None, Err(_)) => {
+        (None, _) => {
             problems.iter().try_for_each(|problem| write_problem("error", problem, out))?;
             writeln!(err, "{} found", counted(problems.len(), "problem"))?;
         }
     }
     out.flush()?;
     Ok(u8::from(!problems.is_empty()))
+}
+
+/// What is wrong with waves, dependencies and hooks: it would refuse the plan.
+fn disorder(render: &Render) -> Vec<Problem> {
+    let manifests: Vec<Arc<Manifest>> = render.manifests.iter().cloned().map(Arc::new).collect();
+    let problem = |refusal: Refusal| {
+        let of = manifests.iter().find(|manifest| Some(&manifest.id) == refusal.object.as_ref());
+        let origin = of.and_then(|manifest| manifest.origin.as_ref());
+        Problem {
+            file: origin.map(|origin| origin.file.clone()).unwrap_or_default(),
+            position: origin.and_then(|origin| origin.position),
+            message: refusal.to_string(),
+            hint: refusal.hint,
+        }
+    };
+    unobeyable(&manifests).into_iter().map(problem).collect()
 }
 
 fn as_json(problem: &Problem) -> Value {
@@ -103,6 +129,23 @@ mod tests {
     fn a_directory_without_a_problem_says_so() {
         let files = [("a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n")];
         assert_eq!(validate(&files, &[]), (0, "DIR: 1 object in 1 file, nothing wrong\n".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_is_a_problem_too() {
+        let depends = |name: &str, on: &str| {
+            format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: n\n  annotations:\n    \
+                 config.kubernetes.io/depends-on: /namespaces/n/ConfigMap/{on}\n"
+            )
+        };
+        let (a, b) = (depends("a", "b"), depends("b", "a"));
+        let (code, out, _) = validate(&[("a.yaml", &a), ("b.yaml", &b)], &[]);
+        insta::assert_snapshot!(out, @r"
+        error: a.yaml:1:1: ConfigMap n/a: depends on itself: ConfigMap n/a → ConfigMap n/b → ConfigMap n/a
+          hint: remove one of these dependencies (config.kubernetes.io/depends-on)
+        ");
+        assert_eq!(code, 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::decide::{HeadView, Stage, View, is_live, is_refused_before, is_rejected};
+use super::decide::{HeadView, Stage, View, is_live, is_refused_before, is_rejected, waits_for};
 use crate::{
     api::{
         ApplicationStatus, Cause, CommitRecord, ConditionType, CurrentRelease, DriftPolicy, Head, HoldStatus,
@@ -224,16 +224,8 @@ fn syncing(facts: &Facts<'_>) -> String {
         return format!("trying again: {message}");
     }
     let applied = facts.progress.map(|(applied, to_apply)| format!("{applied}/{to_apply} applied"));
-    let waiting = view
-        .attempt
-        .filter(|attempt| attempt.stage == Stage::Applied)
-        .and_then(|_| view.live.unhealthy.first())
-        .map(|(id, health)| format!("waiting for {id}: {}", or_word(&health.reason, health.status)));
+    let waiting = view.attempt.and_then(|attempt| waits_for(view, attempt)).map(|what| format!("waiting for {what}"));
     [applied, waiting].into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-fn or_word(reason: &str, status: HealthStatus) -> String {
-    if reason.is_empty() { status.to_string() } else { reason.to_owned() }
 }
 
 fn held(facts: &Facts<'_>) -> (String, String) {
@@ -314,7 +306,8 @@ fn out_of_sync(facts: &Facts<'_>) -> (String, String) {
 
 fn synced(facts: &Facts<'_>) -> String {
     match facts.view.live.unhealthy.first() {
-        Some((id, health)) => format!("{id}: {}", or_word(&health.reason, health.status)),
+        Some((id, health)) if health.reason.is_empty() => format!("{id}: {}", health.status),
+        Some((id, health)) => format!("{id}: {}", health.reason),
         None => facts
             .pin
             .map(|pin| {

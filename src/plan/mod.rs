@@ -37,6 +37,6 @@ pub use conclude::conclude;
 pub use observation::{DryRun, Observation, Observations, ServerError};
 pub use policy::{APPLICATION_ANNOTATION, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
 pub use proposal::{Candidate, HookCandidate, Owned, OwnedObjects, Proposal, Why};
-pub use propose::propose;
+pub use propose::{propose, unobeyable};
 pub use safety::irreversible;
 pub use settle::may_be_replaced;

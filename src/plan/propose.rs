@@ -112,6 +112,14 @@ pub fn propose(
     }
 }
 
+/// What is wrong with the order that manifests ask for, whatever the cluster
+/// says: for those who look before they push.
+pub fn unobeyable(manifests: &[Arc<Manifest>]) -> Vec<Refusal> {
+    let Roles { members, mut problems, .. } = Roles::of(manifests);
+    problems.extend(Schedule::of(members.values().map(|manifest| manifest.as_ref())).1);
+    problems
+}
+
 /// The manifests of a bundle by what they are to a release.
 #[derive(Default)]
 struct Roles<'a> {

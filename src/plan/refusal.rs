@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     Refusal, RefusalReason, ServerError,
     diff::{Difference, asked},
+    settle::REPLACE,
 };
 use crate::manifest::ObjectId;
 
@@ -239,8 +240,7 @@ fn short(value: Option<&Value>) -> String {
 fn immutable_hint(id: &ObjectId) -> String {
     match id.kind.as_str() {
         "Job" => format!(
-            "a Job runs once: give it a new name, or run `{}` and it is created and run again",
-            kubectl_delete(id, "")
+            "a Job runs once: give it a new name, or annotate it {REPLACE}: \"true\" and it is deleted and run again"
         ),
         "PersistentVolumeClaim" => "bring the value back, or move the content to a claim of another name".to_owned(),
         "Namespace" | "CustomResourceDefinition" | "PersistentVolume" => "bring the value back".to_owned(),
@@ -248,7 +248,7 @@ fn immutable_hint(id: &ObjectId) -> String {
             "bring the value back, or run `{}`: its pods and claims stay, and it is created anew",
             kubectl_delete(id, " --cascade=orphan")
         ),
-        _ => format!("bring the value back, or run `{}`: it is then created anew", kubectl_delete(id, "")),
+        _ => format!("bring the value back, or annotate it {REPLACE}: \"true\" to have it deleted and made anew"),
     }
 }
 
@@ -376,9 +376,7 @@ mod tests {
         assert_eq!(refusal.message, r#"cannot be changed: spec.selector.matchLabels.app: "web" → "other""#);
         assert_eq!(
             refusal.hint.as_deref(),
-            Some(
-                "bring the value back, or run `kubectl delete -n team-a deployment.apps web`: it is then created anew"
-            )
+            Some("bring the value back, or annotate it bowline.dev/replace: \"true\" to have it deleted and made anew")
         );
     }
 

@@ -93,7 +93,7 @@ pub(super) fn finalizers(object: &Value) -> Vec<&str> {
 
 /// Annotation of a manifest that lets its object be deleted and made anew where
 /// a field cannot be changed.
-const REPLACE: &str = "bowline.dev/replace";
+pub(super) const REPLACE: &str = "bowline.dev/replace";
 
 /// Kinds that are never deleted to be made anew: what they hold would go too.
 fn is_never_replaced(id: &ObjectId) -> bool {

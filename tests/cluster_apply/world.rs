@@ -248,6 +248,7 @@ pub fn policy(namespace: &str) -> Policy {
         allow_prune: None,
         rollback: None,
         create_namespace: None,
+        hooks: None,
     }
 }
 
@@ -262,6 +263,10 @@ pub fn proposal(candidates: Vec<Candidate>) -> Proposal {
         moved: Vec::new(),
         kinds: Default::default(),
         namespaces: Default::default(),
+        schedule: Default::default(),
+        hooks: Vec::new(),
+        problems: Vec::new(),
+        left_out: Vec::new(),
     }
 }
 

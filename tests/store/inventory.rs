@@ -109,5 +109,6 @@ fn owned(number: u32) -> Owned {
         manifest: Some(ManifestDigest(digest.clone())),
         fingerprint: (!number.is_multiple_of(4)).then_some(Fingerprint(digest)),
         done: number.is_multiple_of(7),
+        hook: false,
     }
 }

@@ -132,6 +132,7 @@ impl Actor {
             let succeeded = progress == HookProgress::Succeeded;
             match &progress {
                 HookProgress::Failed(why) => {
+                    let why = why.strip_prefix("failed: ").unwrap_or(why);
                     let message = format!("the {} hook {} failed: {why}", run.phase, run.id);
                     warn!(message, "a hook failed");
                     self.event("HookFailed", &message, true);

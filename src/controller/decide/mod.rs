@@ -15,6 +15,7 @@ mod world;
 
 use jiff::Timestamp;
 
+pub use opening::waits_for;
 pub use view::{Ask, Attempt, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View};
 
 use crate::api::{Cause, DriftPolicy, ObjectFailure, Phase, RollbackVerdict, SyncMode};

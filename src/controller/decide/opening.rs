@@ -1,6 +1,6 @@
 //! Whether the next stage of a release may be opened.
 
-use super::{Attempt, HookProgress, View};
+use super::{Attempt, HookProgress, Stage, View};
 use crate::{
     api::ObjectFailure,
     health::Health,
@@ -61,15 +61,36 @@ pub(super) fn opening(view: &View<'_>, attempt: &Attempt) -> Opening {
     }
 }
 
+/// What a release that is running waits for, in words for a person: before its
+/// next stage, or before its end.
+pub fn waits_for(view: &View<'_>, attempt: &Attempt) -> Option<String> {
+    match &attempt.stage {
+        Stage::Planned { stages_left: 1.. } => match opening(view, attempt) {
+            Opening::Waits(what) => Some(what),
+            _ => None,
+        },
+        Stage::Planned { .. } | Stage::Applied => {
+            let unhealthy = view.live.unhealthy.first().map(|(id, health)| format!("{id}: {}", words_of(health)));
+            unhealthy.or_else(|| running_hook(view, &attempt.gate))
+        }
+        Stage::Unplanned | Stage::Retry { .. } | Stage::Failed { .. } => None,
+    }
+}
+
 /// The hook that failed, if one did.
 pub(super) fn failed_hook(view: &View<'_>, gate: &Gate) -> Option<Opening> {
     gate.hooks.iter().find_map(|run| match view.live.hooks.get(run) {
         Some(HookProgress::Failed(why)) => Some(Opening::Failed {
-            message: format!("the {} hook {} failed: {why}", run.phase, run.id),
+            message: format!("the {} hook {} failed: {}", run.phase, run.id, cause(why)),
             failures: vec![ObjectFailure { object: run.id.to_string(), health: None, message: why.clone() }],
         }),
         _ => None,
     })
+}
+
+/// A reason without the word that is said already.
+fn cause(why: &str) -> &str {
+    why.strip_prefix("failed: ").unwrap_or(why)
 }
 
 /// The first hook that has not ended, in words.
@@ -93,7 +114,8 @@ fn is_old_trouble(attempt: &Attempt, gate: &Gate, id: &ObjectId) -> bool {
 
 fn reason_of(view: &View<'_>, id: &ObjectId) -> String {
     let health = view.live.unhealthy.iter().find(|(other, _)| other == id);
-    health.map_or_else(|| "it is being deleted".to_owned(), |(_, health)| words_of(health))
+    let words = health.map_or_else(|| "it is being deleted".to_owned(), |(_, health)| words_of(health));
+    words.strip_prefix("is being deleted; ").map_or(words.clone(), |waits| format!("it {waits}"))
 }
 
 fn words_of(health: &Health) -> String {
@@ -109,7 +131,7 @@ mod tests {
 
     use super::{
         super::{
-            Decision, HookProgress, Stage,
+            Decision,
             world::{Fate, World, web},
         },
         *,
@@ -226,10 +248,7 @@ mod tests {
     #[case::not_begun(None, false)]
     #[case::running(Some(HookProgress::Running(String::new())), false)]
     #[case::succeeded(Some(HookProgress::Succeeded), true)]
-    fn a_hook_opens_what_comes_after_it_when_it_succeeded(
-        #[case] progress: Option<HookProgress>,
-        #[case] opens: bool,
-    ) {
+    fn a_hook_opens_what_comes_after_it_when_it_succeeded(#[case] progress: Option<HookProgress>, #[case] opens: bool) {
         let mut world = before_a_stage(Gate { hooks: [migrate()].into(), ..Gate::default() });
         world.live.hooks = progress.into_iter().map(|progress| (migrate(), progress)).collect();
         assert_eq!(world.decide() == Decision::Apply, opens);
