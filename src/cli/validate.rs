@@ -135,14 +135,14 @@ mod tests {
     fn an_order_that_cannot_be_is_a_problem_too() {
         let depends = |name: &str, on: &str| {
             format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: n\n  annotations:\n    \
-                 config.kubernetes.io/depends-on: /namespaces/n/ConfigMap/{on}\n"
+                "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: team-a\n  annotations:\n    \
+                 config.kubernetes.io/depends-on: /namespaces/team-a/ConfigMap/{on}\n"
             )
         };
         let (a, b) = (depends("a", "b"), depends("b", "a"));
         let (code, out, _) = validate(&[("a.yaml", &a), ("b.yaml", &b)], &[]);
         insta::assert_snapshot!(out, @r"
-        error: a.yaml:1:1: ConfigMap n/a: depends on itself: ConfigMap n/a → ConfigMap n/b → ConfigMap n/a
+        error: a.yaml:1:1: ConfigMap team-a/a: depends on itself: ConfigMap team-a/a → ConfigMap team-a/b → ConfigMap team-a/a
           hint: remove one of these dependencies (config.kubernetes.io/depends-on)
         ");
         assert_eq!(code, 1);

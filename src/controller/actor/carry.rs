@@ -278,6 +278,7 @@ impl Actor {
             info!(after_fetch_ms = milliseconds, "live");
         }
         self.known.tries = 0;
+        self.known.replans = 0;
         let Underway { plan, observations, next_stage, applied, to_apply } = underway;
         let next_stage = next_stage + 1;
         let stages_left = plan.stages().saturating_sub(next_stage);
