@@ -203,6 +203,7 @@ mod tests {
             forgotten: Vec::new(),
             refusals: Vec::new(),
             notes: Vec::new(),
+            overruled: Vec::new(),
             digest: PlanDigest(Digest::of(b"plan")),
         }
     }

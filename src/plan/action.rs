@@ -187,6 +187,9 @@ pub struct Plan {
     pub refusals: Vec<Refusal>,
     /// What a person should know before.
     pub notes: Vec<String>,
+    /// What differs from a manifest and is left, because the server gives the
+    /// same again when the manifest is applied. For people.
+    pub overruled: Vec<String>,
     /// Covers actions, identities, uids, desired digests and owned-field
     /// changes, never resourceVersions.
     pub digest: PlanDigest,

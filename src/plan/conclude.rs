@@ -52,6 +52,7 @@ struct Draft {
     refusals: Vec<Refusal>,
     confirmed: Vec<(ObjectId, super::Owned)>,
     forgotten: Vec<ObjectId>,
+    overruled: Vec<String>,
     unchanged: u32,
 }
 
@@ -84,7 +85,8 @@ impl Draft {
                 self.actions.push((removed, refuse));
                 self.refusals.push(refusal);
             }
-            Verdict::Confirmed(owned) => {
+            Verdict::Confirmed(owned, overruled) => {
+                self.overruled.extend(overruled);
                 self.unchanged += 1;
                 self.confirmed.push((candidate.id.clone(), owned));
             }
@@ -133,6 +135,7 @@ impl Draft {
         Plan {
             bundle: proposal.bundle.clone(),
             notes: notes(&actions, policy),
+            overruled: self.overruled,
             unchanged: proposal.unchanged + self.unchanged,
             confirmed: self.confirmed,
             forgotten: self.forgotten,

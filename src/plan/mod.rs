@@ -27,7 +27,7 @@ mod refusal;
 mod safety;
 mod settle;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use action::{Action, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::manifest::{GroupKind, Manifest, ObjectId};
 
+/// How many fields a word on one object names.
+const FIELDS_NAMED: usize = 3;
+
 /// What is decided on one object.
 #[expect(clippy::large_enum_variant, reason = "a verdict lives for one step and is never kept in a list")]
 pub(super) enum Verdict {
@@ -21,8 +24,9 @@ pub(super) enum Verdict {
     Act(Action),
     /// It cannot be done.
     Refused(Refusal),
-    /// It is as it should be; the inventory records it.
-    Confirmed(Owned),
+    /// It is as it should be; the inventory records it. Where that is not what
+    /// the manifest says, a word on why.
+    Confirmed(Owned, Option<String>),
     /// The inventory forgets it, with a word on why where it still exists.
     Forgotten(Option<Action>),
     /// It is left as it is, for a reason; the inventory may record it.
@@ -235,7 +239,7 @@ impl Meeting<'_> {
                 let changes = self.changes(result);
                 let needed = changes.iter().any(|change| change.owned) || !self.has_ownership_of(result);
                 if !needed && by_hand.is_empty() && !self.later {
-                    return Verdict::Confirmed(self.as_it_is());
+                    return Verdict::Confirmed(self.as_it_is(), self.overruled(&body));
                 }
                 changes
             }
@@ -332,6 +336,25 @@ impl Meeting<'_> {
             (Some(has), Some(would)) => versions && FieldSet::is_same(has, would),
             _ => false,
         }
+    }
+
+    /// What differs although the server gives the same again when the manifest
+    /// is applied: an apply cannot change it, and trying would have no end.
+    fn overruled(&self, body: &Value) -> Option<String> {
+        if self.candidate.why != Why::Drifted {
+            return None;
+        }
+        let differences = asked(self.live, body, &self.policy.membership.manager);
+        let fields: Vec<&str> =
+            differences.iter().take(FIELDS_NAMED).map(|difference| difference.path.as_str()).collect();
+        (!fields.is_empty()).then(|| {
+            format!(
+                "{} keeps its {}: the server gives the same again when the manifest is applied, \
+                 so an admission policy or webhook decides it",
+                self.candidate.id,
+                fields.join(", ")
+            )
+        })
     }
 
     fn as_it_is(&self) -> Owned {

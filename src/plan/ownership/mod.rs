@@ -21,7 +21,7 @@ mod tests;
 
 pub use by_hand::{ByHand, added_by_hand};
 pub(crate) use entry::{Entry, entries, same_place};
-pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, owned_values};
+pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, managers_at, owned_values};
 pub use field_set::{Element, FieldSet};
 pub(crate) use fingerprint::by_hand_counting;
 pub use fingerprint::fingerprint;
