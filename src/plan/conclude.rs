@@ -10,6 +10,7 @@ use super::{
     order::rank,
     propose::{defines, is_namespace},
     prune::prune,
+    roles::is_role,
     settle::{Ground, Standing, Verdict, action, settle},
 };
 use crate::manifest::{GroupKind, GroupVersionKind, ObjectId};
@@ -24,14 +25,16 @@ pub fn conclude(proposal: &Proposal, observations: &Observations, policy: &Polic
     let mut draft = Draft::default();
     let mut ground = Ground::default();
 
-    // Namespaces and definitions come first: what stands on them is judged by
-    // whether this plan writes them.
-    let (bases, others): (Vec<&Candidate>, Vec<&Candidate>) =
-        proposal.candidates.iter().partition(|candidate| is_namespace(&candidate.id) || kind_of(candidate).is_some());
+    // Namespaces, definitions and roles come first: what stands on them is
+    // judged by whether this plan writes them.
+    let is_base =
+        |candidate: &&Candidate| is_namespace(&candidate.id) || kind_of(candidate).is_some() || is_role(&candidate.id);
+    let (bases, others): (Vec<&Candidate>, Vec<&Candidate>) = proposal.candidates.iter().partition(is_base);
     for candidate in bases {
         if draft.decide(candidate, proposal, observations, policy, &ground) && candidate.desired.is_some() {
             ground.kinds.extend(kind_of(candidate));
             ground.namespaces.extend(is_namespace(&candidate.id).then(|| candidate.id.name.clone()));
+            ground.roles.extend(is_role(&candidate.id).then(|| candidate.id.clone()));
         }
     }
     if let Some(namespace) = namespace_to_make(proposal, observations, policy) {

@@ -24,6 +24,7 @@ mod proposal;
 mod propose;
 mod prune;
 mod refusal;
+mod roles;
 mod safety;
 mod settle;
 #[cfg(test)]

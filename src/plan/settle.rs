@@ -11,6 +11,7 @@ use super::{
     diff::{Difference, asked, diff},
     ownership::{self, ByHand, FieldSet, entry_api_version, entry_of, lost_fields},
     refusal::{self, Tried},
+    roles::role_of,
 };
 use crate::manifest::{GroupKind, Manifest, ObjectId};
 
@@ -40,6 +41,8 @@ pub(super) struct Ground {
     pub(super) namespaces: BTreeSet<String>,
     /// Kinds, by their definition.
     pub(super) kinds: BTreeSet<GroupKind>,
+    /// Roles, which a binding is judged by.
+    pub(super) roles: BTreeSet<ObjectId>,
 }
 
 impl Ground {
@@ -49,6 +52,8 @@ impl Ground {
         self.kinds.contains(&candidate.id.group_kind())
             || matches!(observation, Observation::NamespaceAbsent)
                 && candidate.id.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
+            || matches!(observation, Observation::Absent { dry_run: DryRun::Error(error) } if error.code == 404)
+                && role_of(candidate).is_some_and(|role| self.roles.contains(&role))
     }
 }
 
@@ -149,7 +154,14 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
     let body = body(manifest, None, policy);
     if let (DryRun::Error(error), false) = (dry_run, later) {
         let tried = Tried { id: &candidate.id, live: None, body: Some(&body), manager: &policy.membership.manager };
-        return Verdict::Refused(refusal::of_error(error, &tried));
+        let refused = refusal::of_error(error, &tried);
+        return Verdict::Refused(match role_of(candidate).filter(|_| error.code == 404) {
+            // The server learns of a role a moment after it was made.
+            Some(role) => {
+                Refusal { message: format!("refers to {role}, which does not exist"), transient: true, ..refused }
+            }
+            None => refused,
+        });
     }
     let reason = match candidate.why {
         Why::New => "is new",
