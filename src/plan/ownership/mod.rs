@@ -12,6 +12,7 @@ mod by_hand;
 mod entry;
 mod field_set;
 mod fingerprint;
+mod hand_over;
 mod path;
 #[cfg(test)]
 mod recorded;
@@ -25,4 +26,5 @@ pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields,
 pub use field_set::{Element, FieldSet};
 pub(crate) use fingerprint::by_hand_counting;
 pub use fingerprint::fingerprint;
+pub use hand_over::handed_over;
 pub(crate) use path::{PeoplePath, pointer_of, tokens_of};
