@@ -13,6 +13,7 @@
 
 mod automatic_rollback;
 mod commit_to_live;
+mod deep_check;
 mod deletion;
 mod drift;
 mod guards;
@@ -24,5 +25,7 @@ mod modes;
 mod rights;
 mod sharing;
 mod silence;
+mod soak;
 mod stages;
+mod watches;
 mod world;
