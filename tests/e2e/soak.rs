@@ -1,5 +1,6 @@
 //! A thousand ordinary objects under the real controllers, for minutes: no
 //! false drift, no write, and repairs that come to rest.
+#![expect(clippy::print_stderr, reason = "what it measured is worth reading")]
 
 use std::time::{Duration, Instant};
 

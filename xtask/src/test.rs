@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Some(rig::Cluster::start(rig::Options::default())?)
     };
     step("tests");
-    let soak = arguments.wants_the_soak().then(Soak::start);
+    let soak = arguments.wants_the_soak().then(|| Soak::start(&tests));
     let mut command = cargo();
     command.args(&tests).arg("--no-fail-fast");
     if let Some(filter) = &arguments.filter {
@@ -143,14 +143,15 @@ impl Arguments {
 struct Soak(JoinHandle<std::io::Result<(bool, Counts)>>);
 
 impl Soak {
-    /// Starts them. They are in the group of this process, so that Ctrl-C ends
-    /// them as well.
-    fn start() -> Self {
-        Soak(std::thread::spawn(|| {
-            let mut command = cargo();
-            command.args(["test", "--locked", "--package", "bowline", "--test", "e2e", "--"]);
-            // What it says comes in one piece at the end, on both streams.
-            command.args(["--ignored", "--show-output", SOAK]).stderr(Stdio::null());
+    /// Starts them from the packages that `tests` selects, so that nothing is
+    /// compiled another way. They are in the group of this process, so that
+    /// Ctrl-C ends them as well.
+    fn start(tests: &[&str]) -> Self {
+        let mut command = cargo();
+        command.args(tests).args(["--test", "e2e", "--", "--ignored", "--show-output", SOAK]);
+        // What it says comes in one piece at the end; cargo's own words were said before.
+        command.stderr(Stdio::null());
+        Soak(std::thread::spawn(move || {
             let mut said = String::new();
             let result = counted(&mut command, |line| {
                 said.push_str(line);

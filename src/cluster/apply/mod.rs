@@ -170,9 +170,9 @@ pub async fn apply_stage(
 }
 
 /// Makes what was added by hand to an object the application's own, so that the
-/// next apply takes it away: only who owns which field is written. False where
-/// there is nothing of that kind, or the object is not as it was observed any
-/// more.
+/// next apply takes it away: only who owns which field is written. Returns
+/// whether the object is to be planned anew; false where there is nothing of
+/// that kind.
 ///
 /// # Errors
 /// The server refuses it, or could not be reached.

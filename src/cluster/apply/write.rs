@@ -69,6 +69,7 @@ pub(super) async fn dry_run(
 }
 
 /// Writes who owns which field of an object, if it is still at that version.
+/// Returns whether it is to be planned anew.
 pub(super) async fn hand_over(
     stage: &Stage<'_>,
     id: &ObjectId,
@@ -82,7 +83,8 @@ pub(super) async fn hand_over(
     match send(stage, &call, &mut Patience::new()).await {
         Ok(_) => Ok(true),
         Err(Stopped::NoPermit) => Ok(false),
-        Err(Stopped::Failed(error)) if error.error.code == 409 => Ok(false),
+        // It changed since it was observed: that is seen when it is planned anew.
+        Err(Stopped::Failed(error)) if error.error.code == 409 => Ok(true),
         Err(Stopped::Failed(error)) => Err(error.into()),
     }
 }
