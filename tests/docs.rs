@@ -43,6 +43,7 @@ fn each_metric_is_described_and_no_other() {
     metrics.release_ended("Push", "Healthy");
     metrics.rollback_began("Rollback");
     metrics.repaired("succeeded", 1);
+    metrics.deep_checked(bowline::telemetry::DeepCheck::Same);
     metrics.fetched("succeeded");
     metrics.api_request("get", 200);
     metrics.set_watches([("InSync", 1)], std::time::Duration::ZERO);

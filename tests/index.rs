@@ -11,9 +11,9 @@ use std::{
 
 use bowline::{
     cluster::{
-        OwnerKey,
+        Cluster, OwnerKey,
         client::{ConnectOptions, connect_counted, install_crypto_provider},
-        discovery::ServedKind,
+        discovery::{Resolution, ServedKind},
         index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, Wanted, assess},
         watch::Changes,
     },
@@ -398,6 +398,28 @@ async fn a_kind_that_is_not_served_holds_nobody_up_and_is_watched_once_it_is() {
     world.index.ensure_all(&world.owner, [not_served]);
     let summary = world.summary();
     assert!(summary.broken.is_empty(), "a watch that runs knows better");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregated_api_without_watch_makes_only_its_own_kind_unknown() {
+    let mut world = World::new().await;
+    world.config_map("a");
+    let options = ConnectOptions {
+        kubeconfig: Some(world.access.kubeconfig_path().to_owned()),
+        context: None,
+        user_agent: "bowline-test/0".into(),
+    };
+    let cluster = Cluster::connect(&options).await.unwrap();
+    let metrics = GroupVersionKind::new("metrics.k8s.io", "v1beta1", "PodMetrics");
+    let Resolution::Served(served) = cluster.discovery().resolve(&metrics).await else {
+        panic!("the rig serves metrics of pods");
+    };
+    world.watch(&[config_maps(), served]);
+    let summary = world.in_sync().await;
+    let broken: Vec<_> = summary.broken.iter().map(|broken| (broken.kind.gvk.clone(), broken.reason)).collect();
+    assert_eq!(broken, [(metrics, BrokenReason::NotWatchable)]);
+    assert_eq!(&*summary.broken[0].message, "the API that serves it has no watch");
+    assert_eq!(summary.counts[&HealthStatus::Healthy], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

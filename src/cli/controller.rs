@@ -10,7 +10,7 @@ use super::{CommandError, Connection, Output};
 use crate::{
     api::Duration,
     cluster::{Cluster, error::chain},
-    controller::{self, ControllerError, Options},
+    controller::{self, ControllerError, Options, deep_check::MOST_PER_HOUR},
     telemetry::{LogFormat, LogOptions, Metrics, init},
 };
 
@@ -46,6 +46,12 @@ pub struct Args {
     /// Address of the probes and metrics.
     #[arg(long, env = "BOWLINE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// How many objects an hour, over all Applications, are compared by a
+    /// dry-run of the server although nothing tells that they drifted; each
+    /// costs a read and a dry-run, and 0 is none.
+    #[arg(long, env = "BOWLINE_DEEP_CHECK_PER_HOUR", value_name = "NUMBER", default_value_t = 0,
+        value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_PER_HOUR)))]
+    pub deep_check_per_hour: u32,
     /// How long a request is good for.
     #[arg(long, env = "BOWLINE_REQUEST_EXPIRY", value_name = "DURATION", default_value = "10m")]
     pub request_expiry: Duration,
@@ -117,6 +123,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
         lease_name: args.lease_name.clone(),
         identity: args.identity.clone().unwrap_or_else(random_identity),
         listen: args.listen,
+        deep_checks_per_hour: args.deep_check_per_hour,
         request_expiry: args.request_expiry.get(),
         request_retention: args.request_retention.get(),
     }
@@ -179,6 +186,7 @@ mod tests {
             ("bowline-system", "bowline-controller")
         );
         assert!(!options.observe_only && !options.allow_file_repositories && !options.trust_unverified_requests);
+        assert_eq!(options.deep_checks_per_hour, 0, "an idle controller asks nothing");
         assert_eq!((options.request_expiry.as_secs(), options.request_retention.as_secs()), (600, 604_800));
     }
 

@@ -13,7 +13,9 @@
 
 mod actor;
 mod brake;
+mod contest;
 pub mod decide;
+pub mod deep_check;
 mod options;
 mod outbox;
 pub mod plan_view;

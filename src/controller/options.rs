@@ -22,6 +22,9 @@ pub struct Options {
     pub identity: String,
     /// Address of the probes and metrics.
     pub listen: SocketAddr,
+    /// How many objects an hour are compared by the server's dry-run, over all
+    /// applications; 0 for none.
+    pub deep_checks_per_hour: u32,
     /// How long a request is good for.
     pub request_expiry: Duration,
     /// How long ended requests are kept.

@@ -242,6 +242,7 @@ mod tests {
             gates: Vec::new(),
             last_gate: Default::default(),
             hooks: Vec::new(),
+            overruled: Vec::new(),
             digest: PlanDigest(Digest::of(b"plan")),
         }
     }

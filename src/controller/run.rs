@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::{
     Options,
     actor::{self, Handle},
+    deep_check::Rota,
     outbox::{Events, Statuses},
     poller::Poller,
     shared::{Policies, Secrets, Shared},
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     cluster::{
         Cluster, ClusterError, OwnerKey,
-        index::{KindStatus, LiveIndex, assess},
+        index::{KindStatus, LiveIndex, WatchReport, assess},
         lease::{Leadership, LeaseOptions, campaign},
         store::{self, Store, StoreError},
         watch::OwnResources,
@@ -34,6 +35,9 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(10);
 /// After how long without a move the loop counts as stuck.
 const STANDSTILL: Duration = Duration::from_secs(60);
+/// After how long without an event, a bookmark or an answer a watch counts as
+/// dead: the server ends a quiet one after 200 s at most.
+const WATCH_SILENT: Duration = Duration::from_secs(300);
 /// How often ended requests are looked through, in memory.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
 
@@ -114,6 +118,7 @@ pub async fn run(
         options,
         installation,
         brake: Default::default(),
+        deep_checks: Default::default(),
         statuses: Statuses::default(),
         events,
         metrics,
@@ -175,6 +180,13 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
     wake(shared, stop, &mut actors, &shared.own.applications());
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rota = Rota::default();
+    let mut turns = Rota::interval(shared.options.deep_checks_per_hour).map(|every| {
+        let mut turns = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        // A turn that was missed is not made up for: the number an hour is a bound.
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        turns
+    });
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -190,8 +202,26 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
                 let shared = shared.clone();
                 shared.tasks.clone().spawn(async move { sweep_requests(&shared).await });
             }
+            () = next_turn(&mut turns) => {
+                if let Some(owner) = rota.next(&shared.own.applications())
+                    && let Some(handle) = actors.get(&owner)
+                {
+                    shared.deep_checks.ask(owner);
+                    handle.wake.notify_one();
+                }
+            }
             _ = beat.tick() => heartbeat.beat(),
         }
+    }
+}
+
+/// The next deep check; never, where they are off.
+async fn next_turn(turns: &mut Option<tokio::time::Interval>) {
+    match turns {
+        Some(turns) => {
+            turns.tick().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -254,12 +284,26 @@ fn unready(own: OwnResources, index: LiveIndex, leadership: Leadership) -> Check
         if !leadership.is_known() {
             problems.push("it is not known yet who leads".to_owned());
         }
-        let syncing = index.watches().iter().filter(|watch| watch.status == KindStatus::Syncing).count();
-        if syncing > 0 {
-            problems.push(format!("{} not in sync yet", super::words::count(syncing, "watch")));
-        }
+        problems.extend(trouble_of(&index.watches()));
         problems
     })
+}
+
+/// What of the watches keeps a replica from being ready. A broken kind does
+/// not: it is its applications' trouble, and no other replica would see more.
+fn trouble_of(watches: &[WatchReport]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let syncing = watches.iter().filter(|watch| watch.status == KindStatus::Syncing).count();
+    if syncing > 0 {
+        problems.push(format!("{} not in sync yet", super::words::count(syncing, "watch")));
+    }
+    let silent = watches.iter().filter(|watch| watch.status == KindStatus::InSync);
+    for watch in silent {
+        if let Some(age) = watch.age.filter(|age| *age > WATCH_SILENT) {
+            problems.push(format!("the watch of {} was not heard of for {} s", watch.kind, age.as_secs()));
+        }
+    }
+    problems
 }
 
 /// Counts applications, watches and objects whenever metrics are asked for.
@@ -288,4 +332,36 @@ fn count_what_is_there(metrics: &Metrics, own: OwnResources, index: LiveIndex) {
         metrics.set_watches(by_status, oldest);
         metrics.set_live_objects(index.len());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        cluster::index::{BrokenReason, KindKey, Scope},
+        manifest::GroupVersionKind,
+    };
+
+    fn broken() -> KindStatus {
+        let message = "no backend".into();
+        KindStatus::Broken { reason: BrokenReason::ServerError, message, since: Timestamp::UNIX_EPOCH }
+    }
+
+    #[rstest]
+    #[case::quiet_for_as_long_as_a_server_keeps_one(KindStatus::InSync, Some(200), &[])]
+    #[case::dead(KindStatus::InSync, Some(301), &["the watch of ConfigMap was not heard of for 301 s"])]
+    #[case::not_yet_in_sync(KindStatus::Syncing, Some(1), &["1 watch not in sync yet"])]
+    #[case::broken(broken(), Some(3_600), &[])]
+    #[case::never_asked(broken(), None, &[])]
+    fn a_replica_is_ready_while_its_watches_live(
+        #[case] status: KindStatus,
+        #[case] age: Option<u64>,
+        #[case] expected: &[&str],
+    ) {
+        let kind = KindKey::new(GroupVersionKind::new("", "v1", "ConfigMap"), Scope::Cluster);
+        let report = WatchReport { kind, status, age: age.map(Duration::from_secs) };
+        assert_eq!(trouble_of(&[report]), expected);
+    }
 }

@@ -52,7 +52,7 @@ pub struct Facts<'a> {
 /// The status.
 pub fn application_status(facts: &Facts<'_>) -> ApplicationStatus {
     let view = facts.view;
-    let sync = sync_status(view);
+    let sync = sync_status(facts);
     let (note, next) = words(facts, sync);
     let mut status = ApplicationStatus {
         observed_generation: Some(view.settings.generation),
@@ -78,7 +78,8 @@ pub fn application_status(facts: &Facts<'_>) -> ApplicationStatus {
     status
 }
 
-fn sync_status(view: &View<'_>) -> SyncStatus {
+fn sync_status(facts: &Facts<'_>) -> SyncStatus {
+    let view = facts.view;
     if view.history.running().is_some() {
         return SyncStatus::Syncing;
     }
@@ -92,10 +93,13 @@ fn sync_status(view: &View<'_>) -> SyncStatus {
         HeadView::Rendered { content, .. } => content,
     };
     if is_live(view) {
-        let drifts = !view.live.drifted.is_empty() || !view.live.gone.is_empty();
+        // What is contested is left out of what is to be repaired, and counted.
+        let drifts = facts.counts.drifted > 0;
+        let to_repair = !view.live.drifted.is_empty() || !view.live.gone.is_empty();
         let left = view.settings.drift == DriftPolicy::Report
             || view.settings.observe_only
-            || view.repair_not_before.is_some();
+            || view.repair_not_before.is_some()
+            || !to_repair;
         return if drifts && left { SyncStatus::OutOfSync } else { SyncStatus::Synced };
     }
     if is_rejected(view, content) {

@@ -250,6 +250,9 @@ pub struct Plan {
     pub last_gate: Arc<Gate>,
     /// The hooks that are run, or run already.
     pub hooks: Vec<ActiveHook>,
+    /// What differs from a manifest and is left, because the server gives the
+    /// same again when the manifest is applied. For people.
+    pub overruled: Vec<String>,
     /// Covers actions, identities, uids, desired digests and owned-field
     /// changes, never resourceVersions.
     pub digest: PlanDigest,

@@ -16,6 +16,7 @@ use super::{
     order::rank,
     propose::{defines, is_namespace},
     prune::prune,
+    roles::is_role,
     schedule::{HookPhase, wave_of_live},
     settle::{Ground, Standing, Verdict, action, settle},
 };
@@ -31,10 +32,11 @@ pub fn conclude(proposal: &Proposal, observations: &Observations, policy: &Polic
     let mut draft = Draft::default();
     let mut ground = Ground::default();
 
-    // Namespaces and definitions come first: what stands on them is judged by
-    // whether this plan writes them.
-    let (bases, others): (Vec<&Candidate>, Vec<&Candidate>) =
-        proposal.candidates.iter().partition(|candidate| is_namespace(&candidate.id) || kind_of(candidate).is_some());
+    // Namespaces, definitions and roles come first: what stands on them is
+    // judged by whether this plan writes them.
+    let is_base =
+        |candidate: &&Candidate| is_namespace(&candidate.id) || kind_of(candidate).is_some() || is_role(&candidate.id);
+    let (bases, others): (Vec<&Candidate>, Vec<&Candidate>) = proposal.candidates.iter().partition(is_base);
     for candidate in bases {
         let Some(place) = draft.decide(candidate, proposal, observations, policy, &ground) else { continue };
         if candidate.desired.is_none() {
@@ -42,6 +44,7 @@ pub fn conclude(proposal: &Proposal, observations: &Observations, policy: &Polic
         }
         draft.grounds.extend(kind_of(candidate).map(|kind| (Base::Kind(kind), place.level)));
         ground.kinds.extend(kind_of(candidate));
+        ground.roles.extend(is_role(&candidate.id).then(|| candidate.id.clone()));
         if is_namespace(&candidate.id) {
             let name = candidate.id.name.clone();
             draft.grounds.insert(Base::Namespace(name.clone()), place.level);
@@ -69,6 +72,7 @@ struct Draft {
     refusals: Vec<Refusal>,
     confirmed: Vec<(ObjectId, super::Owned)>,
     forgotten: Vec<ObjectId>,
+    overruled: Vec<String>,
     unchanged: u32,
     /// The levels of what this plan writes for others to stand on.
     grounds: BTreeMap<Base, u32>,
@@ -148,7 +152,8 @@ impl Draft {
                 add(self, place, refuse);
                 self.refusals.push(refusal);
             }
-            Verdict::Confirmed(owned) => {
+            Verdict::Confirmed(owned, overruled) => {
+                self.overruled.extend(overruled);
                 self.unchanged += 1;
                 self.confirmed.push((candidate.id.clone(), owned));
             }
@@ -258,6 +263,7 @@ impl Draft {
         Plan {
             bundle: proposal.bundle.clone(),
             notes: notes(&actions, proposal, policy),
+            overruled: self.overruled,
             unchanged: proposal.unchanged + self.unchanged,
             confirmed: self.confirmed,
             forgotten: self.forgotten,

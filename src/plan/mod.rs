@@ -25,11 +25,12 @@ mod proposal;
 mod propose;
 mod prune;
 mod refusal;
+mod roles;
 mod safety;
 pub mod schedule;
 mod settle;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use action::{Action, ActiveHook, FieldChange, Gate, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;

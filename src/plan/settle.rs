@@ -11,8 +11,12 @@ use super::{
     diff::{Difference, asked, diff},
     ownership::{self, ByHand, FieldSet, entry_api_version, entry_of, lost_fields},
     refusal::{self, Tried},
+    roles::role_of,
 };
 use crate::manifest::{GroupKind, Manifest, ObjectId};
+
+/// How many fields a word on one object names.
+const FIELDS_NAMED: usize = 3;
 
 /// What is decided on one object.
 #[expect(clippy::large_enum_variant, reason = "a verdict lives for one step and is never kept in a list")]
@@ -23,8 +27,9 @@ pub(super) enum Verdict {
     ActWhenGone(Action),
     /// It cannot be done.
     Refused(Refusal),
-    /// It is as it should be; the inventory records it.
-    Confirmed(Owned),
+    /// It is as it should be; the inventory records it. Where that is not what
+    /// the manifest says, a word on why.
+    Confirmed(Owned, Option<String>),
     /// The inventory forgets it, with a word on why where it still exists.
     Forgotten(Option<Action>),
     /// It is left as it is, for a reason; the inventory may record it.
@@ -40,6 +45,8 @@ pub(super) struct Ground {
     pub(super) kinds: BTreeSet<GroupKind>,
     /// Namespaces that are being deleted and are made anew.
     pub(super) going: BTreeSet<String>,
+    /// Roles, which a binding is judged by.
+    pub(super) roles: BTreeSet<ObjectId>,
 }
 
 impl Ground {
@@ -51,6 +58,8 @@ impl Ground {
             || self.kinds.contains(&candidate.id.group_kind())
             || matches!(observation, Observation::NamespaceAbsent)
                 && candidate.id.namespace.as_ref().is_some_and(|namespace| self.namespaces.contains(namespace))
+            || matches!(observation, Observation::Absent { dry_run: DryRun::Error(error) } if error.code == 404)
+                && role_of(candidate).is_some_and(|role| self.roles.contains(&role))
     }
 }
 
@@ -174,7 +183,14 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
     let body = body(manifest, None, policy);
     if let (DryRun::Error(error), false) = (dry_run, later) {
         let tried = Tried { id: &candidate.id, live: None, body: Some(&body), manager: &policy.membership.manager };
-        return Verdict::Refused(refusal::of_error(error, &tried));
+        let refused = refusal::of_error(error, &tried);
+        return Verdict::Refused(match role_of(candidate).filter(|_| error.code == 404) {
+            // The server learns of a role a moment after it was made.
+            Some(role) => {
+                Refusal { message: format!("refers to {role}, which does not exist"), transient: true, ..refused }
+            }
+            None => refused,
+        });
     }
     let reason = match candidate.why {
         Why::New => "is new",
@@ -266,7 +282,7 @@ impl Meeting<'_> {
                 let changes = self.changes(result);
                 let needed = changes.iter().any(|change| change.owned) || !self.has_ownership_of(result);
                 if !needed && by_hand.is_empty() && !self.later {
-                    return Verdict::Confirmed(self.as_it_is());
+                    return Verdict::Confirmed(self.as_it_is(), self.overruled(&body));
                 }
                 changes
             }
@@ -367,6 +383,25 @@ impl Meeting<'_> {
             (Some(has), Some(would)) => versions && FieldSet::is_same(has, would),
             _ => false,
         }
+    }
+
+    /// What differs although the server gives the same again when the manifest
+    /// is applied: an apply cannot change it, and trying would have no end.
+    fn overruled(&self, body: &Value) -> Option<String> {
+        if self.candidate.why != Why::Drifted {
+            return None;
+        }
+        let differences = asked(self.live, body, &self.policy.membership.manager);
+        let fields: Vec<&str> =
+            differences.iter().take(FIELDS_NAMED).map(|difference| difference.path.as_str()).collect();
+        (!fields.is_empty()).then(|| {
+            format!(
+                "{} keeps its {}: the server gives the same again when the manifest is applied, \
+                 so an admission policy or webhook decides it",
+                self.candidate.id,
+                fields.join(", ")
+            )
+        })
     }
 
     fn as_it_is(&self) -> Owned {

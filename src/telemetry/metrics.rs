@@ -67,6 +67,17 @@ pub enum Step {
     Apply,
 }
 
+/// What a deep check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeepCheck {
+    /// The object is as it should be.
+    Same,
+    /// It differs though its fingerprint did not.
+    Different,
+    /// It could not be compared.
+    Unknown,
+}
+
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// All metrics. Cheap to clone; clones are the same.
@@ -78,6 +89,7 @@ struct Inner {
     applications: Family<ApplicationLabels, Gauge>,
     releases: Family<ReleaseLabels, Counter>,
     repairs: Family<OutcomeLabels, Counter>,
+    deep_checks: Family<OutcomeLabels, Counter>,
     rollbacks: Family<CauseLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     fetch: Histogram,
@@ -111,6 +123,7 @@ impl Metrics {
             applications: register(&mut registry, "applications", "Applications by sync and health"),
             releases: register(&mut registry, "releases", "Releases that ended, by cause and outcome"),
             repairs: register(&mut registry, "repairs", "Repairs of objects that drifted, by outcome"),
+            deep_checks: register(&mut registry, "deep_checks", "Objects compared by deep checks, by outcome"),
             rollbacks: register(&mut registry, "rollbacks", "Rollbacks that began, by cause"),
             requests: register(
                 &mut registry,
@@ -153,6 +166,16 @@ impl Metrics {
     /// Objects that drifted were repaired, or were not.
     pub fn repaired(&self, outcome: &'static str, objects: u64) {
         self.0.repairs.get_or_create(&OutcomeLabels { outcome }).inc_by(objects);
+    }
+
+    /// An object was compared by a deep check.
+    pub fn deep_checked(&self, found: DeepCheck) {
+        let outcome = match found {
+            DeepCheck::Same => "same",
+            DeepCheck::Different => "different",
+            DeepCheck::Unknown => "unknown",
+        };
+        self.0.deep_checks.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// A rollback began.

@@ -9,5 +9,5 @@ mod metrics;
 mod requests;
 
 pub use logs::{LogFormat, LogOptions, TelemetryError, init, subscriber};
-pub use metrics::{CONTENT_TYPE, Metrics, Step};
+pub use metrics::{CONTENT_TYPE, DeepCheck, Metrics, Step};
 pub use requests::{CountRequests, CountedRequests};

@@ -7,6 +7,7 @@
 mod counting;
 mod discovering;
 mod evidence;
+mod facts;
 mod observing;
 mod out_of_reach;
 mod whole;

@@ -13,6 +13,7 @@
 
 mod automatic_rollback;
 mod commit_to_live;
+mod deep_check;
 mod deletion;
 mod drift;
 mod guards;
@@ -26,5 +27,7 @@ mod order;
 mod rights;
 mod sharing;
 mod silence;
+mod soak;
 mod stages;
+mod watches;
 mod world;

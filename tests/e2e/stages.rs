@@ -90,3 +90,18 @@ async fn the_destination_namespace_is_made_where_that_is_asked_for() {
     let one = team.site.cluster.kubectl(&["-n", &space, "get", "configmap", "one", "-o", "json"]).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&one).unwrap()["data"]["key"], "git");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_and_its_binding_come_with_one_commit_of_who_may_not_bind_every_role() {
+    let team = Team::new("roles").await;
+    let rbac = "rbac.authorization.k8s.io";
+    let role = json!({"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": {"name": "reads"},
+        "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]});
+    let binding = json!({"apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": {"name": "readers"},
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "reads"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default"}]});
+    let commit = team.push("A role", &[("deploy/all.yaml", yaml(&[binding, role]))]);
+    team.deploy_shop(json!({}));
+    team.until_synced("shop", &commit).await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy");
+}

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::{Outcome, workspace};
@@ -58,17 +59,31 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         Some(rig::Cluster::start(rig::Options::default())?)
     };
     step("tests");
+    let soak = arguments.wants_the_soak().then(|| Soak::start(&tests));
     let mut command = cargo();
     command.args(&tests).arg("--no-fail-fast");
     if let Some(filter) = &arguments.filter {
         command.arg(filter);
     }
+    if soak.is_some() {
+        command.args(["--", "--skip", SOAK]);
+    }
     if let Some(cluster) = &cluster {
         command.envs(cluster.test_environment());
     }
-    let (passed, counts) = counted(&mut command)?;
+    let tested = counted(&mut command, |line| println!("{line}"));
+    // Whatever came of the others, nothing is left running.
+    let soaked = soak.map(Soak::join);
+    let (passed, mut counts) = tested?;
     if !passed {
         failed.push("tests");
+    }
+    if let Some(soaked) = soaked {
+        let (passed, soaked) = soaked?;
+        if !passed {
+            failed.push("soak");
+        }
+        counts.merge(&soaked);
     }
     if let Some(cluster) = cluster {
         cluster.stop();
@@ -112,15 +127,56 @@ fn conclude(counts: &Counts, failed: &[&str], start: Instant) -> Outcome {
     }
 }
 
-/// Runs the tests, shows what they say, and adds up their results.
-fn counted(command: &mut Command) -> Result<(bool, Counts), Box<dyn std::error::Error>> {
+/// What the names of the tests begin with that take minutes. They run beside
+/// the others, with a control plane of their own.
+const SOAK: &str = "soak::";
+
+impl Arguments {
+    /// Whether the long tests are among those that were asked for.
+    fn wants_the_soak(&self) -> bool {
+        let ours = self.package.is_empty() || self.package.iter().any(|name| name == "bowline");
+        !self.unit && ours && self.filter.is_none()
+    }
+}
+
+/// The long tests, while the others run.
+struct Soak(JoinHandle<std::io::Result<(bool, Counts)>>);
+
+impl Soak {
+    /// Starts them from the packages that `tests` selects, so that nothing is
+    /// compiled another way. They are in the group of this process, so that
+    /// Ctrl-C ends them as well.
+    fn start(tests: &[&str]) -> Self {
+        let mut command = cargo();
+        command.args(tests).args(["--test", "e2e", "--", "--ignored", "--show-output", SOAK]);
+        // What it says comes in one piece at the end; cargo's own words were said before.
+        command.stderr(Stdio::null());
+        Soak(std::thread::spawn(move || {
+            let mut said = String::new();
+            let result = counted(&mut command, |line| {
+                said.push_str(line);
+                said.push('\n');
+            });
+            print!("\n── soak\n{said}");
+            result
+        }))
+    }
+
+    fn join(self) -> std::io::Result<(bool, Counts)> {
+        step("waiting for the soak");
+        self.0.join().unwrap_or_else(|_| Err(std::io::Error::other("the thread of the soak panicked")))
+    }
+}
+
+/// Runs the tests, hands on what they say, and adds up their results.
+fn counted(command: &mut Command, mut show: impl FnMut(&str)) -> std::io::Result<(bool, Counts)> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut counts = Counts::default();
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            show(&line);
             counts.add(&line);
         }
     }
@@ -128,6 +184,13 @@ fn counted(command: &mut Command) -> Result<(bool, Counts), Box<dyn std::error::
 }
 
 impl Counts {
+    /// Adds what other test programs came to.
+    fn merge(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+
     /// Adds a line such as `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
     fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else {
@@ -187,6 +250,19 @@ mod tests {
             counts.add(line);
         }
         assert_eq!(counts, Counts { passed: 15, failed: 2, ignored: 1 });
+    }
+
+    #[test]
+    fn the_soak_counts_like_the_others_and_runs_unless_something_else_was_asked_for() {
+        let mut counts = Counts { passed: 3, failed: 0, ignored: 0 };
+        counts.merge(&Counts { passed: 1, failed: 1, ignored: 0 });
+        assert_eq!(counts, Counts { passed: 4, failed: 1, ignored: 0 });
+        let asked = |unit, package: &[&str], filter: Option<&str>| {
+            let package = package.iter().map(|name| (*name).to_owned()).collect();
+            Arguments { unit, only_tests: true, package, filter: filter.map(str::to_owned) }.wants_the_soak()
+        };
+        assert!(asked(false, &[], None) && asked(false, &["rig", "bowline"], None));
+        assert!(!asked(true, &[], None) && !asked(false, &["rig"], None) && !asked(false, &[], Some("lease")));
     }
 
     #[test]

@@ -75,11 +75,10 @@ fn find(pointer: &str, planned: &Value, object: &Value, ours: Option<FieldSet<'_
         tokens.push(if left.is_array() { step } else { name });
         (planned, left) = (next_planned, next_left);
     }
-    if ours.is_some_and(|ours| ours.owns(object, &tokens)) {
-        return Place::Gone;
-    }
-    if ours.is_some_and(|ours| ours.covers(object, &tokens)) {
-        return Place::Doubtful;
+    match ours.and_then(|ours| ours.at(object, &tokens)) {
+        Some(ours) if ours.owns_itself() => return Place::Gone,
+        Some(_) => return Place::Doubtful,
+        None => {}
     }
     // An emptied pointer would be the whole object.
     if place.is_empty() || planned != left { Place::Doubtful } else { Place::At(place) }
@@ -154,12 +153,15 @@ mod tests {
     #[case::taken_back("/spec/containers/1/image", Ok(vec![]))]
     #[case::holds_what_is_ours("/spec/containers/1", Err(()))]
     #[case::beside_ours("/spec/containers/1/args", Ok(vec!["/spec/containers/1/args".to_owned()]))]
+    #[case::within_a_map_that_was_ours_when_it_was_empty(
+        "/spec/containers/1/env/0/value", Ok(vec!["/spec/containers/1/env/0/value".to_owned()]))]
     fn nothing_of_ours_is_ever_removed(#[case] pointer: &str, #[case] expected: Result<Vec<String>, ()>) {
         let mut left = planned();
         left["spec"]["containers"][1]["image"] = json!("ours again");
         left["metadata"]["managedFields"] = json!([{"manager": "us", "operation": "Apply", "apiVersion": "v1",
             "fieldsType": "FieldsV1",
-            "fieldsV1": {"f:spec": {"f:containers": {"k:{\"name\":\"main\"}": {"f:image": {}}}}}}]);
+            "fieldsV1": {"f:spec": {"f:containers": {"k:{\"name\":\"main\"}": {
+                "f:image": {}, "f:env": {"k:{\"name\":\"A\"}": {}}}}}}}]);
         assert_eq!(locate(&[pointer.to_owned()], &planned(), &left, "us").map_err(drop), expected);
     }
 }

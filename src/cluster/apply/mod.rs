@@ -28,7 +28,10 @@ pub(in crate::cluster) use write::being_deleted;
 use super::{Cluster, Identity};
 use crate::{
     manifest::{GroupKind, ObjectId},
-    plan::{Action, DryRun, Observations, ServerError, Verb},
+    plan::{
+        Action, DryRun, Observation, Observations, ServerError, Verb,
+        ownership::{ByHand, handed_over},
+    },
 };
 
 /// How many actions of a kind are under way; the cluster's own limit decides
@@ -164,6 +167,24 @@ pub async fn apply_stage(
         }
     }
     results
+}
+
+/// Makes what was added by hand to an object the application's own, so that the
+/// next apply takes it away: only who owns which field is written. Returns
+/// whether the object is to be planned anew; false where there is nothing of
+/// that kind.
+///
+/// # Errors
+/// The server refuses it, or could not be reached.
+pub async fn hand_over(stage: &Stage<'_>, id: &ObjectId, by_hand: &[ByHand]) -> Result<bool, ServerError> {
+    let Some(Observation::Live { object, .. }) = stage.observations.get(id) else { return Ok(false) };
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    let (Some(managed), Some(version), Some(gvk)) =
+        (handed_over(object, stage.manager, by_hand), version, crate::manifest::gvk_of(object))
+    else {
+        return Ok(false);
+    };
+    write::hand_over(stage, id, &gvk, &managed, version).await
 }
 
 /// The dry-run of the actions of a stage, for when it opens: those that need a

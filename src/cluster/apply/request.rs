@@ -147,6 +147,22 @@ impl<'a> Target<'a> {
         Ok(Call::write(Method::DELETE, self.path()?, self.identity, JSON, &options).secret(self.is_secret()))
     }
 
+    /// Writes who owns which field, and nothing else, if the object is still at
+    /// `version`.
+    pub(in crate::cluster) fn set_managed_fields(
+        &self,
+        manager: &str,
+        managed_fields: &Value,
+        version: &str,
+    ) -> Result<Call<'a>, RequestError> {
+        let operations = json!([
+            { "op": "replace", "path": "/metadata/resourceVersion", "value": version },
+            { "op": "replace", "path": "/metadata/managedFields", "value": managed_fields },
+        ]);
+        let path = path::with_query(&self.path()?, &[("fieldManager", manager), ("fieldValidation", "Strict")]);
+        Ok(Call::write(Method::PATCH, path, self.identity, JSON_PATCH, &operations).secret(self.is_secret()))
+    }
+
     /// Removes fields in one write, if the object is still at `version`.
     pub(in crate::cluster) fn drop_fields(
         &self,

@@ -9,7 +9,7 @@ use crate::{
         client::{Answer, Call, Patience},
         discovery::{Resolution, ServedKind},
     },
-    manifest::ObjectId,
+    manifest::{GroupVersionKind, ObjectId},
     plan::{Action, DryRun, Observation, Precondition, ServerError, Verb},
 };
 
@@ -68,6 +68,27 @@ pub(super) async fn dry_run(
         }
     };
     (action.id.clone(), dry_run)
+}
+
+/// Writes who owns which field of an object, if it is still at that version.
+/// Returns whether it is to be planned anew.
+pub(super) async fn hand_over(
+    stage: &Stage<'_>,
+    id: &ObjectId,
+    gvk: &GroupVersionKind,
+    managed_fields: &Value,
+    version: &str,
+) -> Result<bool, ServerError> {
+    let Resolution::Served(served) = stage.cluster.discovery().resolve(gvk).await else { return Ok(false) };
+    let target = Target { id, served: &served, identity: stage.identity };
+    let call = target.set_managed_fields(stage.manager, managed_fields, version)?;
+    match send(stage, &call, &mut Patience::new()).await {
+        Ok(_) => Ok(true),
+        Err(Stopped::NoPermit) => Ok(false),
+        // It changed since it was observed: that is seen when it is planned anew.
+        Err(Stopped::Failed(error)) if error.error.code == 409 => Ok(true),
+        Err(Stopped::Failed(error)) => Err(error.into()),
+    }
 }
 
 /// Why an action stopped before its end.

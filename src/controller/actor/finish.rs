@@ -44,6 +44,7 @@ impl Actor {
         self.known.underway = None;
         self.known.repair_not_before = None;
         self.known.repair_failures = 0;
+        self.known.found_by_deep_check.clear();
         self.known.degraded_since = None;
         let chain = self.known.history.tip();
         info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");

@@ -1,7 +1,7 @@
 //! What an actor knows of its application.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
@@ -14,11 +14,12 @@ use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
     controller::{
+        contest::Contest,
         decide::{Attempt, ContentId, HeadView, Live, Request, Resolution, Settings, View},
         poller::{Found, HeadEvent},
     },
     history::History,
-    manifest::{Manifest, ObjectId},
+    manifest::{Fingerprint, Manifest, ObjectId},
     plan::{Observations, Plan, schedule::HookRun},
     source::TreeId,
 };
@@ -48,12 +49,12 @@ pub(super) struct Underway {
     pub(super) to_apply: u32,
 }
 
-/// An object that drifts again and again.
+/// What is said of an object that drifted and is not put back.
 #[derive(Debug, Clone)]
-pub(super) struct Contest {
-    pub(super) repairs: VecDeque<Timestamp>,
-    pub(super) until: Option<Timestamp>,
-    pub(super) pause: SignedDuration,
+pub(super) struct Explained {
+    /// The state of the object that it is said of.
+    pub(super) state: Option<Fingerprint>,
+    /// Which fields differ, and who set them; empty while that is not known.
     pub(super) words: String,
 }
 
@@ -111,6 +112,11 @@ pub(super) struct Known {
     pub(super) repair_not_before: Option<Timestamp>,
     pub(super) repair_failures: u32,
     pub(super) contests: BTreeMap<ObjectId, Contest>,
+    pub(super) explained: BTreeMap<ObjectId, Explained>,
+    /// Objects that differ though their fingerprint does not, with words on it.
+    pub(super) found_by_deep_check: BTreeMap<ObjectId, String>,
+    /// The object that was compared last.
+    pub(super) compared_last: Option<ObjectId>,
     pub(super) degraded_since: Option<Timestamp>,
     pub(super) waiting_noted: bool,
     pub(super) published: Option<ApplicationStatus>,
@@ -186,6 +192,9 @@ impl Known {
             repair_not_before: None,
             repair_failures: 0,
             contests: BTreeMap::new(),
+            explained: BTreeMap::new(),
+            found_by_deep_check: BTreeMap::new(),
+            compared_last: None,
             degraded_since: None,
             waiting_noted: false,
             published: None,

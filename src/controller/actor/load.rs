@@ -93,6 +93,9 @@ impl Actor {
         self.known.settings = settings(&application, self.shared.options.observe_only, expiry);
         let policy = policy(&application, &self.membership(), &Occasion::default());
         self.shared.index.set_policy(&self.known.owner, FingerprintPolicy::new(&policy, ""));
+        // A rule may have settled what was contested.
+        self.known.contests.clear();
+        self.known.explained.clear();
         self.watch_later = true;
         let interval = application.spec.source.interval.get();
         self.shared.poller.subscribe(&self.known.owner, self.asked(), interval, self.known.tell.clone());
@@ -124,13 +127,12 @@ impl Actor {
     }
 
     fn look_at_objects(&mut self, now: Timestamp) {
-        let summary = self.shared.index.summary(&self.known.owner, &self.known.stored.objects);
-        self.known.contests.retain(|_, contest| {
-            contest.until.is_some_and(|until| until > now)
-                || contest.repairs.back().is_some_and(|last| now.duration_since(*last) < SignedDuration::from_mins(10))
-        });
+        let mut summary = self.shared.index.summary(&self.known.owner, &self.known.stored.objects);
+        self.known.found_by_deep_check.retain(|id, _| self.known.stored.objects.contains_key(id));
+        summary.drifted.extend(self.known.found_by_deep_check.keys().filter(|id| !summary.gone.contains(*id)).cloned());
+        self.known.contests.retain(|_, contest| !contest.is_over(now));
         let left_alone = |id: &crate::manifest::ObjectId| {
-            self.known.contests.get(id).is_some_and(|contest| contest.until.is_some_and(|until| until > now))
+            self.known.contests.get(id).is_some_and(|contest| contest.left_alone_until(now).is_some())
         };
         let drifted = summary.drifted.iter().filter(|id| !left_alone(id)).cloned().collect();
         let gone = summary.gone.iter().filter(|id| !left_alone(id)).cloned().collect();

@@ -9,6 +9,7 @@ mod begin;
 mod carry;
 mod content;
 mod delete;
+mod drift;
 mod finish;
 mod hooks;
 mod known;
@@ -230,12 +231,15 @@ impl Actor {
         self.finish_hooks().await?;
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
+            if self.deep_check().await? {
+                return Ok(Step::Done);
+            }
             self.settle().await?;
+            self.explain_drift().await?;
             self.known.step_error = None;
             self.publish(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
-            let contested =
-                self.known.contests.values().filter_map(|contest| contest.until).filter(|until| *until > now);
+            let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
             let due = [until, self.known.sweep_due, self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));

@@ -6,6 +6,7 @@ use super::Actor;
 use crate::{
     api::{ApplicationStatus, ObjectCounts, ObjectProblem},
     controller::{
+        contest::Contest,
         decide::HeadView,
         status::{Facts, application_status},
     },
@@ -117,10 +118,12 @@ impl Actor {
 
     fn drift(&self, now: Timestamp) -> Vec<ObjectProblem> {
         let problem = |id: &crate::manifest::ObjectId, message: &str| {
-            let contested =
-                self.known.contests.get(id).filter(|contest| contest.until.is_some_and(|until| until > now));
-            let message = contested.map_or_else(|| message.to_owned(), |contest| contest.words.clone());
-            ObjectProblem { object: id.to_string(), health: None, message }
+            let contest = self.known.contests.get(id).filter(|contest| contest.left_alone_until(now).is_some());
+            let contested = contest.map(Contest::words);
+            let explained = self.known.explained.get(id).map(|explained| explained.words.as_str());
+            let compared = self.known.found_by_deep_check.get(id).map(String::as_str);
+            let known = [contested, compared, explained].into_iter().flatten().find(|words| !words.is_empty());
+            ObjectProblem { object: id.to_string(), health: None, message: known.unwrap_or(message).to_owned() }
         };
         let drifted = self.known.summary.drifted.iter().map(|id| problem(id, "differs from what was applied"));
         let gone = self.known.summary.gone.iter().map(|id| problem(id, "is gone"));

@@ -1,27 +1,23 @@
 //! Putting drifted objects back, and knowing when to stop.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
-use super::{Actor, StepError, known::Contest, outcome};
+use super::{Actor, StepError, outcome};
 use crate::{
     api::Cause,
-    cluster::apply::ActionResult,
-    controller::{decide::Content as From, settings::Occasion},
+    cluster::apply::{self, ActionResult},
+    controller::{
+        contest::{self, Contest},
+        decide::Content as From,
+        settings::Occasion,
+    },
     manifest::ObjectId,
-    plan::{Action, Plan, Refusal},
+    plan::{Action, Observation, Observations, Plan, Refusal, RefusalReason, ownership::by_hand_counting},
 };
 
-/// Within which time repairs of one object count together.
-const CONTEST_WINDOW: SignedDuration = SignedDuration::from_secs(60);
-/// So many repairs within that time make an object contested.
-const CONTEST_REPAIRS: usize = 5;
-/// How long a contested object is left alone at first.
-const CONTEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
-/// And at most.
-const LONGEST_CONTEST_PAUSE: SignedDuration = SignedDuration::from_mins(30);
 /// The first pause after a repair that failed.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
@@ -41,10 +37,19 @@ impl Actor {
         let occasion = Occasion { prune: Some(false), rollback, ..Occasion::default() };
         let (plan, observations) = self.plan(&content, &occasion).await;
         if !plan.refusals.is_empty() {
-            self.leave_alone(&plan.refusals);
+            if !self.hand_over(&plan.refusals, &observations).await {
+                self.leave_alone(&plan.refusals);
+            }
             return Ok(());
         }
         self.intend(&plan).await?;
+        for words in &plan.overruled {
+            warn!(words, "an apply does not change it");
+            self.event("Overruled", words, true);
+        }
+        for (id, _) in &plan.confirmed {
+            self.known.found_by_deep_check.remove(id);
+        }
         for stage in 0..plan.stages() {
             let actions: Vec<&Action> = plan.writes().filter(|action| action.stage == stage).collect();
             if let Some(id) = plan.gate(stage).gone.iter().next() {
@@ -59,7 +64,7 @@ impl Actor {
                 self.repair_failed(&message);
                 return Ok(());
             }
-            self.repaired(number, &plan, &results, began.elapsed()).await?;
+            self.repaired(number, &plan, &observations, &results, began.elapsed()).await?;
         }
         let now = Timestamp::now();
         self.known.repair_failures = 0;
@@ -74,6 +79,30 @@ impl Actor {
         Ok(())
     }
 
+    /// Where the server refuses to put an object back because of what was
+    /// added to it by hand, that is made ours, so that it goes with the next
+    /// try. Returns whether there is to be one.
+    async fn hand_over(&self, refusals: &[Refusal], observations: &Observations) -> bool {
+        let policy = self.policy(&Occasion::default());
+        let manager = &policy.membership.manager;
+        let (permit, identity) = (|| self.shared.leadership.may_write(), self.identity());
+        let stage =
+            apply::Stage { cluster: &self.shared.cluster, identity: &identity, manager, observations, permit: &permit };
+        let mut again = false;
+        for refusal in refusals.iter().filter(|refusal| refusal.reason == RefusalReason::Invalid) {
+            let Some(id) = &refusal.object else { continue };
+            let Some(Observation::Live { object, .. }) = observations.get(id) else { continue };
+            let by_hand = by_hand_counting(object, manager, &policy.ignore_for(id), &policy.hand_managers);
+            match apply::hand_over(&stage, id, &by_hand).await {
+                Ok(moved) => again |= moved,
+                Err(error) => {
+                    warn!(object = %id, error = error.message, "what was added by hand could not be made ours")
+                }
+            }
+        }
+        again
+    }
+
     /// Objects that cannot be put back are left alone for a while, so that they
     /// do not keep the others.
     fn leave_alone(&mut self, refusals: &[Refusal]) {
@@ -86,11 +115,9 @@ impl Actor {
         }
         for refusal in refusals {
             let Some(id) = &refusal.object else { continue };
-            let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
-            contest.until = Some(now + contest.pause);
-            contest.pause = contest.pause.saturating_mul(2).min(LONGEST_CONTEST_PAUSE);
-            contest.words = format!("cannot be put back: {}", refusal.message);
-            let message = format!("{id} {}", contest.words);
+            let words = format!("cannot be put back: {}", refusal.message);
+            let message = format!("{id} {words}");
+            self.known.contests.entry(id.clone()).or_insert_with(Contest::new).leave_alone(now, words);
             warn!(message, "left alone for a while");
             self.event("RepairFailed", &message, true);
         }
@@ -114,6 +141,7 @@ impl Actor {
         &mut self,
         number: u64,
         plan: &Plan,
+        observations: &Observations,
         results: &[ActionResult],
         took: Duration,
     ) -> Result<(), StepError> {
@@ -123,7 +151,12 @@ impl Actor {
             let Some(action) = plan.actions.iter().find(|action| action.id == result.id) else { continue };
             let what = repair_words(action);
             info!(object = %action.id, what, ?took, "repaired");
-            self.contest(&action.id, &what, now);
+            self.known.found_by_deep_check.remove(&action.id);
+            let live = match observations.get(&action.id) {
+                Some(Observation::Live { object, .. }) => Some(&**object),
+                _ => None,
+            };
+            self.count_repair(action, live, now);
             words.push(what);
         }
         let Some(last) = words.last().cloned() else { return Ok(()) };
@@ -139,20 +172,17 @@ impl Actor {
         .await
     }
 
-    fn contest(&mut self, id: &ObjectId, words: &str, now: Timestamp) {
-        let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
-        contest.repairs.push_back(now);
-        while contest.repairs.front().is_some_and(|time| now.duration_since(*time) > CONTEST_WINDOW) {
-            contest.repairs.pop_front();
-        }
-        if contest.repairs.len() < CONTEST_REPAIRS {
+    /// Backs off from an object that was repaired again and again.
+    fn count_repair(&mut self, action: &Action, live: Option<&serde_json::Value>, now: Timestamp) {
+        let contest = self.known.contests.entry(action.id.clone()).or_insert_with(Contest::new);
+        if !contest.repaired(now) {
             return;
         }
-        contest.until = Some(now + contest.pause);
-        contest.pause = contest.pause.saturating_mul(2).min(LONGEST_CONTEST_PAUSE);
-        contest.repairs.clear();
-        contest.words = format!("changed again and again: {words}; a rule in sync.ignore would settle it");
-        let message = format!("{id} is {}", contest.words);
+        let words = contest::words(action, live, &self.membership().manager);
+        let message = format!("{} is {words}", action.id);
+        if let Some(contest) = self.known.contests.get_mut(&action.id) {
+            contest.leave_alone(now, words);
+        }
         warn!(message, "contested");
         self.event("Contested", &message, true);
     }
@@ -163,11 +193,5 @@ fn repair_words(action: &Action) -> String {
     match action.changes.first() {
         Some(change) => format!("{} {}: {}", action.id, change.path, action.reason),
         None => format!("{}: {}", action.id, action.reason),
-    }
-}
-
-impl Contest {
-    fn new() -> Self {
-        Self { repairs: VecDeque::new(), until: None, pause: CONTEST_PAUSE, words: String::new() }
     }
 }

@@ -39,6 +39,11 @@ pub struct ByHand {
 }
 
 impl ByHand {
+    /// The steps to the place, as the entry of its manager writes them.
+    pub(super) fn steps(&self) -> &[String] {
+        &self.steps
+    }
+
     /// The same place in another state of the object, as a JSON pointer.
     pub fn pointer_in(&self, object: &Value) -> Option<String> {
         let mut value = object;

@@ -100,6 +100,17 @@ fn collect<'a>(
     }
 }
 
+/// Who but `manager` owns something at a place of an object, or beneath it: a
+/// JSON pointer into it.
+pub fn managers_at(object: &Value, pointer: &str, manager: &str) -> Vec<String> {
+    let tokens = super::tokens_of(pointer);
+    let owns = |entry: &Entry<'_>| entry.manager != manager && entry.fields.covers(object, &tokens);
+    let mut managers: Vec<String> = entries(object).filter(owns).map(|entry| entry.manager.to_owned()).collect();
+    managers.sort();
+    managers.dedup();
+    managers
+}
+
 /// A field that was sent and is no longer owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostField {

@@ -123,38 +123,44 @@ impl<'a> FieldSet<'a> {
     /// Whether something is owned at a place of the object, or beneath it, or
     /// the place is part of a leaf that is owned as a whole.
     pub fn covers<S: AsRef<str>>(self, object: &Value, tokens: &[S]) -> bool {
-        self.descend(object, tokens, true)
-    }
-
-    /// Whether the node at a place of the object is itself owned, or is part
-    /// of a leaf that is.
-    pub fn owns<S: AsRef<str>>(self, object: &Value, tokens: &[S]) -> bool {
-        self.descend(object, tokens, false)
-    }
-
-    fn descend<S: AsRef<str>>(self, object: &Value, tokens: &[S], or_beneath: bool) -> bool {
-        let mut fields = self;
-        let mut value = Some(object);
+        let mut place = (self, Some(object));
         for (depth, token) in tokens.iter().enumerate() {
             // The root is never owned as a whole, however little an entry holds.
-            if depth > 0 && fields.is_leaf() {
+            if depth > 0 && place.0.is_leaf() {
                 return true;
             }
-            let token = token.as_ref();
-            let next = match value {
-                Some(Value::Array(items)) => token.parse::<usize>().ok().and_then(|index| {
-                    let item = items.get(index)?;
-                    Some((fields.item(index, item)?, Some(item)))
-                }),
-                Some(Value::Object(children)) => fields.field(token).map(|child| (child, children.get(token))),
-                _ => fields.field(token).map(|child| (child, None)),
-            };
-            match next {
-                Some((child, child_value)) => (fields, value) = (child, child_value),
+            match step(place, token.as_ref()) {
+                Some(next) => place = next,
                 None => return false,
             }
         }
-        or_beneath || fields.owns_itself()
+        true
+    }
+
+    /// What is owned at a place of the object and beneath it. A place within a
+    /// leaf is not in the set: others may own something there beside it.
+    pub fn at<S: AsRef<str>>(self, object: &Value, tokens: &[S]) -> Option<Self> {
+        let mut place = (self, Some(object));
+        for token in tokens {
+            place = step(place, token.as_ref())?;
+        }
+        Some(place.0)
+    }
+}
+
+/// One step further into a set and an object; none where nothing is owned.
+fn step<'a, 'v>(
+    (fields, value): (FieldSet<'a>, Option<&'v Value>),
+    token: &str,
+) -> Option<(FieldSet<'a>, Option<&'v Value>)> {
+    match value {
+        Some(Value::Array(items)) => {
+            let index = token.parse().ok()?;
+            let item = items.get(index)?;
+            Some((fields.item(index, item)?, Some(item)))
+        }
+        Some(Value::Object(children)) => Some((fields.field(token)?, children.get(token))),
+        _ => Some((fields.field(token)?, None)),
     }
 }
 
@@ -211,14 +217,20 @@ mod tests {
     }
 
     #[rstest]
-    #[case("/spec", false)]
-    #[case("/spec/containers", false)]
-    #[case("/spec/containers/1", true)]
-    #[case("/spec/args", true)]
-    fn a_node_is_owned_itself_where_the_entry_says_so(#[case] pointer: &str, #[case] expected: bool) {
+    #[case::above_what_is_owned("/spec", Some(false))]
+    #[case::a_list("/spec/containers", Some(false))]
+    #[case::an_item("/spec/containers/1", Some(true))]
+    #[case::a_leaf("/spec/args", Some(true))]
+    #[case::an_empty_map("/spec/volumes/0/emptyDir", Some(true))]
+    #[case::within_a_leaf("/spec/volumes/0/emptyDir/medium", None)]
+    #[case::beside_what_is_owned("/spec/replicas", None)]
+    fn what_is_at_a_place_is_owned_itself_where_the_entry_says_so(
+        #[case] pointer: &str,
+        #[case] expected: Option<bool>,
+    ) {
         let (object, fields) = (object(), fields());
         let tokens = super::super::tokens_of(pointer);
-        assert_eq!(FieldSet::new(&fields).unwrap().owns(&object, &tokens), expected);
+        assert_eq!(FieldSet::new(&fields).unwrap().at(&object, &tokens).map(FieldSet::owns_itself), expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod by_hand;
 mod entry;
 mod field_set;
 mod fingerprint;
+mod hand_over;
 mod path;
 #[cfg(test)]
 mod recorded;
@@ -21,8 +22,9 @@ mod tests;
 
 pub use by_hand::{ByHand, added_by_hand};
 pub(crate) use entry::{Entry, entries, same_place};
-pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, owned_values};
+pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, managers_at, owned_values};
 pub use field_set::{Element, FieldSet};
 pub(crate) use fingerprint::by_hand_counting;
 pub use fingerprint::fingerprint;
+pub use hand_over::handed_over;
 pub(crate) use path::{PeoplePath, pointer_of, tokens_of};

@@ -2,11 +2,13 @@
 //! with a namespace and a Git server, and waiting for what is to be seen.
 
 mod fixtures;
+mod ordinary;
 mod site;
 mod team;
 mod wait;
 
 pub use fixtures::{config_map, deployment, many_config_maps, secret, yaml};
-pub use site::{Controller, Site, Start};
-pub use team::{Application, Team, Watched};
+pub use ordinary::thousand_ordinary_objects;
+pub use site::{Controller, SYSTEM, Site, Start};
+pub use team::{Application, Team, Watched, is_synced};
 pub use wait::{LIMIT, eventually};

@@ -1,6 +1,7 @@
 //! A control plane with Bowline's resources, and controllers on it.
 
 use std::{
+    io::{Read as _, Write as _},
     path::PathBuf,
     sync::{
         LazyLock,
@@ -149,6 +150,17 @@ impl Controller {
     /// Everything that it wrote to its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// What its metrics say of this name: each series with its value.
+    pub fn metric(&self, name: &str) -> Vec<String> {
+        let log = self.log();
+        let address = log.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect()
     }
 
     pub fn log_path(&self) -> &PathBuf {
