@@ -17,10 +17,14 @@ use super::{
     apply::{Mode, Target, being_deleted},
     client::{Call, Patience, path},
     discovery::{Resolution, ServedKind},
+    error::lacks_dry_run,
 };
 use crate::{
     manifest::{GroupKind, ObjectId},
-    plan::{Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body},
+    plan::{
+        Candidate, DryRun, Observation, Observations, Policy, Precondition, Propagation, Proposal, ServerError, Why,
+        body,
+    },
 };
 
 /// How many candidates are under way; the cluster's own limit decides how many
@@ -145,19 +149,20 @@ impl Observer<'_> {
         let served = self.served(candidate).await?;
         let target = Target { id: &candidate.id, served: &served, identity: self.identity };
         let mut patience = Patience::new();
-        let mut refusal = None;
+        let mut tried = None;
         if candidate.why == Why::New && self.policy.preflight {
             match self.try_action(target, candidate, None, &mut patience).await? {
-                DryRun::Error(error) => refusal = Some(error),
+                // Neither says whether there is an object.
+                refused @ (DryRun::Error(_) | DryRun::NotSupported(_)) => tried = Some(refused),
                 dry_run => return Ok(Observation::Absent { dry_run }),
             }
         }
         for _ in 0..LOOKS {
             let live = self.read(target, &mut patience).await?;
-            let dry_run = match (&live, refusal.take()) {
+            let dry_run = match (&live, tried.take()) {
                 // Tried already: it is absent, and the refusal is about what
                 // would be created.
-                (None, Some(error)) if error.code != 409 => DryRun::Error(error),
+                (None, Some(tried)) if !matches!(&tried, DryRun::Error(error) if error.code == 409) => tried,
                 _ => self.try_action(target, candidate, live.as_ref(), &mut patience).await?,
             };
             if let DryRun::Error(error) = &dry_run
@@ -228,7 +233,9 @@ impl Observer<'_> {
                 // what others claim.
                 (target.apply(manager, &body, &precondition, true, Mode::DryRun)?, live.is_none())
             }
-            (None, Some(live)) => (target.delete(&precondition_of(live), Mode::DryRun)?, false),
+            (None, Some(live)) => {
+                (target.delete(&precondition_of(live), Propagation::Background, Mode::DryRun)?, false)
+            }
             (None, None) => return Ok(DryRun::NotTried),
         };
         match self.cluster.patiently(&call, patience).await {
@@ -242,7 +249,10 @@ impl Observer<'_> {
             // Gone since it was read.
             Err(error) if error.is_not_found() && live.is_some() => Ok(DryRun::Error(conflict(error))),
             Err(error) if error.error.code == 0 => Err(error.into()),
-            Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
+            Err(error) => Ok(match lacks_dry_run(&error.error) {
+                Some(webhook) => DryRun::NotSupported(webhook.to_owned()),
+                None => DryRun::Error(self.identity.explain(error.into())),
+            }),
         }
     }
 

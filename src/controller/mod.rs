@@ -14,6 +14,7 @@
 mod actor;
 mod brake;
 pub mod decide;
+mod handover;
 mod options;
 mod outbox;
 pub mod plan_view;

@@ -191,6 +191,10 @@ mod tests {
                 .collect(),
             drops: Vec::new(),
             unproven: false,
+            untried: None,
+            takes: Vec::new(),
+            former: Vec::new(),
+            propagation: Default::default(),
         }
     }
 

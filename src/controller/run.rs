@@ -114,6 +114,7 @@ pub async fn run(
         options,
         installation,
         brake: Default::default(),
+        handover: Default::default(),
         statuses: Statuses::default(),
         events,
         metrics,

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::{
     Options,
     brake::Brake,
+    handover::Handover,
     outbox::{Events, Statuses},
     poller::{CredentialStore, Poller},
 };
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) options: Options,
     pub(super) installation: String,
     pub(super) brake: Mutex<Brake>,
+    pub(super) handover: Handover,
     pub(super) statuses: Statuses,
     pub(super) events: Events,
     pub(super) metrics: Metrics,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Owned;
+use super::{Owned, Propagation, ownership::TakenField};
 use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
 
 /// What an action does to its object.
@@ -84,6 +84,15 @@ pub struct Action {
     /// Whether the object still needs a dry-run when its stage opens, because
     /// its namespace or kind did not exist when the plan was made.
     pub unproven: bool,
+    /// The admission webhook that kept the object from being tried.
+    pub untried: Option<String>,
+    /// Fields that are taken from other field managers.
+    pub takes: Vec<TakenField>,
+    /// Hand managers whose entries go once the object is ours, so that later
+    /// applies take away what they set at first.
+    pub former: Vec<String>,
+    /// What becomes of what the object owns, for a deletion.
+    pub propagation: Propagation,
 }
 
 /// Why a plan, or an object of it, is refused: a closed list.
@@ -93,10 +102,10 @@ pub enum RefusalReason {
     EmptyRender,
     /// Too large a share would be deleted.
     PruneLimit,
-    /// A kind is protected from pruning.
-    PruneProtected,
     /// The object belongs to another application, installation or tool.
     OwnedByOther,
+    /// Another field manager has set a field otherwise.
+    FieldConflict,
     /// The server refuses the manifest.
     Invalid,
     /// A field cannot be changed.
@@ -114,13 +123,28 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// All reasons.
+    pub const ALL: &'static [Self] = &[
+        Self::EmptyRender,
+        Self::PruneLimit,
+        Self::OwnedByOther,
+        Self::FieldConflict,
+        Self::Invalid,
+        Self::Immutable,
+        Self::Forbidden,
+        Self::KindAbsent,
+        Self::NamespaceAbsent,
+        Self::Unreadable,
+        Self::Terminating,
+    ];
+
     /// The reason as conditions, events and metrics carry it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EmptyRender => "EmptyRender",
             Self::PruneLimit => "PruneLimit",
-            Self::PruneProtected => "PruneProtected",
             Self::OwnedByOther => "OwnedByOther",
+            Self::FieldConflict => "FieldConflict",
             Self::Invalid => "Invalid",
             Self::Immutable => "Immutable",
             Self::Forbidden => "Forbidden",
@@ -138,7 +162,7 @@ impl RefusalReason {
 
     /// Whether a person can let it pass once with `--allow-prune`.
     pub fn can_be_allowed(self) -> bool {
-        matches!(self, Self::EmptyRender | Self::PruneLimit | Self::PruneProtected)
+        matches!(self, Self::EmptyRender | Self::PruneLimit)
     }
 }
 

@@ -11,15 +11,18 @@
 //! ```
 
 mod action;
+mod adopt;
 mod body;
 mod claim;
 mod conclude;
+mod conflict;
 mod diff;
 mod digest;
 mod observation;
 mod order;
 pub mod ownership;
 mod policy;
+mod propagation;
 mod proposal;
 mod propose;
 mod prune;
@@ -32,8 +35,9 @@ mod testing;
 pub use action::{Action, FieldChange, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;
 pub use conclude::conclude;
-pub use observation::{DryRun, Observation, Observations, ServerError};
-pub use policy::{APPLICATION_ANNOTATION, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
+pub use observation::{DryRun, KIND_UNKNOWN, Observation, Observations, ServerError};
+pub use policy::{APPLICATION_ANNOTATION, ConflictPolicy, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
+pub use propagation::Propagation;
 pub use proposal::{Candidate, Owned, OwnedObjects, Proposal, Why};
 pub use propose::propose;
 pub use safety::irreversible;

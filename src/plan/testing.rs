@@ -28,12 +28,15 @@ pub(crate) fn policy() -> Policy {
         },
         prune: true,
         preflight: true,
+        conflicts: super::ConflictPolicy::Take,
         ignore: Vec::new(),
         hand_managers: hands(),
         max_prune_percent: 50,
         allow_prune: None,
         rollback: None,
         create_namespace: None,
+        elsewhere: Default::default(),
+        given_up: Default::default(),
     }
 }
 

@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod admission;
 mod counting;
 mod discovering;
 mod evidence;
 mod observing;
 mod out_of_reach;
+mod owning;
 mod whole;
 mod world;
 mod writing;

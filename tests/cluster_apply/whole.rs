@@ -19,19 +19,19 @@ use serde_json::json;
 use crate::world::{World, manifest};
 
 /// An application, as far as plan and apply know it.
-struct Application {
-    world: World,
-    owned: OwnedObjects,
-    drifted: BTreeSet<ObjectId>,
+pub struct Application {
+    pub world: World,
+    pub owned: OwnedObjects,
+    pub drifted: BTreeSet<ObjectId>,
 }
 
 impl Application {
-    fn new(world: World) -> Self {
+    pub fn new(world: World) -> Self {
         Self { world, owned: OwnedObjects::new(), drifted: BTreeSet::new() }
     }
 
     /// Plans, and carries the plan out if nothing speaks against it.
-    async fn bring(&mut self, manifests: &[&Arc<Manifest>]) -> Plan {
+    pub async fn bring(&mut self, manifests: &[&Arc<Manifest>]) -> Plan {
         let desired: Vec<Arc<Manifest>> = manifests.iter().map(|it| Arc::clone(it)).collect();
         let policy = self.world.policy.clone();
         let bundle = BundleDigest(Digest::of_parts(desired.iter().map(|it| it.digest.to_string())));
@@ -61,7 +61,7 @@ impl Application {
                         };
                         self.owned.insert(action.id.clone(), owned);
                     }
-                    Outcome::Deleted => {
+                    Outcome::Deleted | Outcome::Deleting { .. } => {
                         self.owned.remove(&action.id);
                     }
                     other => panic!("{}: {other:?}", action.id),
@@ -90,7 +90,7 @@ impl Application {
     }
 }
 
-fn verbs(plan: &Plan) -> Vec<(Verb, &str)> {
+pub fn verbs(plan: &Plan) -> Vec<(Verb, &str)> {
     plan.actions.iter().map(|it| (it.verb, it.id.name.as_str())).collect()
 }
 

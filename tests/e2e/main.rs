@@ -21,6 +21,8 @@ mod identity;
 mod killed;
 mod lease;
 mod modes;
+mod moving;
+mod ownership;
 mod rights;
 mod sharing;
 mod silence;

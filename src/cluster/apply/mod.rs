@@ -245,6 +245,10 @@ mod tests {
             changes: Vec::new(),
             drops: Vec::new(),
             unproven: false,
+            untried: None,
+            takes: Vec::new(),
+            former: Vec::new(),
+            propagation: Default::default(),
         }
     }
 

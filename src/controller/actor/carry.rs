@@ -106,6 +106,7 @@ impl Actor {
         let policy = self.policy(occasion);
         let proposal = self.proposal(content, occasion);
         let observations = observe(&self.shared.cluster, &self.identity(), &proposal, &policy).await;
+        let policy = self.with_moves(policy, &proposal, &observations);
         (conclude(&proposal, &observations, &policy), observations)
     }
 
@@ -129,10 +130,16 @@ impl Actor {
             self.known.repair_not_before = Some(Timestamp::now() + pause);
         }
         self.watch_kinds(&content.manifests).await;
+        if self.waits_before_deleting(number, &content, &occasion) {
+            return Ok(());
+        }
         let began = std::time::Instant::now();
         let (plan, observations) = self.plan(&content, &occasion).await;
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
+        if self.waits_for_claims(number, &plan.refusals) {
+            return Ok(());
+        }
         if !plan.refusals.is_empty() {
             match self.missing_account(&plan.refusals).await {
                 Some(message) => self.set_stage(Stage::Failed { message, failures: Vec::new() }),
@@ -147,6 +154,8 @@ impl Actor {
         info!(release = number, plan = plan.digest.short(12), writes = to_apply, took = ?began.elapsed(), "planned");
         // What the server has already as it should be is ours from now on.
         self.intend(&plan).await?;
+        self.let_go(&plan);
+        self.tell_of_kept(&plan);
         let stages_left = if to_apply == 0 { 0 } else { plan.stages() };
         self.known.underway = Some(Underway { plan, observations, next_stage: 0, applied: 0, to_apply });
         self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
@@ -169,7 +178,9 @@ impl Actor {
             return plan;
         }
         let occasion = Occasion { allow_prune: Some(plan.digest), ..occasion.clone() };
-        conclude(&self.proposal(content, &occasion), observations, &self.policy(&occasion))
+        let proposal = self.proposal(content, &occasion);
+        let policy = self.with_moves(self.policy(&occasion), &proposal, observations);
+        conclude(&proposal, observations, &policy)
     }
 
     /// The API server lets one act as a ServiceAccount that does not exist, and
@@ -232,6 +243,7 @@ impl Actor {
             attempt.written += u32::try_from(written).unwrap_or(u32::MAX);
         }
         self.take_results(&actions, &results).await?;
+        self.tell_of_writes(&actions, &results);
         let failed: Vec<&ActionResult> = results.iter().filter(|result| !result.outcome.is_done()).collect();
         if !failed.is_empty() {
             self.apply_failed(&failed);
@@ -290,7 +302,7 @@ impl Actor {
         self.known.underway = None;
     }
 
-    fn set_stage(&mut self, stage: Stage) {
+    pub(super) fn set_stage(&mut self, stage: Stage) {
         if let Some(attempt) = &mut self.known.attempt {
             attempt.stage = stage;
         }

@@ -12,6 +12,7 @@ mod delete;
 mod finish;
 mod known;
 mod load;
+mod moves;
 mod outcome;
 mod publish;
 mod repair;
@@ -226,6 +227,7 @@ impl Actor {
             self.known.render_retry_at = None;
             self.render_head().await;
         }
+        self.known.offered |= self.shared.handover.take_offer(&self.known.owner);
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
             self.settle().await?;
@@ -269,6 +271,7 @@ impl Actor {
     fn leave(&self) {
         self.shared.poller.unsubscribe(&self.known.owner);
         self.shared.index.release(&self.known.owner);
+        self.shared.handover.forget(&self.known.owner);
     }
 }
 
