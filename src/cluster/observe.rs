@@ -22,8 +22,8 @@ use super::{
 use crate::{
     manifest::{GroupKind, ObjectId},
     plan::{
-        Candidate, DryRun, Observation, Observations, Policy, Precondition, Propagation, Proposal, ServerError, Why,
-        body,
+        Candidate, DryRun, KIND_UNKNOWN, Observation, Observations, Policy, Precondition, Propagation, Proposal,
+        ServerError, Why, body,
     },
 };
 
@@ -124,7 +124,7 @@ impl Observer<'_> {
             }
             Err(Ended::Busy(error)) => Observation::Unreadable(error.into()),
             Err(Ended::KindUnknown(reason)) => {
-                let error = RequestError::no_answer("Unreachable", reason);
+                let error = RequestError::no_answer(KIND_UNKNOWN, reason);
                 self.give_up(candidate, error, Some(Some(candidate.id.group_kind())))
             }
         }

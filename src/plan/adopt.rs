@@ -11,9 +11,12 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    claim::annotation,
+    Refusal, RefusalReason,
+    claim::{TAKE_OVER, annotation},
+    conflict::listed,
     ownership::{ByHand, KUBECTL_APPLY, entries, tokens_of},
 };
+use crate::manifest::ObjectId;
 
 /// Where `kubectl apply` keeps what it applied last.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -38,6 +41,18 @@ pub(super) fn dropped_unasked<'f>(
         })
         .map(|field| field.path_for_people.as_str())
         .collect()
+}
+
+/// The refusal of an adoption that would drop what nobody has a copy of.
+pub(super) fn refuse(id: &ObjectId, fields: &[&str]) -> Refusal {
+    let fields = listed(fields);
+    Refusal {
+        reason: RefusalReason::OwnedByOther,
+        object: Some(id.clone()),
+        message: format!("exists already, with fields that the manifest does not have: {fields}"),
+        hint: Some(format!("add them to the manifest, or annotate it {TAKE_OVER}: \"true\" to drop them")),
+        transient: false,
+    }
 }
 
 /// The record of `kubectl apply` itself: it would be stale from now on.

@@ -247,7 +247,7 @@ impl Meeting<'_> {
         if !ours && !take_over {
             let unasked = adopt::dropped_unasked(state, &by_hand, &self.hands);
             if !unasked.is_empty() {
-                return Verdict::Refused(self.would_drop(&unasked));
+                return Verdict::Refused(adopt::refuse(&self.candidate.id, &unasked));
             }
         }
 
@@ -474,18 +474,6 @@ impl Meeting<'_> {
             message,
             hint: Some(hint),
             transient: true,
-        }
-    }
-
-    /// Nobody has a copy of what was never ours: it is not dropped unasked.
-    fn would_drop(&self, fields: &[&str]) -> Refusal {
-        let fields = conflict::listed(fields);
-        Refusal {
-            reason: RefusalReason::OwnedByOther,
-            object: Some(self.candidate.id.clone()),
-            message: format!("exists already, with fields that the manifest does not have: {fields}"),
-            hint: Some(format!("add them to the manifest, or annotate it {TAKE_OVER}: \"true\" to drop them")),
-            transient: false,
         }
     }
 
