@@ -15,7 +15,7 @@ use bowline::{
         BundleDigest, Digest, Fingerprint, Manifest, Scope, bundle_digest,
         yaml::{Limits, read_documents},
     },
-    plan::{Membership, Owned, OwnedObjects, Policy, ownership::fingerprint, propose},
+    plan::{ConflictPolicy, Membership, Owned, OwnedObjects, Policy, ownership::fingerprint, propose},
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
@@ -39,6 +39,9 @@ fn policy() -> Policy {
         rollback: None,
         create_namespace: None,
         hooks: None,
+        conflicts: ConflictPolicy::Take,
+        elsewhere: Default::default(),
+        given_up: Default::default(),
     }
 }
 

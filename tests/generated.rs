@@ -3,6 +3,9 @@
 //! `BOWLINE_GENERATE=1` writes it anew.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "generated/refusals.rs"]
+mod refusals;
+
 use std::{env, fmt::Write as _, fs, path::Path};
 
 use bowline::api::{custom_resource_definitions, mutating_policies, validating_policies};
@@ -49,6 +52,11 @@ fn the_chart_has_the_admission_policies_that_its_cluster_serves() {
 #[test]
 fn the_reference_describes_each_field() {
     is_up_to_date("docs/api.md", &reference());
+}
+
+#[test]
+fn the_page_of_refusals_has_the_words_that_people_see() {
+    is_up_to_date("docs/refusals.md", &refusals::page());
 }
 
 #[rstest]

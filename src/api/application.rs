@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DeletionPolicy, DriftPolicy, Duration, Preflight, RenderKind, SyncMode, SyncStatus};
+use super::{ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Preflight, RenderKind, SyncMode, SyncStatus};
 use crate::manifest::{BundleDigest, InputDigest, ReleaseDigest};
 
 /// What to deploy, from where, to where, and how.
@@ -144,6 +144,12 @@ pub struct Sync {
     pub prune: bool,
     /// What happens when a live object drifts.
     pub drift: DriftPolicy,
+    /// What happens to fields that other programs have set otherwise. What people change by hand is drift and no conflict.
+    pub conflicts: ConflictPolicy,
+    /// Field managers that people act under: what they add to an object by updates is drift too, and goes. kubectl's own if it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 128)))]
+    pub hand_managers: Option<Vec<String>>,
     /// How long a release may take until it is healthy.
     pub timeout: Duration,
     /// Fields that are left alone.
@@ -161,6 +167,8 @@ impl Default for Sync {
             preflight: Preflight::Always,
             prune: true,
             drift: DriftPolicy::Repair,
+            conflicts: ConflictPolicy::Take,
+            hand_managers: None,
             timeout: Duration::from_secs(300),
             ignore: Vec::new(),
             guards: Guards::default(),

@@ -113,6 +113,16 @@ words! {
 }
 
 words! {
+    /// What happens to fields that other field managers have set otherwise.
+    ConflictPolicy {
+        /// They are taken, and it is said from whom.
+        Take,
+        /// The plan is refused, with the fields and who has them.
+        Refuse,
+    }
+}
+
+words! {
     /// What happens when a live object drifts.
     DriftPolicy {
         /// It is put back at once.

@@ -29,8 +29,8 @@ pub use definitions::custom_resource_definitions;
 pub use duration::{Duration, NotADuration};
 pub use inventory::{Inventory, InventoryEntry, InventorySpec};
 pub use lists::{
-    Cause, ConditionType, DeletionPolicy, DriftPolicy, Include, Phase, Preflight, RenderKind, RequestPhase,
-    RollbackVerdict, SyncMode, SyncStatus,
+    Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, Phase, Preflight, RenderKind,
+    RequestPhase, RollbackVerdict, SyncMode, SyncStatus,
 };
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{

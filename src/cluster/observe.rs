@@ -17,12 +17,13 @@ use super::{
     apply::{Mode, Target, being_deleted},
     client::{Call, Patience, path},
     discovery::{Resolution, ServedKind},
+    error::lacks_dry_run,
 };
 use crate::{
     manifest::{GroupKind, ObjectId},
     plan::{
-        Candidate, DryRun, Observation, Observations, Policy, Precondition, Proposal, ServerError, Why, body,
-        may_be_replaced,
+        Candidate, DryRun, KIND_UNKNOWN, Observation, Observations, Policy, Precondition, Propagation, Proposal,
+        ServerError, Why, body, may_be_replaced,
     },
 };
 
@@ -123,7 +124,7 @@ impl Observer<'_> {
             }
             Err(Ended::Busy(error)) => Observation::Unreadable(error.into()),
             Err(Ended::KindUnknown(reason)) => {
-                let error = RequestError::no_answer("Unreachable", reason);
+                let error = RequestError::no_answer(KIND_UNKNOWN, reason);
                 self.give_up(candidate, error, Some(Some(candidate.id.group_kind())))
             }
         }
@@ -148,19 +149,20 @@ impl Observer<'_> {
         let served = self.served(candidate).await?;
         let target = Target { id: &candidate.id, served: &served, identity: self.identity };
         let mut patience = Patience::new();
-        let mut refusal = None;
+        let mut tried = None;
         if candidate.why == Why::New && self.policy.preflight {
             match self.try_action(target, candidate, None, &mut patience).await? {
-                DryRun::Error(error) => refusal = Some(error),
+                // Neither says whether there is an object.
+                refused @ (DryRun::Error(_) | DryRun::NotSupported(_)) => tried = Some(refused),
                 dry_run => return Ok(Observation::Absent { dry_run }),
             }
         }
         for _ in 0..LOOKS {
             let live = self.read(target, &mut patience).await?;
-            let dry_run = match (&live, refusal.take()) {
+            let dry_run = match (&live, tried.take()) {
                 // Tried already: it is absent, and the refusal is about what
                 // would be created.
-                (None, Some(error)) if error.code != 409 => DryRun::Error(error),
+                (None, Some(tried)) if !matches!(&tried, DryRun::Error(error) if error.code == 409) => tried,
                 _ => self.try_action(target, candidate, live.as_ref(), &mut patience).await?,
             };
             if let DryRun::Error(error) = &dry_run
@@ -231,7 +233,9 @@ impl Observer<'_> {
                 // what others claim.
                 (target.apply(manager, &body, &precondition, true, Mode::DryRun)?, live.is_none())
             }
-            (None, Some(live)) => (target.delete(&precondition_of(live), Mode::DryRun)?, false),
+            (None, Some(live)) => {
+                (target.delete(&precondition_of(live), Propagation::Background, Mode::DryRun)?, false)
+            }
             (None, None) => return Ok(DryRun::NotTried),
         };
         let is_hook = candidate.why == Why::Hook;
@@ -257,7 +261,10 @@ impl Observer<'_> {
                     _ => Ok(DryRun::Error(self.identity.explain(error.into()))),
                 }
             }
-            Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
+            Err(error) => Ok(match lacks_dry_run(&error.error) {
+                Some(webhook) => DryRun::NotSupported(webhook.to_owned()),
+                None => DryRun::Error(self.identity.explain(error.into())),
+            }),
         }
     }
 
@@ -270,7 +277,10 @@ impl Observer<'_> {
             Ok(_) => Ok(DryRun::NotTried),
             Err(error) if error.error.code == 0 => Err(error.into()),
             Err(error) if is_about_the_name(&error) => Ok(DryRun::NotTried),
-            Err(error) => Ok(DryRun::Error(self.identity.explain(error.into()))),
+            Err(error) => Ok(match lacks_dry_run(&error.error) {
+                Some(webhook) => DryRun::NotSupported(webhook.to_owned()),
+                None => DryRun::Error(self.identity.explain(error.into())),
+            }),
         }
     }
 

@@ -168,6 +168,11 @@ mod tests {
             changes: pointers.iter().map(change).collect(),
             drops: Vec::new(),
             unproven: false,
+            hook: None,
+            untried: None,
+            takes: Vec::new(),
+            former: Vec::new(),
+            propagation: Default::default(),
         }
     }
 

@@ -16,6 +16,7 @@ mod brake;
 mod contest;
 pub mod decide;
 pub mod deep_check;
+mod handover;
 mod options;
 mod outbox;
 pub mod plan_view;

@@ -227,6 +227,10 @@ mod tests {
             drops: Vec::new(),
             unproven: false,
             hook: None,
+            untried: None,
+            takes: Vec::new(),
+            former: Vec::new(),
+            propagation: Default::default(),
         }
     }
 

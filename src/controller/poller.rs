@@ -145,6 +145,14 @@ impl<S: CredentialStore> Poller<S> {
         conversation.wake.notify_one();
     }
 
+    /// Asks the repository of an application at once, whatever its interval.
+    pub fn look_now(&self, owner: &OwnerKey) {
+        let key = lock(&self.subscribed).get(owner).cloned();
+        if let Some(conversation) = key.and_then(|key| lock(&self.conversations).get(&key).cloned()) {
+            conversation.wake.notify_one();
+        }
+    }
+
     /// Tells an application nothing any more.
     pub fn unsubscribe(&self, owner: &OwnerKey) {
         let Some(key) = lock(&self.subscribed).remove(owner) else { return };

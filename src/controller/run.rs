@@ -119,6 +119,7 @@ pub async fn run(
         installation,
         brake: Default::default(),
         deep_checks: Default::default(),
+        handover: Default::default(),
         statuses: Statuses::default(),
         events,
         metrics,

@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 
 use super::decide::Settings;
 use crate::{
-    api::{Application, Include, Preflight},
+    api::{self, Application, Include, Preflight},
     manifest::{Digest, PlanDigest},
-    plan::{HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy},
+    plan::{ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy},
 };
 
 /// A field manager's name has at most this many characters.
@@ -61,7 +61,11 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
         prune: occasion.prune.unwrap_or(spec.sync.prune),
         preflight: spec.sync.preflight == Preflight::Always,
         ignore: spec.sync.ignore.iter().map(ignore_rule).collect(),
-        hand_managers: Policy::HAND_MANAGERS.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
+        conflicts: match spec.sync.conflicts {
+            api::ConflictPolicy::Take => ConflictPolicy::Take,
+            api::ConflictPolicy::Refuse => ConflictPolicy::Refuse,
+        },
+        hand_managers: hand_managers(application),
         max_prune_percent: spec.sync.guards.max_prune_percent,
         allow_prune: occasion.allow_prune.clone(),
         rollback: occasion.rollback.as_ref().map(|include| RollbackPolicy {
@@ -71,6 +75,16 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
         }),
         create_namespace: spec.destination.create_namespace.then_some(namespace),
         hooks: occasion.hooks.clone(),
+        elsewhere: Default::default(),
+        given_up: Default::default(),
+    }
+}
+
+/// The field managers that people act under.
+fn hand_managers(application: &Application) -> BTreeSet<String> {
+    match &application.spec.sync.hand_managers {
+        Some(names) => names.iter().cloned().collect(),
+        None => Policy::HAND_MANAGERS.iter().map(ToString::to_string).collect(),
     }
 }
 

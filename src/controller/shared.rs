@@ -13,6 +13,7 @@ use super::{
     Options,
     brake::Brake,
     deep_check,
+    handover::Handover,
     outbox::{Events, Statuses},
     poller::{CredentialStore, Poller},
 };
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) installation: String,
     pub(super) brake: Mutex<Brake>,
     pub(super) deep_checks: deep_check::Asked,
+    pub(super) handover: Handover,
     pub(super) statuses: Statuses,
     pub(super) events: Events,
     pub(super) metrics: Metrics,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Owned,
+    Owned, Propagation,
+    ownership::TakenField,
     schedule::{Hook, HookPhase, HookRun},
 };
 use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
@@ -135,6 +136,39 @@ pub struct Action {
     pub unproven: bool,
     /// The phase in which it is run, if it is a hook.
     pub hook: Option<HookPhase>,
+    /// The admission webhook that kept the object from being tried.
+    pub untried: Option<String>,
+    /// Fields that are taken from other field managers.
+    pub takes: Vec<TakenField>,
+    /// Hand managers whose entries go once the object is ours, so that later
+    /// applies take away what they set at first.
+    pub former: Vec<String>,
+    /// What becomes of what the object owns, for a deletion.
+    pub propagation: Propagation,
+}
+
+impl Action {
+    /// An action without content.
+    pub fn new(id: ObjectId, gvk: GroupVersionKind, verb: Verb, reason: impl Into<String>) -> Self {
+        Self {
+            id,
+            gvk,
+            verb,
+            reason: reason.into(),
+            stage: 0,
+            precondition: Precondition::default(),
+            body: None,
+            manifest: None,
+            changes: Vec::new(),
+            drops: Vec::new(),
+            unproven: false,
+            hook: None,
+            untried: None,
+            takes: Vec::new(),
+            former: Vec::new(),
+            propagation: Propagation::default(),
+        }
+    }
 }
 
 /// Why a plan, or an object of it, is refused: a closed list.
@@ -144,10 +178,10 @@ pub enum RefusalReason {
     EmptyRender,
     /// Too large a share would be deleted.
     PruneLimit,
-    /// A kind is protected from pruning.
-    PruneProtected,
     /// The object belongs to another application, installation or tool.
     OwnedByOther,
+    /// Another field manager has set a field otherwise.
+    FieldConflict,
     /// The server refuses the manifest.
     Invalid,
     /// A field cannot be changed.
@@ -169,13 +203,28 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// All reasons.
+    pub const ALL: &'static [Self] = &[
+        Self::EmptyRender,
+        Self::PruneLimit,
+        Self::OwnedByOther,
+        Self::FieldConflict,
+        Self::Invalid,
+        Self::Immutable,
+        Self::Forbidden,
+        Self::KindAbsent,
+        Self::NamespaceAbsent,
+        Self::Unreadable,
+        Self::Terminating,
+    ];
+
     /// The reason as conditions, events and metrics carry it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::EmptyRender => "EmptyRender",
             Self::PruneLimit => "PruneLimit",
-            Self::PruneProtected => "PruneProtected",
             Self::OwnedByOther => "OwnedByOther",
+            Self::FieldConflict => "FieldConflict",
             Self::Invalid => "Invalid",
             Self::Immutable => "Immutable",
             Self::Forbidden => "Forbidden",
@@ -195,7 +244,7 @@ impl RefusalReason {
 
     /// Whether a person can let it pass once with `--allow-prune`.
     pub fn can_be_allowed(self) -> bool {
-        matches!(self, Self::EmptyRender | Self::PruneLimit | Self::PruneProtected)
+        matches!(self, Self::EmptyRender | Self::PruneLimit)
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     APPLICATION_ANNOTATION, Membership, SET_LABEL,
-    ownership::{entries, entry_of},
+    ownership::{APPLICATIONS, entries, entry_of},
 };
 
 /// Annotation of a manifest that lets an object be taken over.
@@ -57,11 +57,12 @@ fn other_application(object: &Value, membership: &Membership) -> Option<String> 
     other_managers(object, membership).next().map(|manager| format!("the Application of the field manager {manager}"))
 }
 
-fn other_managers<'a>(object: &'a Value, membership: &'a Membership) -> impl Iterator<Item = &'a str> {
+/// The field managers of other applications that have an entry.
+pub(super) fn other_managers<'a>(object: &'a Value, membership: &'a Membership) -> impl Iterator<Item = &'a str> {
     entries(object)
         .filter(|entry| entry.applied && entry.subresource.is_empty())
         .map(|entry| entry.manager)
-        .filter(|manager| manager.starts_with("bowline/") && *manager != membership.manager)
+        .filter(|manager| manager.starts_with(APPLICATIONS) && *manager != membership.manager)
 }
 
 fn other_tool(object: &Value) -> Option<String> {

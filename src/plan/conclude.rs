@@ -372,6 +372,13 @@ fn notes(actions: &[Action], proposal: &Proposal, policy: &Policy) -> Vec<String
     {
         notes.push("preflight is off: nothing was tried, and defaults may show as changes".to_owned());
     }
+    notes.extend(actions.iter().filter_map(|action| {
+        let webhook = action.untried.as_ref()?;
+        Some(format!(
+            "{} is tried only when it is written: admission webhook {webhook} does not support dry-run",
+            action.id
+        ))
+    }));
     let kept = actions.iter().filter(|action| action.verb == Verb::Leave);
     notes.extend(kept.map(|action| format!("{} is left: {}", action.id, action.reason)));
     notes.extend(proposal.left_out.iter().map(|(id, why)| format!("{id} {why}")));

@@ -1,6 +1,6 @@
 //! The name of a plan: what an approval is given for.
 
-use super::Action;
+use super::{Action, Propagation};
 use crate::manifest::{BundleDigest, Digest, PlanDigest};
 
 /// Hashes what a plan does: actions in the order of identity, uids, desired
@@ -24,6 +24,9 @@ pub(super) fn plan_digest(bundle: &BundleDigest, actions: &[Action]) -> PlanDige
             parts.push(change.path.clone());
             parts.push(change.before.as_ref().map(ToString::to_string).unwrap_or_default());
             parts.push(change.after.as_ref().map(ToString::to_string).unwrap_or_default());
+        }
+        if action.propagation != Propagation::default() {
+            parts.push(action.propagation.as_str().to_owned());
         }
         parts.push(action.drops.len().to_string());
         parts.extend(action.drops.iter().cloned());

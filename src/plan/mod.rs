@@ -11,9 +11,11 @@
 //! ```
 
 mod action;
+mod adopt;
 mod body;
 mod claim;
 mod conclude;
+mod conflict;
 mod diff;
 mod digest;
 mod hooks;
@@ -21,6 +23,7 @@ mod observation;
 mod order;
 pub mod ownership;
 mod policy;
+mod propagation;
 mod proposal;
 mod propose;
 mod prune;
@@ -35,8 +38,11 @@ pub(crate) mod testing;
 pub use action::{Action, ActiveHook, FieldChange, Gate, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;
 pub use conclude::conclude;
-pub use observation::{DryRun, Observation, Observations, ServerError};
-pub use policy::{APPLICATION_ANNOTATION, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL};
+pub use observation::{DryRun, KIND_UNKNOWN, Observation, Observations, ServerError};
+pub use policy::{
+    APPLICATION_ANNOTATION, ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL,
+};
+pub use propagation::Propagation;
 pub use proposal::{Candidate, HookCandidate, Owned, OwnedObjects, Proposal, Why};
 pub use propose::{propose, unobeyable};
 pub use safety::irreversible;

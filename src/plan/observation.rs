@@ -22,6 +22,10 @@ pub struct ServerError {
     pub transient: bool,
 }
 
+/// The reason of an error that says that a kind could not be found out: it may
+/// be served, or not.
+pub const KIND_UNKNOWN: &str = "KindUnknown";
+
 /// The server's answer to the dry-run of a server-side apply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DryRun {
@@ -31,6 +35,10 @@ pub enum DryRun {
     Error(ServerError),
     /// It was not tried: preflight is off, or nothing would be written.
     NotTried,
+    /// This admission webhook has side effects, so that the server does not
+    /// let it take part in a dry-run: whether it lets the object through shows
+    /// when that is written.
+    NotSupported(String),
 }
 
 /// What the server said of a candidate.

@@ -1,6 +1,6 @@
 //! What an application allows and wants, as far as planning is concerned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::schedule::HookRun;
 use crate::manifest::{ObjectId, PlanDigest};
@@ -53,6 +53,16 @@ impl IgnoreRule {
     }
 }
 
+/// What happens to fields that other field managers have set otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ConflictPolicy {
+    /// They are taken, and it is said from whom.
+    #[default]
+    Take,
+    /// The plan is refused, with the fields and who has them.
+    Refuse,
+}
+
 /// What an application allows and wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -62,6 +72,8 @@ pub struct Policy {
     pub prune: bool,
     /// Whether the server tries each change before the first is written.
     pub preflight: bool,
+    /// What happens to fields that other field managers have set otherwise.
+    pub conflicts: ConflictPolicy,
     /// Fields that are left alone.
     pub ignore: Vec<IgnoreRule>,
     /// Managers whose additions count as made by hand and are dropped.
@@ -77,6 +89,12 @@ pub struct Policy {
     pub create_namespace: Option<String>,
     /// Set where hooks are run: for a release, never for a repair.
     pub hooks: Option<HookRuns>,
+    /// Objects that this application no longer has and another has now, with
+    /// its name: they are let go of and not deleted.
+    pub elsewhere: BTreeMap<ObjectId, String>,
+    /// Objects that carry the marks of another application which has given
+    /// them up: they may be taken without asking.
+    pub given_up: BTreeSet<ObjectId>,
 }
 
 /// Which hooks are run.

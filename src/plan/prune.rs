@@ -3,16 +3,24 @@
 use serde_json::Value;
 
 use super::{
-    Action, Candidate, DryRun, Observation, Policy, Precondition, Verb,
+    Action, Candidate, DryRun, KIND_UNKNOWN, Observation, Policy, Precondition, ServerError, Verb,
     claim::{annotation, carries_our_marks, label, taken_over_by, uid},
     ownership::entry_of,
+    propagation::propagation,
     refusal::{self, Tried, kubectl_object},
-    settle::{Verdict, finalizers, is_job, is_terminating},
+    settle::{Verdict, finalizers, is_job, is_terminating, untried},
 };
 use crate::manifest::ObjectId;
 
 /// The annotation by which a live object says whether it may be pruned.
 const PRUNE: &str = "bowline.dev/prune";
+
+const ARGO_CD_OPTIONS: &str = "argocd.argoproj.io/sync-options";
+
+/// Argo CD's options that keep an object. It tells pruning from the deletion of
+/// the whole application, and asks a person to confirm; here each of them means
+/// that the object is not deleted by itself.
+const ARGO_CD_KEEPS: &[&str] = &["Prune=false", "Prune=confirm", "Delete=false", "Delete=confirm"];
 
 /// Kinds that are not pruned unless the live object says so: deleting one
 /// deletes what it holds.
@@ -31,6 +39,16 @@ pub(super) fn prune(candidate: &Candidate, observation: Option<&Observation>, po
         Some(Observation::Absent { .. } | Observation::NamespaceAbsent | Observation::KindAbsent) => {
             return Verdict::Forgotten(None);
         }
+        // One kind that nobody can say anything of stops nothing else: what is
+        // not known to be there is left for the next release.
+        Some(Observation::Unreadable(error)) if error.transient && is_about_its_kind(error) => {
+            let reason = format!(
+                "is no longer in the bundle; whether it is still there could not be found out, so that it is left for \
+                 the next release: {}",
+                error.message
+            );
+            return Verdict::Left(leave(candidate, &reason), None);
+        }
         Some(Observation::Unreadable(error)) => return Verdict::Refused(refusal::unreadable(&candidate.id, error)),
         None => return Verdict::Refused(refusal::not_observed(&candidate.id)),
         Some(Observation::Live { object, dry_run }) => (object, dry_run),
@@ -48,6 +66,9 @@ pub(super) fn prune(candidate: &Candidate, observation: Option<&Observation>, po
     }
     if let Some(other) = taken_over_by(object, membership) {
         return Verdict::Forgotten(Some(leave(candidate, &format!("belongs to {other} now"))));
+    }
+    if let Some(other) = policy.elsewhere.get(&candidate.id) {
+        return Verdict::Forgotten(Some(leave(candidate, &format!("the Application {other} has it now"))));
     }
     if !policy.prune {
         return Verdict::Left(leave(candidate, "is no longer in the bundle; pruning is off"), None);
@@ -77,18 +98,30 @@ pub(super) fn prune(candidate: &Candidate, observation: Option<&Observation>, po
     if done && is_job(&candidate.id) && policy.rollback.is_some_and(|rollback| !rollback.jobs) {
         return Verdict::Left(leave(candidate, "finished; a rollback leaves it (--include jobs)"), None);
     }
+    let propagation = match propagation(object) {
+        Ok(propagation) => propagation,
+        Err(reason) => return Verdict::Left(leave(candidate, &reason), None),
+    };
     if let DryRun::Error(error) = dry_run {
         let tried = Tried { id: &candidate.id, live: Some(object), body: None, manager: &membership.manager };
         return Verdict::Refused(refusal::of_error(error, &tried));
     }
     let mut action = leave(candidate, "is no longer in the bundle");
     action.verb = Verb::Delete;
+    action.propagation = propagation;
+    action.untried = untried(dry_run);
     // The same uid may have a new owner by then: what was looked at is what is
     // deleted.
     let version = object.get("metadata").and_then(|metadata| metadata.get("resourceVersion")).and_then(Value::as_str);
     action.precondition =
         Precondition { uid: uid(object).map(str::to_owned), resource_version: version.map(str::to_owned) };
     Verdict::Act(action)
+}
+
+/// Whether it is the kind that cannot be read (its discovery, its conversion,
+/// the server behind it), and not the whole cluster for a moment.
+fn is_about_its_kind(error: &ServerError) -> bool {
+    error.reason == KIND_UNKNOWN || (500..=599).contains(&error.code)
 }
 
 /// Why the live object is to be kept, if it is.
@@ -100,9 +133,9 @@ fn kept(id: &ObjectId, object: &Value) -> Option<String> {
     if annotation(object, "helm.sh/resource-policy") == Some("keep") {
         return Some("is annotated helm.sh/resource-policy: keep".to_owned());
     }
-    let options = annotation(object, "argocd.argoproj.io/sync-options").unwrap_or_default();
-    if options.split(',').any(|option| option.trim() == "Prune=false") {
-        return Some("is annotated argocd.argoproj.io/sync-options: Prune=false".to_owned());
+    let options = annotation(object, ARGO_CD_OPTIONS).unwrap_or_default();
+    if let Some(option) = options.split(',').map(str::trim).find(|option| ARGO_CD_KEEPS.contains(option)) {
+        return Some(format!("is annotated {ARGO_CD_OPTIONS}: {option}"));
     }
     let protected = PROTECTED.iter().any(|(group, kind)| *group == id.group && *kind == id.kind);
     if protected && own != Some("true") {

@@ -93,7 +93,11 @@ pub(super) fn of_error(error: &ServerError, tried: &Tried<'_>) -> Refusal {
     }
     if error.transient || error.code == 0 {
         let message = format!("could not be tried: {}", error.message);
-        return refusal(RefusalReason::Unreadable, message, None, true);
+        let hint = error.message.contains("failed calling webhook").then(|| {
+            "see to what serves the webhook; its configuration has failurePolicy: Fail, so that nothing passes without it"
+                .to_owned()
+        });
+        return refusal(RefusalReason::Unreadable, message, hint, true);
     }
     if error.code == 409 {
         let hint = "let the other manager give the field up, or leave the field out with sync.ignore".to_owned();

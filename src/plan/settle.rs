@@ -1,15 +1,16 @@
 //! What happens to one object that the bundle has.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::{
-    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal, RefusalReason,
-    Verb, Why, body,
-    claim::{TAKE_OVER, carries_our_marks, claimant, taken_over_by, uid},
+    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal,
+    RefusalReason, Verb, Why, adopt, body,
+    claim::{TAKE_OVER, carries_our_marks, claimant, other_managers, taken_over_by, uid},
+    conflict,
     diff::{Difference, asked, diff},
-    ownership::{self, ByHand, FieldSet, entry_api_version, entry_of, lost_fields},
+    ownership::{self, ByHand, FieldSet, LostField, TakenField, entry_api_version, entry_of, lost_fields},
     refusal::{self, Tried},
     roles::role_of,
 };
@@ -71,20 +72,7 @@ pub(super) struct Standing<'a> {
 
 /// An action without content.
 pub(super) fn action(candidate: &Candidate, verb: Verb, reason: String) -> Action {
-    Action {
-        id: candidate.id.clone(),
-        gvk: candidate.gvk.clone(),
-        verb,
-        reason,
-        stage: 0,
-        precondition: Precondition::default(),
-        body: None,
-        manifest: None,
-        changes: Vec::new(),
-        drops: Vec::new(),
-        unproven: false,
-        hook: None,
-    }
+    Action::new(candidate.id.clone(), candidate.gvk.clone(), verb, reason)
 }
 
 pub(super) fn is_job(id: &ObjectId) -> bool {
@@ -158,7 +146,8 @@ pub(super) fn settle(
         }
         Observation::Absent { dry_run } => create(candidate, manifest, dry_run, policy, later),
         Observation::Live { object, dry_run } => {
-            Meeting { candidate, manifest, live: object, policy, later }.settle(dry_run)
+            let hands = hands(object, policy);
+            Meeting { candidate, manifest, live: object, policy, later, hands }.settle(dry_run)
         }
     }
 }
@@ -209,7 +198,16 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
     action.body = Some(Box::new(body));
     action.manifest = Some(manifest.digest.clone());
     action.unproven = later;
+    action.untried = untried(dry_run);
     Verdict::Act(action)
+}
+
+/// The webhook that kept an object from being tried.
+pub(super) fn untried(dry_run: &DryRun) -> Option<String> {
+    match dry_run {
+        DryRun::NotSupported(webhook) => Some(webhook.clone()),
+        _ => None,
+    }
 }
 
 /// The record of a Job that a rollback does not run.
@@ -234,6 +232,18 @@ fn field_change(change: Difference, owned: bool) -> FieldChange {
     FieldChange { path: change.path, pointer, before: change.before, after: change.after, owned }
 }
 
+/// The managers whose additions go: those that people act under, and on an
+/// object that moves here, the application that it comes from.
+fn hands<'p>(live: &Value, policy: &'p Policy) -> Cow<'p, BTreeSet<String>> {
+    let ours = entry_of(live, &policy.membership.manager).is_some();
+    let former: Vec<&str> = if ours { Vec::new() } else { other_managers(live, &policy.membership).collect() };
+    if former.is_empty() {
+        return Cow::Borrowed(&policy.hand_managers);
+    }
+    let former = former.into_iter().map(str::to_owned);
+    Cow::Owned(policy.hand_managers.iter().cloned().chain(former).collect())
+}
+
 /// An object that the bundle has and the cluster too.
 struct Meeting<'a> {
     candidate: &'a Candidate,
@@ -241,6 +251,8 @@ struct Meeting<'a> {
     live: &'a Value,
     policy: &'a Policy,
     later: bool,
+    /// The managers whose additions go.
+    hands: Cow<'a, BTreeSet<String>>,
 }
 
 impl Meeting<'_> {
@@ -253,7 +265,8 @@ impl Meeting<'_> {
             return if ours { self.made_anew() } else { Verdict::Refused(self.terminating()) };
         }
         let claimed = if ours { taken_over_by(self.live, membership) } else { claimant(self.live, membership) };
-        let take_over = self.manifest.annotation(TAKE_OVER) == Some("true");
+        let given_up = claimed.is_some() && self.policy.given_up.contains(&self.candidate.id);
+        let take_over = given_up || self.manifest.annotation(TAKE_OVER) == Some("true");
         if let Some(other) = claimed.as_ref().filter(|_| !take_over) {
             return Verdict::Refused(self.owned_by(other));
         }
@@ -261,20 +274,11 @@ impl Meeting<'_> {
         let ours = ours || (claimed.is_none() && carries_our_marks(self.live, membership));
         let body = body(self.manifest, Some(self.live), self.policy);
         let (state, by_hand) = self.by_hand(dry_run, &body);
-        // Nobody has a copy of what was never ours: it is not dropped unasked.
-        let foreign: Vec<&str> = by_hand
-            .iter()
-            .map(|field| field.path_for_people.as_str())
-            .filter(|path| !path.contains("last-applied-configuration"))
-            .collect();
-        if !ours && !take_over && !foreign.is_empty() {
-            return Verdict::Refused(Refusal {
-                reason: RefusalReason::OwnedByOther,
-                object: Some(self.candidate.id.clone()),
-                message: format!("exists already, with fields that the manifest does not have: {}", foreign.join(", ")),
-                hint: Some(format!("add them to the manifest, or annotate it {TAKE_OVER}: \"true\" to drop them")),
-                transient: false,
-            });
+        if !ours && !take_over {
+            let unasked = adopt::dropped_unasked(state, &by_hand, &self.hands);
+            if !unasked.is_empty() {
+                return Verdict::Refused(adopt::refuse(&self.candidate.id, &unasked));
+            }
         }
 
         let changes = match dry_run {
@@ -287,7 +291,7 @@ impl Meeting<'_> {
                 changes
             }
             _ if self.later => Vec::new(),
-            DryRun::NotTried => self.asked(&body),
+            DryRun::NotTried | DryRun::NotSupported(_) => self.asked(&body),
             DryRun::Error(_) => Vec::new(),
         };
         if let Some(reason) = self.left_by_rollback() {
@@ -307,12 +311,25 @@ impl Meeting<'_> {
             return Verdict::Refused(refusal);
         }
 
+        let takes =
+            if self.later { Vec::new() } else { conflict::takes(self.live, dry_run, &body, &membership.manager) };
+        if let Some(refusal) = conflict::refuse(&self.candidate.id, &takes, self.policy).filter(|_| !take_over) {
+            return Verdict::Refused(refusal);
+        }
+
+        let lost = self.lost(dry_run);
+        let takes: Vec<TakenField> = takes.into_iter().filter(|taken| !self.is_told(taken, &lost)).collect();
         let mut hands: Vec<&str> = by_hand.iter().map(|field| field.manager.as_str()).collect();
         hands.sort_unstable();
         hands.dedup();
-        let mut reason = self.reason(ours, claimed.as_deref(), dry_run, &changes);
-        if !hands.is_empty() {
+        let mut reason = self.reason(ours, claimed.as_deref(), &lost, &changes);
+        if !hands.is_empty() && ours {
             reason.push_str(&format!("; fields were added by {}", hands.join(", ")));
+        } else if !hands.is_empty() {
+            reason.push_str(&format!("; fields that the manifest does not have go (set by {})", hands.join(", ")));
+        }
+        if let Some(words) = conflict::words(&takes) {
+            reason.push_str(&format!("; {words}"));
         }
         let mut action = action(self.candidate, if ours { Verb::Update } else { Verb::Adopt }, reason);
         action.precondition = Precondition {
@@ -333,7 +350,27 @@ impl Meeting<'_> {
         action.body = Some(Box::new(body));
         action.manifest = Some(self.manifest.digest.clone());
         action.unproven = self.later;
+        action.untried = untried(dry_run);
+        action.takes = takes;
+        if !ours || entry_of(self.live, &membership.manager).is_none() {
+            action.former = ownership::former_managers(state, &membership.manager, &self.hands);
+        }
         Verdict::Act(action)
+    }
+
+    /// Fields that the last apply left as ours and that are not any more.
+    fn lost(&self, dry_run: &DryRun) -> Vec<LostField> {
+        match dry_run {
+            DryRun::Would(result) => lost_fields(result, self.live, &self.policy.membership.manager),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the reason for putting an object back says already from whom a
+    /// field is taken.
+    fn is_told(&self, taken: &TakenField, lost: &[LostField]) -> bool {
+        matches!(self.candidate.why, Why::Drifted | Why::Gone)
+            && lost.iter().any(|field| field.path == taken.path && field.managers == taken.managers)
     }
 
     /// What was added by hand and stays after the apply, with the state that
@@ -343,7 +380,7 @@ impl Meeting<'_> {
         let ignore = self.policy.ignore_for(&self.candidate.id);
         let of = |state: &Value| {
             let manager = &self.policy.membership.manager;
-            ownership::by_hand_counting(state, manager, &ignore, &self.policy.hand_managers)
+            ownership::by_hand_counting(state, manager, &ignore, &self.hands)
         };
         if let DryRun::Would(result) = dry_run {
             return (result, of(result));
@@ -430,8 +467,11 @@ impl Meeting<'_> {
         Some(Owned { done: is_job || record.done, ..record })
     }
 
-    fn reason(&self, ours: bool, claimed: Option<&str>, dry_run: &DryRun, changes: &[FieldChange]) -> String {
+    fn reason(&self, ours: bool, claimed: Option<&str>, lost: &[LostField], changes: &[FieldChange]) -> String {
         if let Some(other) = claimed {
+            if self.policy.given_up.contains(&self.candidate.id) {
+                return format!("is taken over from {other}, which no longer has it");
+            }
             return format!("is taken over from {other} ({TAKE_OVER})");
         }
         if !ours {
@@ -440,10 +480,6 @@ impl Meeting<'_> {
                 None => "exists already, and nobody claims it".to_owned(),
             };
         }
-        let lost = match dry_run {
-            DryRun::Would(result) => lost_fields(result, self.live, &self.policy.membership.manager),
-            _ => Vec::new(),
-        };
         let mut takers: Vec<&str> = lost.iter().flat_map(|field| &field.managers).map(String::as_str).collect();
         takers.sort_unstable();
         takers.dedup();

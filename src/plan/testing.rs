@@ -28,6 +28,7 @@ pub(crate) fn policy() -> Policy {
         },
         prune: true,
         preflight: true,
+        conflicts: super::ConflictPolicy::Take,
         ignore: Vec::new(),
         hand_managers: hands(),
         max_prune_percent: 50,
@@ -35,6 +36,8 @@ pub(crate) fn policy() -> Policy {
         rollback: None,
         create_namespace: None,
         hooks: None,
+        elsewhere: Default::default(),
+        given_up: Default::default(),
     }
 }
 

@@ -112,6 +112,23 @@ async fn a_live_object_costs_a_read_and_a_dry_run() {
 }
 
 #[tokio::test]
+async fn without_preflight_nothing_is_tried() {
+    let mut counted = Counted::new().await;
+    for number in 0..3 {
+        counted.world.applied(&counted.world.config_map(&format!("c{number}"), "1")).await;
+    }
+    counted.world.policy.preflight = false;
+    counted.cluster.discovery().ensure().await.unwrap();
+    counted.observe(5, Why::Changed).await;
+    // Two of discovery, a read for each object, and one for the namespace of
+    // those that are absent.
+    let requests = counted.requests(8).await;
+    let reads = requests.iter().filter(|it| it.verb == "get" && it.uri.contains("/configmaps/")).count();
+    assert_eq!(reads, 5, "{requests:?}");
+    assert!(requests.iter().all(|it| it.verb == "get" && !it.uri.contains("dryRun")), "{requests:?}");
+}
+
+#[tokio::test]
 async fn ones_own_identity_impersonates_nobody() {
     let mut counted = Counted::new().await;
     counted.world.identity = Identity::Own;

@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod admission;
 mod counting;
 mod discovering;
 mod evidence;
 mod facts;
 mod observing;
 mod out_of_reach;
+mod owning;
 mod whole;
 mod world;
 mod writing;

@@ -62,7 +62,7 @@ impl Application {
                         };
                         self.owned.insert(action.id.clone(), owned);
                     }
-                    Outcome::Deleted => {
+                    Outcome::Deleted | Outcome::Deleting { .. } => {
                         self.owned.remove(&action.id);
                     }
                     other => panic!("{}: {other:?}", action.id),
@@ -93,7 +93,7 @@ impl Application {
     }
 }
 
-fn verbs(plan: &Plan) -> Vec<(Verb, &str)> {
+pub fn verbs(plan: &Plan) -> Vec<(Verb, &str)> {
     plan.actions.iter().map(|it| (it.verb, it.id.name.as_str())).collect()
 }
 

@@ -19,8 +19,8 @@ use bowline::{
     },
     manifest::{BundleDigest, Digest, GroupVersionKind, Manifest, ManifestDigest, ObjectId},
     plan::{
-        Action, Candidate, DryRun, Membership, Observation, Observations, Policy, Precondition, Proposal, ServerError,
-        Verb, Why,
+        Action, Candidate, ConflictPolicy, DryRun, Membership, Observation, Observations, Policy, Precondition,
+        Proposal, ServerError, Verb, Why,
     },
 };
 use serde_json::{Value, json};
@@ -242,6 +242,7 @@ pub fn policy(namespace: &str) -> Policy {
         },
         prune: true,
         preflight: true,
+        conflicts: ConflictPolicy::Take,
         ignore: Vec::new(),
         hand_managers: Policy::HAND_MANAGERS.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(),
         max_prune_percent: 50,
@@ -249,6 +250,8 @@ pub fn policy(namespace: &str) -> Policy {
         rollback: None,
         create_namespace: None,
         hooks: None,
+        elsewhere: Default::default(),
+        given_up: Default::default(),
     }
 }
 
@@ -295,6 +298,10 @@ pub fn action(manifest: &Manifest, verb: Verb, precondition: Precondition, body:
         drops: Vec::new(),
         unproven: false,
         hook: None,
+        untried: None,
+        takes: Vec::new(),
+        former: Vec::new(),
+        propagation: Default::default(),
     }
 }
 

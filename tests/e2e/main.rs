@@ -24,6 +24,8 @@ mod killed;
 mod lease;
 mod modes;
 mod order;
+mod moving;
+mod ownership;
 mod rights;
 mod sharing;
 mod silence;

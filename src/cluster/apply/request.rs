@@ -11,7 +11,7 @@ use crate::{
         discovery::ServedKind,
     },
     manifest::ObjectId,
-    plan::Precondition,
+    plan::{Precondition, Propagation},
 };
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -125,8 +125,13 @@ impl<'a> Target<'a> {
         Ok(Call::write(Method::POST, path, self.identity, JSON, &body).secret(self.is_secret()))
     }
 
-    /// Deletes the object of that uid, and what it owns afterwards.
-    pub(in crate::cluster) fn delete(&self, precondition: &Precondition, mode: Mode) -> Result<Call<'a>, RequestError> {
+    /// Deletes the object of that uid, and what it owns as `propagation` says.
+    pub(in crate::cluster) fn delete(
+        &self,
+        precondition: &Precondition,
+        propagation: Propagation,
+        mode: Mode,
+    ) -> Result<Call<'a>, RequestError> {
         let Some(uid) = &precondition.uid else {
             return Err(RequestError::unsendable(format!("the plan deletes {} without a uid", self.id)));
         };
@@ -139,7 +144,7 @@ impl<'a> Target<'a> {
             "apiVersion": "v1",
             "preconditions": preconditions,
             // Said always: the default of Jobs leaves their pods behind.
-            "propagationPolicy": "Background",
+            "propagationPolicy": propagation.as_str(),
         });
         if mode == Mode::DryRun {
             options["dryRun"] = json!(["All"]);
@@ -163,16 +168,21 @@ impl<'a> Target<'a> {
         Ok(Call::write(Method::PATCH, path, self.identity, JSON_PATCH, &operations).secret(self.is_secret()))
     }
 
-    /// Removes fields in one write, if the object is still at `version`.
+    /// Removes fields, and leaves just these managed fields where there are
+    /// some, in one write, if the object is still at `version`.
     pub(in crate::cluster) fn drop_fields(
         &self,
         manager: &str,
         pointers: &[String],
+        managed_fields: Option<&[Value]>,
         version: &str,
     ) -> Result<Call<'a>, RequestError> {
         // A `replace` of the version makes a change in between a plain 409,
         // where `test` would give an unspecific 422.
         let mut operations = vec![json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": version })];
+        operations.extend(
+            managed_fields.map(|kept| json!({ "op": "replace", "path": "/metadata/managedFields", "value": kept })),
+        );
         let removals = removal_order(pointers);
         operations.extend(removals.into_iter().map(|path| json!({ "op": "remove", "path": path })));
         let path = path::with_query(&self.path()?, &[("fieldManager", manager), ("fieldValidation", "Strict")]);
@@ -276,9 +286,11 @@ mod tests {
     #[test]
     fn a_delete_without_a_uid_is_not_sent() {
         with_target(|target| {
-            assert!(target.delete(&Precondition::default(), Mode::Write).is_err());
-            let call = target.delete(&Precondition { uid: Some("u".into()), resource_version: None }, Mode::Write);
-            assert_eq!(sent(&call.unwrap())["preconditions"], json!({"uid": "u"}));
+            assert!(target.delete(&Precondition::default(), Propagation::Background, Mode::Write).is_err());
+            let precondition = Precondition { uid: Some("u".into()), resource_version: None };
+            let call = target.delete(&precondition, Propagation::Foreground, Mode::Write).unwrap();
+            assert_eq!(sent(&call)["preconditions"], json!({"uid": "u"}));
+            assert_eq!(sent(&call)["propagationPolicy"], "Foreground");
         });
     }
 

@@ -8,9 +8,10 @@ use crate::{
         Cluster, Identity, RequestError,
         client::{Answer, Call, Patience},
         discovery::{Resolution, ServedKind},
+        error::lacks_dry_run,
     },
     manifest::{GroupVersionKind, ObjectId},
-    plan::{Action, DryRun, Observation, Precondition, ServerError, Verb},
+    plan::{Action, DryRun, Observation, Precondition, ServerError, Verb, ownership::without_entries},
 };
 
 /// How often an action goes on after its object moved without a change that
@@ -49,7 +50,7 @@ pub(super) async fn dry_run(
         let served = served(cluster, action).await?;
         let target = Target { id: &action.id, served: &served, identity };
         let call = match (action.verb, &action.body) {
-            (Verb::Delete, _) => target.delete(&action.precondition, Mode::DryRun)?,
+            (Verb::Delete, _) => target.delete(&action.precondition, action.propagation, Mode::DryRun)?,
             (Verb::Replace, Some(body)) => target.try_under_another_name(manager, body)?,
             (_, Some(body)) => target.apply(manager, body, &action.precondition, true, Mode::DryRun)?,
             (_, None) => return Ok(DryRun::NotTried),
@@ -64,6 +65,9 @@ pub(super) async fn dry_run(
         Ok(dry_run) => dry_run,
         Err(error) => {
             let error: RequestError = error;
+            if let Some(webhook) = lacks_dry_run(&error.error) {
+                return (action.id.clone(), DryRun::NotSupported(webhook.to_owned()));
+            }
             DryRun::Error(identity.advise(error.into(), action.id.namespace.as_deref()))
         }
     };
@@ -213,7 +217,7 @@ async fn applied(
         let (was, planned) = if created { ("absent", "was there") } else { ("there", "was absent") };
         return Ok(Outcome::Stale(stale(format!("{} was {was}, the plan is made for one that {planned}", action.id))));
     }
-    if !action.drops.is_empty() {
+    if !action.drops.is_empty() || !action.former.is_empty() {
         object = match drop_fields(stage, target, action, object, patience).await? {
             Ok(object) => object,
             Err(outcome) => return Ok(outcome),
@@ -230,7 +234,8 @@ async fn applied(
     }))
 }
 
-/// Removes what was added by hand from an object as the apply left it.
+/// Removes what was added by hand from an object as the apply left it, and the
+/// entries of those who managed it before.
 async fn drop_fields(
     stage: &Stage<'_>,
     target: Target<'_>,
@@ -246,12 +251,13 @@ async fn drop_fields(
         Ok(pointers) => pointers,
         Err(problem) => return Ok(Err(Outcome::Stale(stale(format!("{}: {problem}", action.id))))),
     };
-    if pointers.is_empty() {
+    let mut kept = without_entries(&left, &action.former);
+    if pointers.is_empty() && kept.is_none() {
         return Ok(Ok(left));
     }
     let mut version = text(&left, "resourceVersion").unwrap_or_default().to_owned();
     for _ in 0..=RENEWALS {
-        let call = target.drop_fields(stage.manager, &pointers, &version)?;
+        let call = target.drop_fields(stage.manager, &pointers, kept.as_deref(), &version)?;
         let error = match send(stage, &call, patience).await {
             Ok(answer) => return Ok(Ok(answer.json()?)),
             Err(Stopped::Failed(error)) if is_unsettled(&error) => error,
@@ -260,6 +266,7 @@ async fn drop_fields(
         match look(stage, target).await? {
             Some(live) if still::is_as_planned(&left, &live) => {
                 version = text(&live, "resourceVersion").unwrap_or_default().to_owned();
+                kept = without_entries(&live, &action.former);
             }
             _ => return Ok(Err(Outcome::Stale(error.into()))),
         }
@@ -286,7 +293,7 @@ async fn delete(stage: &Stage<'_>, target: Target<'_>, action: &Action) -> Resul
     let mut precondition = action.precondition.clone();
     let mut patience = Patience::new();
     for _ in 0..=RENEWALS {
-        let call = target.delete(&precondition, Mode::Write)?;
+        let call = target.delete(&precondition, action.propagation, Mode::Write)?;
         let error = match send(stage, &call, &mut patience).await {
             Ok(answer) => {
                 // The answer is the object where something still holds it,

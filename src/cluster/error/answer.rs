@@ -88,6 +88,14 @@ pub fn is_field_manager_conflict(error: &ServerError) -> bool {
     error.code == 409 && error.reason == "FieldManagerConflict"
 }
 
+/// The admission webhook that has side effects, where the server refused a
+/// dry-run for that: it says nothing about the object.
+pub fn lacks_dry_run(error: &ServerError) -> Option<&str> {
+    let (before, _) = error.message.split_once("does not support dry run")?;
+    let name = before.split('"').nth(1).unwrap_or_default();
+    (error.code == 400).then_some(name)
+}
+
 /// Messages of HTTP 500 that no repetition helps: the server could not make an
 /// object of what we sent, or could not store it.
 const PERMANENT_FAILURES: &[&str] = &[
@@ -199,6 +207,14 @@ mod tests {
         let error = answer(409, body);
         assert!(is_field_manager_conflict(&error.error));
         assert!(!error.error.transient);
+    }
+
+    #[test]
+    fn a_webhook_that_cannot_take_part_in_a_dry_run_is_named() {
+        let message = "admission webhook \"audit.example.com\" does not support dry run";
+        let refused = |code, message: &str| answer(code, json!({"kind": "Status", "message": message})).error;
+        assert_eq!(lacks_dry_run(&refused(400, message)), Some("audit.example.com"));
+        assert_eq!(lacks_dry_run(&refused(400, "admission webhook \"a\" denied the request: no")), None);
     }
 
     #[test]

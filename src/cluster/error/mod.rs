@@ -5,7 +5,7 @@ mod secrets;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use answer::{from_answer, is_field_manager_conflict};
+pub use answer::{from_answer, is_field_manager_conflict, lacks_dry_run};
 use thiserror::Error;
 
 use crate::plan::ServerError;

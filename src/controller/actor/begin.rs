@@ -102,6 +102,7 @@ impl Actor {
         };
         info!(release = number, cause = %begin.cause, commit = content.id.commit.short, "the release begins");
         self.known.history.put(created);
+        self.known.offered = false;
         self.take_up(number, content, false).await;
         self.announce(&begin, number).await
     }

@@ -108,6 +108,7 @@ impl Actor {
         let policy = self.policy(occasion);
         let proposal = self.proposal(content, occasion);
         let observations = observe(&self.shared.cluster, &self.identity(), &proposal, &policy).await;
+        let policy = self.with_moves(policy, &proposal, &observations);
         (conclude(&proposal, &observations, &policy), observations)
     }
 
@@ -136,10 +137,16 @@ impl Actor {
             self.known.repair_not_before = Some(Timestamp::now() + pause);
         }
         self.watch_kinds(&content.manifests).await;
+        if self.waits_before_deleting(number, &content, &occasion) {
+            return Ok(());
+        }
         let began = std::time::Instant::now();
         let (plan, observations) = self.plan(&content, &occasion).await;
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
+        if self.waits_for_claims(number, &plan.refusals) {
+            return Ok(());
+        }
         if !plan.refusals.is_empty() {
             match self.missing_account(&plan.refusals).await {
                 Some(message) => self.set_stage(Stage::Failed { message, failures: Vec::new() }),
@@ -162,6 +169,8 @@ impl Actor {
         self.intend(&plan).await?;
         self.take_hooks(&plan.hooks);
         let applied = self.known.underway.as_ref().map_or(0, |before| before.applied);
+        self.let_go(&plan);
+        self.tell_of_kept(&plan);
         let stages_left = if to_apply == 0 { 0 } else { plan.stages() };
         self.set_gate(if stages_left == 0 { plan.last_gate.clone() } else { plan.gate(0) });
         let to_apply = applied + to_apply;
@@ -192,7 +201,9 @@ impl Actor {
             return plan;
         }
         let occasion = Occasion { allow_prune: Some(plan.digest), ..occasion.clone() };
-        conclude(&self.proposal(content, &occasion), observations, &self.policy(&occasion))
+        let proposal = self.proposal(content, &occasion);
+        let policy = self.with_moves(self.policy(&occasion), &proposal, observations);
+        conclude(&proposal, observations, &policy)
     }
 
     /// The API server lets one act as a ServiceAccount that does not exist, and
@@ -264,6 +275,7 @@ impl Actor {
                 self.hook_begun(action);
             }
         }
+        self.tell_of_writes(&actions, &results);
         let failed: Vec<&ActionResult> = results.iter().filter(|result| !result.outcome.is_done()).collect();
         if !failed.is_empty() {
             self.apply_failed(&failed);
@@ -324,7 +336,7 @@ impl Actor {
         self.known.underway = None;
     }
 
-    fn set_stage(&mut self, stage: Stage) {
+    pub(super) fn set_stage(&mut self, stage: Stage) {
         if let Some(attempt) = &mut self.known.attempt {
             attempt.stage = stage;
         }

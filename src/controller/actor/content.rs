@@ -91,6 +91,7 @@ impl Actor {
                 self.shared.metrics.fetched("failed");
                 warn!(reason = failure.reason, message = failure.message, "the repository cannot be read");
                 self.event(&failure.reason, &failure.message, true);
+                self.shared.handover.cannot_read(&self.known.owner);
                 if self.known.content.is_some() {
                     // What was known stays known; it only may be old.
                     self.known.fetch_error = Some(failure.message);
@@ -102,8 +103,13 @@ impl Actor {
     }
 
     /// Renders the head, or what a person asked for in its place, if it
-    /// changed.
+    /// changed, and lets the other applications know what it has.
     pub(super) async fn render_head(&mut self) {
+        self.render_found().await;
+        self.note_wishes();
+    }
+
+    async fn render_found(&mut self) {
         let Some(found) = self.known.found.clone() else { return };
         if self.known.pin.as_ref().is_some_and(|pin| pin.head_then != found.commit.id.as_str()) {
             info!("the head moved on: the revision that was asked for ends");
@@ -167,6 +173,7 @@ impl Actor {
     pub(super) fn propose_head(&mut self) {
         let Some(content) = &self.known.content else { return };
         let proposal = self.proposal(content, &Default::default());
+        self.tell_of_guards(&proposal.guards);
         self.known.head = HeadView::Rendered {
             content: Box::new(content.id.clone()),
             candidates: u32::try_from(proposal.candidates.len()).unwrap_or(u32::MAX),

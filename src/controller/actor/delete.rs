@@ -8,11 +8,12 @@ use crate::{
     cluster::apply::ActionResult,
     controller::{decide::ContentId, settings::Occasion},
     manifest::{InputDigest, bundle_digest},
-    plan::Action,
+    plan::{Action, Observation},
 };
 
-/// How often a deletion is tried before what is left is named and left.
-const DELETION_TRIES: u32 = 20;
+/// How often a deletion is tried, over about two minutes, before what is left
+/// is named and left.
+const DELETION_TRIES: u32 = 8;
 /// The finalizer of Applications whose objects are deleted with them.
 pub(super) const FINALIZER: &str = "bowline.dev/prune";
 
@@ -74,6 +75,7 @@ impl Actor {
         let (plan, _) = self.plan(&content, &occasion).await;
         occasion.allow_prune = Some(plan.digest);
         let (plan, observations) = self.plan(&content, &occasion).await;
+        self.let_go(&plan);
         for refusal in &plan.refusals {
             warn!(%refusal, "an object stays");
             self.event("NotDeleted", &refusal.to_string(), true);
@@ -81,16 +83,24 @@ impl Actor {
         let actions: Vec<&Action> = plan.writes().collect();
         let results = self.write(&actions, &observations).await;
         self.take_results(&actions, &results).await?;
+        self.tell_of_writes(&actions, &results);
         let again = |result: &&ActionResult| !result.outcome.is_done() && !outcome::is_permanent(&result.outcome);
         let later = plan.refusals.iter().find(|refusal| refusal.transient).map(ToString::to_string).or_else(|| {
             results.iter().find(again).map(|result| format!("{}: {}", result.id, outcome::message(&result.outcome)))
         });
+        // What could not be read may be there all the same.
+        let unread = observations.iter().find_map(|(id, seen)| match seen {
+            Observation::Unreadable(error) if error.transient => Some(format!("{id}: {}", error.message)),
+            _ => None,
+        });
+        let later = later.or(unread);
         if let Some(message) = later
             && self.known.deletion_tries < DELETION_TRIES
         {
             self.known.deletion_tries += 1;
             return Err(StepError::NotDeleted(message));
         }
+        self.tell_of_kept(&plan);
         for failed in results.iter().filter(|result| !result.outcome.is_done()) {
             let message = format!("{} stays: {}", failed.id, outcome::message(&failed.outcome));
             warn!(message, "an object could not be deleted");

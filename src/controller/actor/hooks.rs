@@ -151,18 +151,9 @@ impl Actor {
     async fn delete_hook(&mut self, run: &HookRun) -> Result<(), StepError> {
         let Some(owned) = self.known.stored.objects.get(&run.id).cloned() else { return Ok(()) };
         let delete = Action {
-            id: run.id.clone(),
-            gvk: owned.gvk.clone(),
-            verb: Verb::Delete,
-            reason: "the hook ended".to_owned(),
-            stage: 0,
             precondition: Precondition { uid: owned.uid, resource_version: None },
-            body: None,
-            manifest: None,
-            changes: Vec::new(),
-            drops: Vec::new(),
-            unproven: false,
             hook: Some(run.phase),
+            ..Action::new(run.id.clone(), owned.gvk, Verb::Delete, "the hook ended")
         };
         let results = self.write(&[&delete], &Observations::new()).await;
         if let Some(failed) = results.iter().find(|result| !result.outcome.is_done()) {

@@ -125,6 +125,12 @@ pub(super) struct Known {
     pub(super) fetched_at: Option<Instant>,
     pub(super) watched_at: Option<Timestamp>,
     pub(super) approved_release: Option<u64>,
+    /// Whether another application let go of an object for this one since it
+    /// began a release last.
+    pub(super) offered: bool,
+    /// Until when the running release waits for applications that have not
+    /// looked at its commit yet.
+    pub(super) others_until: Option<(u64, Instant)>,
 }
 
 impl Known {
@@ -202,6 +208,8 @@ impl Known {
             fetched_at: None,
             watched_at: None,
             approved_release: None,
+            offered: false,
+            others_until: None,
         }
     }
 
@@ -254,6 +262,7 @@ impl Known {
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
             inherits: self.inherits(),
+            offered: self.offered,
             unusable_target: self.unusable_target,
         }
     }

@@ -19,7 +19,7 @@ use crate::{
         settings::{Occasion, membership, policy, settings},
     },
     health::HealthStatus,
-    manifest::{GroupVersionKind, Manifest},
+    manifest::{GroupVersionKind, Manifest, ObjectId},
     plan::{Membership, OwnedObjects},
 };
 
@@ -136,7 +136,13 @@ impl Actor {
         };
         let drifted = summary.drifted.iter().filter(|id| !left_alone(id)).cloned().collect();
         let gone = summary.gone.iter().filter(|id| !left_alone(id)).cloned().collect();
-        let unhealthy = summary.unhealthy.iter().map(|(id, health)| (id.clone(), health.clone())).collect();
+        // What was deleted and waits for its finalizers is no part of a release
+        // any more: it is shown as a problem, and nobody waits for it.
+        let deleted = |id: &ObjectId| {
+            self.known.stored.objects.get(id).is_some_and(|owned| owned.done && owned.manifest.is_none())
+        };
+        let unhealthy = summary.unhealthy.iter().filter(|(id, _)| !deleted(id));
+        let unhealthy = unhealthy.map(|(id, health)| (id.clone(), health.clone())).collect();
         let deleting = summary.deleting.clone();
         let hooks = self.hook_progress();
         self.known.live = Live { settled: summary.in_sync, drifted, gone, unhealthy, deleting, hooks };

@@ -14,6 +14,7 @@ mod finish;
 mod hooks;
 mod known;
 mod load;
+mod moves;
 mod outcome;
 mod publish;
 mod repair;
@@ -229,6 +230,7 @@ impl Actor {
             self.render_head().await;
         }
         self.finish_hooks().await?;
+        self.known.offered |= self.shared.handover.take_offer(&self.known.owner);
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
             if self.deep_check().await? {
@@ -275,6 +277,7 @@ impl Actor {
     fn leave(&self) {
         self.shared.poller.unsubscribe(&self.known.owner);
         self.shared.index.release(&self.known.owner);
+        self.shared.handover.forget(&self.known.owner);
     }
 }
 

@@ -187,6 +187,7 @@ pub(super) fn is_rejected(view: &View<'_>, content: &ContentId) -> bool {
 /// since, so that another try would fail alike.
 pub(super) fn is_refused_before(view: &View<'_>, content: &ContentId) -> bool {
     !view.inherits
+        && !view.offered
         && view
             .history
             .refused_before(&content.bundle)

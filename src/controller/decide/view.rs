@@ -273,6 +273,9 @@ pub struct View<'a> {
     /// Whether the newest release was made for another Application of this
     /// name that is gone: what it brought is not this one's.
     pub inherits: bool,
+    /// Whether another application let go of an object for this one since its
+    /// content was refused, so that another try may pass.
+    pub offered: bool,
     /// A release whose content cannot be read, so that nothing goes back to it.
     pub unusable_target: Option<u64>,
     /// Since when the healthy release's objects are Degraded, if they are.

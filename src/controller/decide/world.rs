@@ -46,6 +46,7 @@ pub(super) struct World {
     pub(super) requests: Vec<Request>,
     pub(super) brake: bool,
     pub(super) inherits: bool,
+    pub(super) offered: bool,
     pub(super) repairs: u32,
     pub(super) repair_not_before: Option<Timestamp>,
     pub(super) answers: Vec<Answer>,
@@ -92,6 +93,7 @@ impl World {
             requests: Vec::new(),
             brake: false,
             inherits: false,
+            offered: false,
             repairs: 0,
             repair_not_before: None,
             answers: Vec::new(),
@@ -156,6 +158,7 @@ impl World {
             repair_not_before: self.repair_not_before,
             degraded_since: None,
             inherits: self.inherits,
+            offered: self.offered,
             unusable_target: None,
         })
     }

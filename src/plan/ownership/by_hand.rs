@@ -18,7 +18,11 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
 /// The manager of `kubectl apply --server-side`, the only one that people act
 /// under by apply; the others update.
-const KUBECTL_APPLY: &str = "kubectl";
+pub(crate) const KUBECTL_APPLY: &str = "kubectl";
+
+/// What the field managers of applications begin with. They count as hands for
+/// an object that moves from one application to another, and never else.
+pub(crate) const APPLICATIONS: &str = "bowline/";
 
 /// Managers of kubectl whose changes are meant to stay: dropping what
 /// `rollout restart` set would replace the pods once more.
@@ -83,11 +87,21 @@ pub fn added_by_hand(object: &Value, manager: &str, hand_managers: &BTreeSet<Str
 }
 
 fn is_by_hand(entry: &Entry<'_>, hand_managers: &BTreeSet<String>) -> bool {
+    is_by_people(entry, hand_managers) && entry.manager != BEFORE_FIRST_APPLY
+}
+
+/// Whether people wrote an entry of the object itself, or nobody knows who did.
+pub(super) fn is_by_people(entry: &Entry<'_>, hand_managers: &BTreeSet<String>) -> bool {
     entry.subresource.is_empty()
         && hand_managers.contains(entry.manager)
-        && entry.manager != BEFORE_FIRST_APPLY
         && !MEANT_TO_STAY.contains(&entry.manager)
-        && entry.applied == (entry.manager == KUBECTL_APPLY)
+        && entry.applied == (entry.manager == KUBECTL_APPLY || entry.manager.starts_with(APPLICATIONS))
+}
+
+/// Whether people act under a field manager, whatever becomes of what they do:
+/// they are told apart from programs, which would set a field again.
+pub(crate) fn is_person(manager: &str, hand_managers: &BTreeSet<String>) -> bool {
+    hand_managers.contains(manager) || MEANT_TO_STAY.contains(&manager)
 }
 
 /// A step of a place, ordered so that items of one list compare by number.

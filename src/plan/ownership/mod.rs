@@ -13,13 +13,16 @@ mod entry;
 mod field_set;
 mod fingerprint;
 mod hand_over;
+mod migrate;
 mod path;
 #[cfg(test)]
 mod recorded;
 mod server_set;
+mod taken;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use by_hand::{APPLICATIONS, KUBECTL_APPLY, is_person};
 pub use by_hand::{ByHand, added_by_hand};
 pub(crate) use entry::{Entry, entries, same_place};
 pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, managers_at, owned_values};
@@ -27,4 +30,6 @@ pub use field_set::{Element, FieldSet};
 pub(crate) use fingerprint::by_hand_counting;
 pub use fingerprint::fingerprint;
 pub use hand_over::handed_over;
+pub use migrate::{former_managers, without_entries};
 pub(crate) use path::{PeoplePath, pointer_of, tokens_of};
+pub use taken::{TakenField, taken_fields};

@@ -28,6 +28,10 @@ fn a_removed_object_is_deleted_as_it_was_looked_at() {
     |o: &mut Value| o["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] = json!("Validate=false, Prune=false"),
     false
 )]
+#[case::kept_by_argo_cd_at_its_deletion(
+    |o: &mut Value| o["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] = json!("Delete=false"),
+    false
+)]
 #[case::of_another_application(
     |o: &mut Value| {
         o["metadata"]["annotations"]["bowline.dev/application"] = json!("team-b/shop");
