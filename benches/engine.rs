@@ -15,7 +15,7 @@ use bowline::{
         BundleDigest, Digest, Fingerprint, Manifest, Scope, bundle_digest,
         yaml::{Limits, read_documents},
     },
-    plan::{Membership, Owned, OwnedObjects, Policy, ownership::fingerprint, propose},
+    plan::{ConflictPolicy, Membership, Owned, OwnedObjects, Policy, ownership::fingerprint, propose},
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
@@ -32,12 +32,15 @@ fn policy() -> Policy {
         membership,
         prune: true,
         preflight: true,
+        conflicts: ConflictPolicy::Take,
         ignore: Vec::new(),
         hand_managers: hands(),
         max_prune_percent: 50,
         allow_prune: None,
         rollback: None,
         create_namespace: None,
+        elsewhere: Default::default(),
+        given_up: Default::default(),
     }
 }
 
