@@ -227,6 +227,7 @@ impl Actor {
             self.known.render_retry_at = None;
             self.render_head().await;
         }
+        self.note_wishes();
         self.known.offered |= self.shared.handover.take_offer(&self.known.owner);
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
