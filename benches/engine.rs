@@ -32,6 +32,7 @@ fn policy() -> Policy {
         membership,
         prune: true,
         preflight: true,
+        conflicts: ConflictPolicy::Take,
         ignore: Vec::new(),
         hand_managers: hands(),
         max_prune_percent: 50,
@@ -39,7 +40,6 @@ fn policy() -> Policy {
         rollback: None,
         create_namespace: None,
         hooks: None,
-        conflicts: ConflictPolicy::Take,
         elsewhere: Default::default(),
         given_up: Default::default(),
     }

@@ -4,8 +4,8 @@
 //! Each application says here what its head renders. Before one deletes what
 //! its head no longer has, it looks whether the head of another has it now, and
 //! lets go of it instead; the other may then take it, though it still carries
-//! the marks of the first. Nothing in here is needed after a restart: the
-//! heads are rendered again before anything is planned.
+//! the marks of the first. After a restart it is empty: until an application has
+//! looked at its head, nobody knows what it wants, and deletions wait a while.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -50,12 +50,15 @@ struct Entry {
 #[derive(Debug, Default)]
 pub(super) struct Handover {
     entries: Mutex<HashMap<OwnerKey, Entry>>,
+    /// Who has looked at its repository, whatever came of it.
+    looked: Mutex<BTreeSet<OwnerKey>>,
 }
 
 impl Handover {
     /// Takes in what the head of an application says. A head that cannot be
     /// rendered leaves what was known of it.
     pub(super) fn note(&self, owner: &OwnerKey, wish: Wish) {
+        self.looked().insert(owner.clone());
         let mut entries = self.entries();
         match entries.get_mut(owner) {
             Some(entry) => {
@@ -74,6 +77,7 @@ impl Handover {
 
     /// An application cannot read its repository: nobody waits for it to look.
     pub(super) fn cannot_read(&self, owner: &OwnerKey) {
+        self.looked().insert(owner.clone());
         if let Some(entry) = self.entries().get_mut(owner) {
             entry.readable = false;
         }
@@ -82,6 +86,12 @@ impl Handover {
     /// Forgets an application.
     pub(super) fn forget(&self, owner: &OwnerKey) {
         self.entries().remove(owner);
+        self.looked().remove(owner);
+    }
+
+    /// Whether an application has looked at its repository since the start.
+    pub(super) fn has_looked(&self, owner: &OwnerKey) -> bool {
+        self.looked().contains(owner)
     }
 
     /// The applications of the same revision of the same repository that have
@@ -140,6 +150,10 @@ impl Handover {
     /// last: what was refused may be tried again.
     pub(super) fn take_offer(&self, owner: &OwnerKey) -> bool {
         self.entries().get_mut(owner).is_some_and(|entry| std::mem::take(&mut entry.offered))
+    }
+
+    fn looked(&self) -> MutexGuard<'_, BTreeSet<OwnerKey>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<OwnerKey, Entry>> {
@@ -203,6 +217,7 @@ mod tests {
         assert_eq!(all.behind(&owner("first")), [owner("second")]);
         all.cannot_read(&owner("second"));
         assert!(all.behind(&owner("first")).is_empty(), "nobody waits for what may never come");
+        assert!(all.has_looked(&owner("second")) && !all.has_looked(&owner("fourth")));
         all.note(&owner("second"), wish("1", None));
         assert_eq!(all.behind(&owner("first")), [owner("second")]);
         // A commit that it cannot render was looked at, and changes nothing.

@@ -3,15 +3,14 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Application, Team, config_map, eventually};
+use crate::world::{Application, Site, Start, Team, config_map, eventually};
 
 fn app<'a>(name: &'a str, path: &'a str) -> Application<'a> {
     Application { name, path, spec: json!({}) }
 }
 
 /// Two applications with an object each, and `moving` in the first.
-async fn two<'a>(name: &str) -> (Team<'static>, Value) {
-    let team = Team::new(name).await;
+async fn two(team: &Team<'_>) -> Value {
     let mut moving = config_map("moving", "first");
     moving["data"]["only-first"] = json!("x");
     let commit = team.push(
@@ -26,8 +25,7 @@ async fn two<'a>(name: &str) -> (Team<'static>, Value) {
     team.deploy(&app("second", "b"));
     team.until_synced("first", &commit).await;
     team.until_synced("second", &commit).await;
-    let before = team.get("configmaps", "moving").await.unwrap();
-    (team, before)
+    team.get("configmaps", "moving").await.unwrap()
 }
 
 async fn is_the_seconds(team: &Team<'_>, before: &Value) {
@@ -50,7 +48,8 @@ async fn is_the_seconds(team: &Team<'_>, before: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_one_commit_it_is_handed_over_whoever_comes_first() {
-    let (team, before) = two("move").await;
+    let team = Team::new("move").await;
+    let before = two(&team).await;
     team.repo.remove("a/moving.yaml").unwrap();
     let moved = team.push("Moved", &[("b/moving.yaml", config_map("moving", "second").to_string())]);
     team.until_synced("second", &moved).await;
@@ -72,8 +71,24 @@ async fn in_one_commit_it_is_handed_over_whoever_comes_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_came_while_no_controller_ran_deletes_nothing_either() {
+    let site = Site::new();
+    let mut controller = site.start(&Start::default());
+    let team = Team::at(&site, "away").await;
+    let before = two(&team).await;
+    controller.kill();
+    team.repo.remove("a/moving.yaml").unwrap();
+    let moved = team.push("Moved", &[("b/moving.yaml", config_map("moving", "second").to_string())]);
+    controller.start_at_once(&site);
+    team.until_synced("first", &moved).await;
+    team.until_synced("second", &moved).await;
+    is_the_seconds(&team, &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn in_two_commits_the_second_waits_until_the_first_lets_go() {
-    let (team, before) = two("moves").await;
+    let team = Team::new("moves").await;
+    let before = two(&team).await;
     team.push("Both have it", &[("b/moving.yaml", config_map("moving", "second").to_string())]);
     let status = team.until("second", "Failed", |status| status["sync"] == "Failed").await;
     assert!(status["note"].as_str().unwrap().contains("belongs to the Application"), "{status:#}");

@@ -230,6 +230,7 @@ impl Actor {
             self.render_head().await;
         }
         self.finish_hooks().await?;
+        self.note_wishes();
         self.known.offered |= self.shared.handover.take_offer(&self.known.owner);
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {

@@ -28,11 +28,11 @@ use crate::{
     },
 };
 
-/// How long a release waits at most for applications of the same repository
-/// that have not looked at its commit yet.
+/// How long a release waits at most for applications that have not looked at
+/// its commit yet, or not at their repository since the start.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How often it looks whether they have.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(200);
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(50);
 /// How many objects an event names.
 const NAMED: usize = 5;
 
@@ -94,7 +94,11 @@ impl Actor {
     }
 
     fn waits_for_others(&mut self, number: u64) -> bool {
-        let behind = self.shared.handover.behind(&self.known.owner);
+        let own = &self.known.owner;
+        let mut behind = self.shared.handover.behind(own);
+        // After a restart nobody knows what these want.
+        let all = self.shared.own.applications();
+        behind.extend(all.into_iter().filter(|other| other != own && !self.shared.handover.has_looked(other)));
         let Some(first) = behind.first() else { return false };
         let now = Instant::now();
         let until = match self.known.others_until {
@@ -109,7 +113,7 @@ impl Actor {
         if now >= until {
             return false;
         }
-        let message = format!("waits until the Application {first} has looked at the same commit");
+        let message = format!("waits until the Application {first} has looked at its repository");
         let at = Timestamp::now() + LOOK_AGAIN;
         self.set_stage(Stage::Retry { at, message });
         true
