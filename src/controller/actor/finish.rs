@@ -123,8 +123,12 @@ impl Actor {
             let Some(release) = self.known.history.get(number) else { continue };
             match self.store.delete_release(release).await {
                 Ok(()) => self.known.history.forget(number),
-                // It is tried again when the next release ends.
-                Err(error) => warn!(%error, release = number, "an old release could not be deleted"),
+                // It is tried again when the next release ends. What is newer
+                // stays until then too, so that the chain has no gap.
+                Err(error) => {
+                    warn!(%error, release = number, "an old release could not be deleted");
+                    break;
+                }
             }
         }
         self.sweep().await;
