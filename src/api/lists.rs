@@ -195,5 +195,7 @@ words! {
         Rendered,
         /// Rejected content stays out.
         Held,
+        /// Each Application in `dependsOn` is Synced and Healthy at its own head.
+        DependenciesReady,
     }
 }

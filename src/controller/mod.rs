@@ -14,6 +14,7 @@
 mod actor;
 mod brake;
 pub mod decide;
+mod dependencies;
 mod options;
 mod outbox;
 pub mod plan_view;
@@ -23,6 +24,7 @@ pub(crate) mod scopes;
 pub(crate) mod settings;
 mod shared;
 mod status;
+mod status_waits;
 pub mod words;
 
 pub use options::Options;

@@ -48,6 +48,9 @@ pub struct Occasion {
     pub rollback: Option<Vec<Include>>,
     /// For a rollback, whether to prune, if the person said so.
     pub prune: Option<bool>,
+    /// Whether the server tries everything first, whatever the Application
+    /// says.
+    pub preflight: bool,
 }
 
 /// What planning needs to know of an Application.
@@ -57,7 +60,7 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
     Policy {
         membership: membership.clone(),
         prune: occasion.prune.unwrap_or(spec.sync.prune),
-        preflight: spec.sync.preflight == Preflight::Always,
+        preflight: occasion.preflight || spec.sync.preflight == Preflight::Always,
         ignore: spec.sync.ignore.iter().map(ignore_rule).collect(),
         hand_managers: Policy::HAND_MANAGERS.iter().map(ToString::to_string).collect::<BTreeSet<_>>(),
         max_prune_percent: spec.sync.guards.max_prune_percent,

@@ -14,6 +14,7 @@
 mod automatic_rollback;
 mod commit_to_live;
 mod deletion;
+mod dependencies;
 mod drift;
 mod guards;
 mod hold;

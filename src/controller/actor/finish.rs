@@ -42,6 +42,7 @@ impl Actor {
         self.known.repair_not_before = None;
         self.known.repair_failures = 0;
         self.known.degraded_since = None;
+        self.put_off_another_try(Timestamp::now());
         let chain = self.known.history.tip();
         info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");
         self.shared.metrics.release_ended(cause.as_str(), end.phase.as_str());

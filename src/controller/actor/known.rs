@@ -9,11 +9,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
+use super::again::Again;
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
     controller::{
-        decide::{Attempt, ContentId, HeadView, Live, Request, Resolution, Settings, View},
+        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View},
         poller::{Found, HeadEvent},
     },
     history::History,
@@ -116,6 +117,10 @@ pub(super) struct Known {
     pub(super) fetched_at: Option<Instant>,
     pub(super) watched_at: Option<Timestamp>,
     pub(super) approved_release: Option<u64>,
+    /// The applications that new content waits for.
+    pub(super) dependencies: Dependencies,
+    /// Another try of content that was refused.
+    pub(super) again: Again,
 }
 
 impl Known {
@@ -133,6 +138,7 @@ impl Known {
             destination: Default::default(),
             sync: Default::default(),
             rollback: Default::default(),
+            depends_on: Vec::new(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,
         };
@@ -189,6 +195,8 @@ impl Known {
             fetched_at: None,
             watched_at: None,
             approved_release: None,
+            dependencies: Dependencies::Met,
+            again: Again::default(),
         }
     }
 
@@ -242,6 +250,9 @@ impl Known {
             degraded_since: self.degraded_since,
             inherits: self.inherits(),
             unusable_target: self.unusable_target,
+            dependencies: &self.dependencies,
+            try_again_at: self.again.due,
+            lifted: self.again.lifted.as_ref(),
         }
     }
 }
