@@ -8,6 +8,8 @@ mod dependencies;
 mod requests;
 mod running;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_waiting;
