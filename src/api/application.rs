@@ -23,6 +23,7 @@ use crate::manifest::{BundleDigest, InputDigest, ReleaseDigest};
     derive = "PartialEq",
     doc = "A path in a Git repository at a revision, and the place it is deployed to.",
     validation = Rule::new("self.metadata.name.size() <= 52").message("the name of an Application has at most 52 characters, so that the names of its releases fit"),
+    validation = Rule::new("!has(self.spec.dependsOn) || !(self.metadata.name in self.spec.dependsOn)").message("an Application does not depend on itself"),
     validation = Rule::new("!self.metadata.name.contains('.')").message("the name of an Application has no dots"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.head.short"),
     printcolumn(name = "Release", type_ = "integer", json_path = ".status.release.number"),
@@ -47,6 +48,14 @@ pub struct ApplicationSpec {
     /// What is remembered and when it is taken back.
     #[serde(default)]
     pub rollback: Rollback,
+    /// Applications of the same namespace that new content waits for: it is applied by itself only while each is Synced and Healthy at its own head. Repairs, rollbacks and requests do not wait.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 52), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub depends_on: Vec<String>,
     /// Stops new releases and repairs while true; meant for Git. People use a Suspension.
     #[serde(default)]
     pub suspend: bool,
@@ -284,7 +293,7 @@ pub struct ApplicationStatus {
     /// The digest of the newest release that ended: the end of the chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<ReleaseDigest>,
-    /// Standard conditions: Ready, Rendered, Held.
+    /// Standard conditions: Ready, Rendered, Held, DependenciesReady.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -205,5 +205,7 @@ words! {
         Rendered,
         /// Rejected content stays out.
         Held,
+        /// Each Application in `dependsOn` is Synced and Healthy at its own head.
+        DependenciesReady,
     }
 }

@@ -16,6 +16,7 @@ mod brake;
 mod contest;
 pub mod decide;
 pub mod deep_check;
+mod dependencies;
 mod handover;
 mod options;
 mod outbox;
@@ -26,6 +27,7 @@ pub(crate) mod scopes;
 pub(crate) mod settings;
 mod shared;
 mod status;
+mod status_waits;
 pub mod words;
 
 pub use options::Options;

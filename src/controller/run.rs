@@ -14,6 +14,7 @@ use super::{
     Options,
     actor::{self, Handle},
     deep_check::Rota,
+    dependencies::Dependents,
     outbox::{Events, Statuses},
     poller::Poller,
     shared::{Policies, Secrets, Shared},
@@ -178,7 +179,8 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
     let mut own = shared.own.changed();
     let mut live = shared.index.subscribe();
     let mut actors: HashMap<OwnerKey, Handle> = HashMap::new();
-    wake(shared, stop, &mut actors, &shared.own.applications());
+    let mut dependents = Dependents::default();
+    wake(shared, stop, &mut actors, &mut dependents, &shared.own.applications());
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rota = Rota::default();
@@ -191,7 +193,7 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = own.next() => wake(shared, stop, &mut actors, &changed),
+            changed = own.next() => wake(shared, stop, &mut actors, &mut dependents, &changed),
             changed = live.next() => {
                 for owner in changed {
                     if let Some(handle) = actors.get(&owner) {
@@ -230,11 +232,14 @@ fn wake(
     shared: &Arc<Shared>,
     stop: &CancellationToken,
     actors: &mut HashMap<OwnerKey, Handle>,
+    dependents: &mut Dependents,
     changed: &BTreeSet<OwnerKey>,
 ) {
     for owner in changed {
-        let exists = shared.own.application(owner).is_some();
-        match (exists, actors.get(owner)) {
+        let application = shared.own.application(owner);
+        let depends_on = application.as_ref().map(|application| application.spec.depends_on.as_slice());
+        dependents.set(owner, depends_on.unwrap_or_default());
+        match (application.is_some(), actors.get(owner)) {
             (true, Some(handle)) if !handle.stop.is_cancelled() => handle.wake.notify_one(),
             (true, _) => {
                 info!(application = owner.as_str(), "taken up");
@@ -246,6 +251,11 @@ fn wake(
                 actors.remove(owner);
             }
             (false, None) => {}
+        }
+    }
+    for dependent in changed.iter().flat_map(|owner| dependents.of(owner)) {
+        if let Some(handle) = actors.get(dependent) {
+            handle.wake.notify_one();
         }
     }
 }

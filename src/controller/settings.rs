@@ -50,6 +50,9 @@ pub struct Occasion {
     pub prune: Option<bool>,
     /// The hooks that are run.
     pub hooks: Option<HookRuns>,
+    /// Whether the server tries everything first, whatever the Application
+    /// says.
+    pub preflight: bool,
 }
 
 /// What planning needs to know of an Application.
@@ -59,7 +62,7 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
     Policy {
         membership: membership.clone(),
         prune: occasion.prune.unwrap_or(spec.sync.prune),
-        preflight: spec.sync.preflight == Preflight::Always,
+        preflight: occasion.preflight || spec.sync.preflight == Preflight::Always,
         ignore: spec.sync.ignore.iter().map(ignore_rule).collect(),
         conflicts: match spec.sync.conflicts {
             api::ConflictPolicy::Take => ConflictPolicy::Take,

@@ -4,7 +4,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::decide::{HeadView, Stage, View, is_live, is_refused_before, is_rejected, waits_for};
+use super::{
+    decide::{Dependencies, HeadView, Stage, View, is_live, is_refused_before, is_rejected, may_try_again, waits_for},
+    status_waits::{circle_words, waiting_words},
+};
 use crate::{
     api::{
         ApplicationStatus, Cause, CommitRecord, ConditionType, CurrentRelease, DriftPolicy, Head, HoldStatus,
@@ -39,6 +42,8 @@ pub struct Facts<'a> {
     pub progress: Option<(u32, u32)>,
     /// Why the last step could not be done, if it could not.
     pub step_error: Option<&'a str>,
+    /// Whether it depends on other applications.
+    pub depends: bool,
     /// A revision that a person asked for.
     pub pin: Option<&'a Pin>,
     /// Who suspended it and why, in one phrase.
@@ -111,7 +116,11 @@ fn sync_status(facts: &Facts<'_>) -> SyncStatus {
     if view.settings.mode == SyncMode::Manual || view.settings.observe_only {
         return SyncStatus::OutOfSync;
     }
-    SyncStatus::Syncing
+    match view.dependencies {
+        Dependencies::Met => SyncStatus::Syncing,
+        Dependencies::Waiting(_) => SyncStatus::OutOfSync,
+        Dependencies::Circle(_) => SyncStatus::Failed,
+    }
 }
 
 fn guards<'a>(view: &'a View<'_>) -> &'a [crate::plan::Refusal] {
@@ -268,6 +277,10 @@ fn failed(facts: &Facts<'_>) -> (String, String) {
         return (message.clone(), "what runs is left alone; fix it in Git".into());
     }
     let application = facts.application;
+    let refused = view.head.content().is_some_and(|content| is_refused_before(view, content));
+    if let (Dependencies::Circle(path), true, false) = (view.dependencies, guards(view).is_empty(), refused) {
+        return (circle_words(path), "take one of them out of dependsOn; what runs is left alone".into());
+    }
     if let Some(guard) = guards(view).first() {
         let hint = guard.hint.as_ref().map(|hint| format!("{hint}; ")).unwrap_or_default();
         let command = format!("to let it pass once: bowline sync {application} --allow-prune");
@@ -278,10 +291,19 @@ fn failed(facts: &Facts<'_>) -> (String, String) {
     };
     // Where commands would help, the message has them.
     let helped_by_commands = outcome.message.contains("`kubectl ");
+    let again = may_try_again(view);
     let next = match outcome.rollback {
         RollbackVerdict::Person => format!("fix it in Git, or: bowline rollback {application}"),
+        RollbackVerdict::None | RollbackVerdict::Automatic if helped_by_commands && again => {
+            format!("when that is put right it goes on by itself within 15m; at once: bowline sync {application}")
+        }
         RollbackVerdict::None | RollbackVerdict::Automatic if helped_by_commands => {
             format!("when that is put right: bowline sync {application}")
+        }
+        RollbackVerdict::None | RollbackVerdict::Automatic if again => {
+            format!(
+                "fix it in Git; if it is put right elsewhere it goes on by itself within 15m, or at once: bowline sync {application}"
+            )
         }
         RollbackVerdict::None | RollbackVerdict::Automatic => {
             format!("fix it in Git; to try again as it is: bowline sync {application}")
@@ -302,6 +324,12 @@ fn out_of_sync(facts: &Facts<'_>) -> (String, String) {
     if view.settings.observe_only {
         return (format!("commit {commit} would be applied; the controller only observes"), String::new());
     }
+    if let (Dependencies::Waiting(waiting), SyncMode::Automatic) = (view.dependencies, view.settings.mode) {
+        return (
+            format!("commit {commit} waits for {}", waiting_words(waiting)),
+            format!("goes on by itself when they are Synced and Healthy; to go ahead now: bowline sync {application}"),
+        );
+    }
     (
         format!("commit {commit} waits for a person (sync.mode is Manual)"),
         format!("to apply it: bowline sync {application}"),
@@ -309,6 +337,9 @@ fn out_of_sync(facts: &Facts<'_>) -> (String, String) {
 }
 
 fn synced(facts: &Facts<'_>) -> String {
+    if let Dependencies::Circle(path) = facts.view.dependencies {
+        return circle_words(path);
+    }
     match facts.view.live.unhealthy.first() {
         Some((id, health)) if health.reason.is_empty() => format!("{id}: {}", health.status),
         Some((id, health)) => format!("{id}: {}", health.reason),
@@ -351,6 +382,20 @@ fn conditions(facts: &Facts<'_>, status: &ApplicationStatus, sync: SyncStatus) -
             &format!("commit {} was rendered", content.commit.short),
         ),
     });
+    conditions.extend(facts.depends.then(|| match view.dependencies {
+        Dependencies::Met => {
+            condition(ConditionType::DependenciesReady, "True", "Ready", "each is Synced and Healthy at its own head")
+        }
+        Dependencies::Waiting(waiting) => condition(
+            ConditionType::DependenciesReady,
+            "False",
+            "Waiting",
+            &format!("new content waits for {}", waiting_words(waiting)),
+        ),
+        Dependencies::Circle(path) => {
+            condition(ConditionType::DependenciesReady, "False", "Circle", &circle_words(path))
+        }
+    }));
     if status.hold.is_some() {
         let (note, _) = held(facts);
         conditions.push(condition(ConditionType::Held, "True", "Rejected", &note));

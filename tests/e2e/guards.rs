@@ -110,7 +110,7 @@ async fn what_the_server_refuses_is_said_and_nothing_of_it_is_written() {
     insta::assert_snapshot!(said, @r#"
     sync: Failed
     note: Service NAMESPACE/bad: Service "bad" is invalid: [spec.ports[0].port: Invalid value: 99999: must be between 1 and 65535, inclusive, spec.ports[0].targetPort: Invalid value: 99999: must be between 1 and 65535, inclusive]
-    next: fix it in Git; to try again as it is: bowline sync shop
+    next: fix it in Git; if it is put right elsewhere it goes on by itself within 15m, or at once: bowline sync shop
     "#);
     assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Failed");
     assert_eq!(untouched(&team).await.0, before.0, "not even the object that is fine");

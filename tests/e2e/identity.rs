@@ -17,7 +17,7 @@ async fn a_missing_service_account_is_said_with_the_commands_that_help() {
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
     insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
     ServiceAccount NAMESPACE/bowline-deployer does not exist; create it and give it rights: `kubectl create serviceaccount bowline-deployer -n NAMESPACE` and `kubectl create rolebinding bowline-deployer-admin --clusterrole=admin --serviceaccount=NAMESPACE:bowline-deployer -n NAMESPACE`
-    when that is put right: bowline sync shop
+    when that is put right it goes on by itself within 15m; at once: bowline sync shop
     "#);
     assert_eq!(team.get("configmaps", "one").await, None);
 
@@ -52,12 +52,19 @@ async fn an_application_does_only_what_its_service_account_may() {
 
     let secret = crate::world::secret("credentials", "value").to_string();
     let changed = config_map("one", "changed").to_string();
-    team.push("Not allowed", &[("deploy/one.yaml", changed), ("deploy/secret.yaml", secret)]);
+    let second = team.push("Not allowed", &[("deploy/one.yaml", changed), ("deploy/secret.yaml", secret)]);
     let status = team.until("shop", "Failed", |status| status["sync"] == "Failed").await;
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
     insta::assert_snapshot!(said.replace(&team.namespace, "NAMESPACE"), @r#"
     Secret NAMESPACE/credentials: cannot be read: secrets "credentials" is forbidden: User "system:serviceaccount:NAMESPACE:bowline-deployer" cannot get resource "secrets" in API group "" in the namespace "NAMESPACE"; grant it: `kubectl create role bowline-secrets -n NAMESPACE --verb=get,create,patch,delete --resource=secrets` and `kubectl create rolebinding bowline-secrets -n NAMESPACE --role=bowline-secrets --serviceaccount=NAMESPACE:bowline-deployer`
-    when that is put right: bowline sync shop
+    when that is put right it goes on by itself within 15m; at once: bowline sync shop
     "#);
     assert_eq!(team.get("configmaps", "one").await, before, "nothing of a refused commit is written");
+
+    // With the rights granted it goes on, and nobody has to ask for it.
+    for command in status["note"].as_str().unwrap().split('`').filter_map(|part| part.strip_prefix("kubectl ")) {
+        team.kubectl(&command.split(' ').collect::<Vec<_>>());
+    }
+    team.until_synced("shop", &second).await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Failed\n3 Push Healthy");
 }

@@ -15,6 +15,7 @@ mod automatic_rollback;
 mod commit_to_live;
 mod deep_check;
 mod deletion;
+mod dependencies;
 mod drift;
 mod guards;
 mod hold;

@@ -81,7 +81,7 @@ async fn the_destination_namespace_is_made_where_that_is_asked_for() {
     let said = format!("{}\n{}", status["note"].as_str().unwrap(), status["next"].as_str().unwrap_or("-"));
     insta::assert_snapshot!(said.replace(&space, "TARGET"), @"
     ConfigMap TARGET/one: the namespace TARGET does not exist; add a Namespace manifest, set destination.createNamespace: true, or run `kubectl create namespace TARGET`
-    when that is put right: bowline sync shop
+    when that is put right it goes on by itself within 15m; at once: bowline sync shop
     ");
 
     let create = json!({"spec": {"destination": {"createNamespace": true}}});

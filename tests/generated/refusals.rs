@@ -32,6 +32,7 @@ fn policy() -> Policy {
         allow_prune: None,
         rollback: None,
         create_namespace: None,
+        hooks: None,
         elsewhere: Default::default(),
         given_up: Default::default(),
     }
@@ -94,7 +95,7 @@ fn lay(under: &mut Value, over: Value) {
 
 fn owned(manifest: &Manifest) -> Owned {
     let digest = Some(ManifestDigest(Digest::of(b"before")));
-    Owned { gvk: manifest.gvk.clone(), uid: Some("uid".into()), manifest: digest, fingerprint: None, done: false }
+    Owned { gvk: manifest.gvk.clone(), uid: Some("uid".into()), manifest: digest, fingerprint: None, done: false, hook: false }
 }
 
 fn error(code: u16, message: &str, fields: &[&str]) -> ServerError {

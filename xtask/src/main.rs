@@ -4,6 +4,7 @@
 mod bench;
 mod cluster;
 mod demo;
+mod simulate;
 mod test;
 mod tools;
 
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure: from a commit to the cluster, repair, silence, memory, and the pure parts
     Bench(bench::Arguments),
+    /// Play random histories of an application against the laws of its behaviour
+    Simulate(simulate::Arguments),
     /// Write the CRDs, the policies and the reference that come from the code
     Generate,
     /// Start, stop or look at a local cluster
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Tools => tools::run(),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Generate => test::generate(),
         Command::Cluster(command) => cluster::run(command),
     };

@@ -12,8 +12,9 @@ use super::{Actor, StepError, known::Content};
 use crate::{
     api::{Cause, Phase, ReleaseCounts, ReleaseSpec, RequestPhase},
     controller::{
-        decide::{Attempt, Begin, Content as From, ContentId},
+        decide::{Attempt, Begin, Content as From, ContentId, Dependencies},
         settings::Occasion,
+        status_waits::waiting_words,
     },
     history::bundles,
     manifest::{Manifest, ManifestDigest, ObjectId},
@@ -244,7 +245,15 @@ impl Actor {
             self.note_after(left, |after| after.rolled_back_by = Some(number)).await?;
         }
         if let Some(uid) = begin.request.clone() {
-            self.answer(&uid, RequestPhase::Running, format!("release {number} is on its way"), Some(number)).await?;
+            // Who asks for a sync decides that it goes ahead of what it depends on.
+            let ahead = match &self.known.dependencies {
+                Dependencies::Waiting(waiting) if begin.cause == Cause::Request => {
+                    format!(", without waiting for {}", waiting_words(waiting))
+                }
+                _ => String::new(),
+            };
+            let message = format!("release {number} is on its way{ahead}");
+            self.answer(&uid, RequestPhase::Running, message, Some(number)).await?;
         }
         Ok(())
     }

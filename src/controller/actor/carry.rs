@@ -59,6 +59,7 @@ impl Actor {
             Decision::Plan => self.plan_running().await,
             Decision::Apply => self.apply_next().await,
             Decision::End(end) => self.end(end).await,
+            Decision::TryAgain => self.try_again().await,
             Decision::Repair => self.repair().await,
             Decision::NoteDegraded { release } => self.note_degraded(release).await,
         }
@@ -81,6 +82,7 @@ impl Actor {
                 .then(|| asked.map(|request| request.spec.include.clone()).unwrap_or_default()),
             prune: asked.and_then(|request| request.spec.prune),
             hooks: self.hook_runs(None, cause, asked.map_or(&[], |request| request.spec.include.as_slice())),
+            preflight: false,
         }
     }
 

@@ -46,6 +46,7 @@ impl Actor {
         self.known.repair_failures = 0;
         self.known.found_by_deep_check.clear();
         self.known.degraded_since = None;
+        self.put_off_another_try(Timestamp::now());
         let chain = self.known.history.tip();
         info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");
         self.shared.metrics.release_ended(cause.as_str(), end.phase.as_str());
@@ -127,8 +128,12 @@ impl Actor {
             let Some(release) = self.known.history.get(number) else { continue };
             match self.store.delete_release(release).await {
                 Ok(()) => self.known.history.forget(number),
-                // It is tried again when the next release ends.
-                Err(error) => warn!(%error, release = number, "an old release could not be deleted"),
+                // It is tried again when the next release ends. What is newer
+                // stays until then too, so that the chain has no gap.
+                Err(error) => {
+                    warn!(%error, release = number, "an old release could not be deleted");
+                    break;
+                }
             }
         }
         self.sweep().await;

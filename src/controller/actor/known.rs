@@ -9,13 +9,13 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::hooks::RunningHook;
+use super::{again::Again, hooks::RunningHook};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
     controller::{
         contest::Contest,
-        decide::{Attempt, ContentId, HeadView, Live, Request, Resolution, Settings, View},
+        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View},
         poller::{Found, HeadEvent},
     },
     history::History,
@@ -131,6 +131,10 @@ pub(super) struct Known {
     /// Until when the running release waits for applications that have not
     /// looked at its commit yet.
     pub(super) others_until: Option<(u64, Instant)>,
+    /// The applications that new content waits for.
+    pub(super) dependencies: Dependencies,
+    /// Another try of content that was refused.
+    pub(super) again: Again,
 }
 
 impl Known {
@@ -148,6 +152,7 @@ impl Known {
             destination: Default::default(),
             sync: Default::default(),
             rollback: Default::default(),
+            depends_on: Vec::new(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,
         };
@@ -210,6 +215,8 @@ impl Known {
             approved_release: None,
             offered: false,
             others_until: None,
+            dependencies: Dependencies::Met,
+            again: Again::default(),
         }
     }
 
@@ -264,6 +271,9 @@ impl Known {
             inherits: self.inherits(),
             offered: self.offered,
             unusable_target: self.unusable_target,
+            dependencies: &self.dependencies,
+            try_again_at: self.again.due,
+            lifted: self.again.lifted.as_ref(),
         }
     }
 }

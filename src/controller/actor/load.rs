@@ -8,14 +8,15 @@ use tracing::{info, warn};
 
 use super::{Actor, StepError};
 use crate::{
-    api::{RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
+    api::{Release, RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
     cluster::{
-        Identity,
+        Identity, OwnerKey,
         discovery::Resolution as Resolved,
         index::{BrokenReason, FingerprintPolicy, Scope, Wanted},
     },
     controller::{
         decide::{Ask, Live, Request, Resolution, Stage},
+        dependencies::dependencies,
         settings::{Occasion, membership, policy, settings},
     },
     health::HealthStatus,
@@ -49,6 +50,9 @@ impl Actor {
         }
         self.known.underway = None;
         self.known.loaded = true;
+        if self.known.again.due.is_none() {
+            self.put_off_another_try(Timestamp::now());
+        }
         info!(
             releases = self.known.history.releases().len(),
             objects = self.known.stored.objects.len(),
@@ -83,7 +87,29 @@ impl Actor {
         self.known.suspensions = self.shared.own.suspensions(&owner);
         self.read_requests();
         self.look_at_objects(now);
+        self.look_at_dependencies();
         true
+    }
+
+    fn look_at_dependencies(&mut self) {
+        let head = self.known.found.as_ref().map(|found| found.commit.id.as_str());
+        let namespace = self.known.owner.namespace();
+        let find = |name: &str| self.shared.own.application(&OwnerKey::new(namespace, name));
+        self.known.dependencies = dependencies(&self.known.application, head, find);
+    }
+
+    /// Whether the watch tells of a release, or of its end, that this process
+    /// did not make. Two replicas never lead at once, but what one has sent may
+    /// arrive after the other began to lead.
+    pub(super) fn is_overtaken(&self) -> bool {
+        let has_ended = |release: &Release| release.status.as_ref().is_some_and(|status| status.outcome.is_some());
+        let newest = self.known.history.current().map_or(0, |release| release.spec.number);
+        let running = self.known.history.running().map(|release| release.spec.number);
+        let seen = self.shared.own.releases(&self.known.owner);
+        seen.iter().any(|release| {
+            let number = release.spec.number;
+            number > newest || (Some(number) == running && has_ended(release))
+        })
     }
 
     fn settings_changed(&mut self, first: bool) {
@@ -145,7 +171,11 @@ impl Actor {
         let unhealthy = unhealthy.map(|(id, health)| (id.clone(), health.clone())).collect();
         let deleting = summary.deleting.clone();
         let hooks = self.hook_progress();
-        self.known.live = Live { settled: summary.in_sync, drifted, gone, unhealthy, deleting, hooks };
+        let live = Live { settled: summary.in_sync, drifted, gone, unhealthy, deleting, hooks };
+        if (&live.drifted, &live.gone) != (&self.known.live.drifted, &self.known.live.gone) {
+            self.known.again.hurry(now);
+        }
+        self.known.live = live;
         let degraded =
             summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
         self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };

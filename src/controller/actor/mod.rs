@@ -5,6 +5,7 @@
 //! Everything that must survive a restart is in the cluster before it is acted
 //! on: the bundle, the Release, the inventory's intent, the pin.
 
+mod again;
 mod begin;
 mod carry;
 mod content;
@@ -195,6 +196,11 @@ impl Actor {
         let now = Timestamp::now();
         if !self.look(now) {
             return Ok(Step::Gone);
+        }
+        if self.is_overtaken() {
+            // A replica that led until a moment ago has written since.
+            self.load().await?;
+            self.look(now);
         }
         if self.known.inherits() && !self.known.stored.objects.is_empty() {
             // What an Application of this name let go of is not its successor's

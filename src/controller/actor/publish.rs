@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Actor;
 use crate::{
-    api::{ApplicationStatus, ObjectCounts, ObjectProblem},
+    api::{ApplicationStatus, ConditionType, ObjectCounts, ObjectProblem, SyncStatus},
     controller::{
         contest::Contest,
         decide::HeadView,
@@ -40,8 +40,27 @@ impl Actor {
             let message = format!("content {} stays out: {}", hold.bundle.short(12), status.note);
             self.event("Held", &message, true);
         }
+        self.tell_of_dependencies(&status);
         self.shared.statuses.write(&self.known.owner, &self.known.application, status.clone());
         self.known.published = Some(status);
+    }
+
+    /// Tells once of each new reason why the dependencies hold up new content.
+    fn tell_of_dependencies(&self, status: &ApplicationStatus) {
+        let held_up = |status: &ApplicationStatus| {
+            let kind = ConditionType::DependenciesReady.as_str();
+            let condition = status.conditions.iter().find(|condition| condition.type_ == kind);
+            condition.filter(|condition| condition.status == "False").cloned()
+        };
+        let Some(now) = held_up(status) else { return };
+        let before = self.known.published.as_ref().and_then(held_up);
+        let live = status.sync == Some(SyncStatus::Synced);
+        let circle = now.reason == "Circle";
+        if before.is_some_and(|before| before.reason == now.reason) || (live && !circle) {
+            return;
+        }
+        let reason = if circle { "DependencyCircle" } else { "WaitsForDependencies" };
+        self.event(reason, &now.message, circle);
     }
 
     /// Whether this process does not know yet what an earlier one has published:
@@ -89,6 +108,7 @@ impl Actor {
             counts,
             health: self.health(),
             progress,
+            depends: !spec.depends_on.is_empty(),
             pin: known.pin.as_ref(),
             suspension: self.suspension(now),
             drift: self.drift(now),

@@ -4,17 +4,23 @@
 //! it, which changes what is known, and asks again; when nothing is to be done
 //! it rests until an event or until the time that `decide` names.
 
+mod dependencies;
 mod opening;
 mod requests;
 mod running;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_waiting;
 mod view;
 #[cfg(test)]
 mod world;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+pub use dependencies::{Dependencies, Dependency, Unready, circle};
 pub use opening::waits_for;
 pub use view::{Ask, Attempt, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View};
 
@@ -100,6 +106,10 @@ pub enum Decision {
     Apply,
     /// End it.
     End(End),
+    /// Look whether content that was refused would go through by now, without
+    /// a release: somebody may have put right outside of Git what it was
+    /// refused for.
+    TryAgain,
     /// Put drifted objects back.
     Repair,
     /// Note that the healthy release degraded later.
@@ -108,6 +118,9 @@ pub enum Decision {
         release: u64,
     },
 }
+
+/// How long a rollback waits that the brake holds up before it looks again.
+const BRAKE_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Says the one next thing to do.
 pub fn decide(view: &View<'_>) -> Decision {
@@ -123,6 +136,11 @@ pub fn decide(view: &View<'_>) -> Decision {
     if let Some(begin) = new_content(view) {
         return Decision::Begin(begin);
     }
+    // Before repairs: an object that somebody took out of the way of what Git
+    // asks for is not to be put back first.
+    if view.try_again_at.is_some_and(|due| due <= view.now) && may_try_again(view) {
+        return Decision::TryAgain;
+    }
     if let Some(decision) = keep(view) {
         return decision;
     }
@@ -131,6 +149,14 @@ pub fn decide(view: &View<'_>) -> Decision {
 
 /// The rollback of a release that ended so, if the last one did.
 fn automatic_rollback(view: &View<'_>) -> Option<Begin> {
+    // The brake may have been pulled since the release ended.
+    if view.brake {
+        return None;
+    }
+    pending_rollback(view)
+}
+
+fn pending_rollback(view: &View<'_>) -> Option<Begin> {
     if view.inherits {
         return None;
     }
@@ -161,6 +187,9 @@ fn new_content(view: &View<'_>) -> Option<Begin> {
     if view.suspended || view.settings.observe_only || view.settings.mode == SyncMode::Manual || is_live(view) {
         return None;
     }
+    if !view.dependencies.are_met() {
+        return None;
+    }
     let HeadView::Rendered { content, guards, .. } = view.head else { return None };
     if !guards.is_empty() || is_rejected(view, content) || is_refused_before(view, content) {
         return None;
@@ -188,10 +217,31 @@ pub(super) fn is_rejected(view: &View<'_>, content: &ContentId) -> bool {
 pub(super) fn is_refused_before(view: &View<'_>, content: &ContentId) -> bool {
     !view.inherits
         && !view.offered
+        && view.lifted != Some(&content.bundle)
         && view
             .history
             .refused_before(&content.bundle)
             .is_some_and(|release| release.spec.generation >= view.settings.generation)
+}
+
+/// Whether what Git asks for was refused and may go through later without a
+/// commit: a right may be granted, a quota raised, an object moved out of the
+/// way. What broke half-way, or was applied and never got healthy, would only
+/// do so again: that is left to a person.
+pub(super) fn may_try_again(view: &View<'_>) -> bool {
+    if view.suspended || view.settings.observe_only || view.settings.mode == SyncMode::Manual {
+        return false;
+    }
+    let HeadView::Rendered { content, guards, .. } = view.head else { return false };
+    let refused = || {
+        let outcome = view.history.current()?.status.as_ref()?.outcome.as_ref()?;
+        Some(!outcome.touched_cluster && outcome.failures.iter().all(|failure| failure.health.is_none()))
+    };
+    guards.is_empty()
+        && view.dependencies.are_met()
+        && !is_rejected(view, content)
+        && is_refused_before(view, content)
+        && refused().unwrap_or(false)
 }
 
 /// What keeps the live release as it is: repairs, and a note when it degrades.
@@ -222,5 +272,12 @@ fn wake_at(view: &View<'_>) -> Option<Timestamp> {
     let has_drift = !view.live.drifted.is_empty() || !view.live.gone.is_empty();
     let repair = view.repair_not_before.filter(|_| has_drift);
     let degraded = view.degraded_since.map(|since| since + view.settings.timeout);
-    [expiry, repair, degraded, view.suspended_until].into_iter().flatten().filter(|time| *time > view.now).min()
+    let again = view.try_again_at.filter(|_| may_try_again(view));
+    // No event tells that the brake is released.
+    let brake = (view.brake && pending_rollback(view).is_some()).then(|| view.now + BRAKE_PAUSE);
+    [expiry, repair, degraded, again, brake, view.suspended_until]
+        .into_iter()
+        .flatten()
+        .filter(|time| *time > view.now)
+        .min()
 }

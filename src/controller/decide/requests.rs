@@ -94,7 +94,7 @@ fn sync(view: &View<'_>, request: &Request) -> Option<Decision> {
             // It is what is being done; the request ends with it.
             return follow(view, request, running.spec.number);
         }
-        return Some(supersede(running.spec.number, "a person asked for a sync"));
+        return Some(make_way(view, running.spec.number, "a person asked for a sync"));
     }
     if let Some(newest) = view.history.current()
         && newest.spec.bundle == content.bundle
@@ -161,7 +161,7 @@ fn rollback(view: &View<'_>, request: &Request, from: u64, to: Option<u64>) -> O
         return Some(dry_run(request, Content::Release(target)));
     }
     if let Some(running) = view.history.running() {
-        return Some(supersede(running.spec.number, "a person asked for a rollback"));
+        return Some(make_way(view, running.spec.number, "a person asked for a rollback"));
     }
     Some(Decision::Begin(Begin {
         cause: Cause::Rollback,
@@ -176,8 +176,8 @@ fn dry_run(request: &Request, content: Content) -> Decision {
     Decision::DryRun { request: request.uid.clone(), content }
 }
 
-fn supersede(release: u64, message: &str) -> Decision {
-    super::running::supersede(release, message.to_owned())
+fn make_way(view: &View<'_>, release: u64, message: &str) -> Decision {
+    super::running::make_way(view, release, message.to_owned())
 }
 
 fn refuse(request: &Request, message: impl Into<String>) -> Decision {

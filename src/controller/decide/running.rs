@@ -19,7 +19,7 @@ const FAILURES_NAMED: usize = 20;
 pub(super) fn decide(view: &View<'_>, running: &Release) -> Decision {
     let number = running.spec.number;
     if let Some(commit) = newer_content(view, running) {
-        return supersede(number, format!("commit {commit} took its place"));
+        return make_way(view, number, format!("commit {commit} took its place"));
     }
     if view.settings.observe_only {
         return Decision::Rest(None);
@@ -82,6 +82,7 @@ fn newer_content(view: &View<'_>, running: &Release) -> Option<String> {
     let may_go_ahead = view.settings.mode == SyncMode::Automatic
         && !view.suspended
         && !view.settings.observe_only
+        && view.dependencies.are_met()
         && guards.is_empty()
         && content.bundle != running.spec.bundle
         && !is_rejected(view, content)
@@ -95,12 +96,33 @@ fn newer_content(view: &View<'_>, running: &Release) -> Option<String> {
     (may_go_ahead && asked_after).then(|| content.commit.short.clone())
 }
 
-/// Ends a release because something newer takes its place.
-pub(super) fn supersede(release: u64, message: String) -> Decision {
+/// Ends a release because something newer takes its place: as Healthy, if
+/// nobody has said so yet and it is.
+pub(super) fn make_way(view: &View<'_>, release: u64, message: String) -> Decision {
+    let applied = view.attempt.is_some_and(|attempt| attempt.release == release && is_applied(attempt));
+    let live = view.live;
+    let differs = !live.gone.is_empty() || !live.drifted.is_empty();
+    if applied && live.settled && !differs && live.unhealthy.is_empty() {
+        return healthy(release);
+    }
     Decision::End(End {
         release,
         phase: Phase::Superseded,
         message,
+        failures: Vec::new(),
+        rollback: RollbackVerdict::None,
+    })
+}
+
+fn is_applied(attempt: &Attempt) -> bool {
+    matches!(attempt.stage, Stage::Applied | Stage::Planned { stages_left: 0 })
+}
+
+fn healthy(release: u64) -> Decision {
+    Decision::End(End {
+        release,
+        phase: Phase::Healthy,
+        message: String::new(),
         failures: Vec::new(),
         rollback: RollbackVerdict::None,
     })
@@ -124,13 +146,7 @@ fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> De
     }
     let hook = running_hook(view, &attempt.gate);
     if view.live.unhealthy.is_empty() && view.live.gone.is_empty() && hook.is_none() {
-        return Decision::End(End {
-            release: running.spec.number,
-            phase: Phase::Healthy,
-            message: String::new(),
-            failures: Vec::new(),
-            rollback: RollbackVerdict::None,
-        });
+        return healthy(running.spec.number);
     }
     if !late {
         return Decision::Rest(attempt.counting_since.map(|_| deadline(view, attempt)));
@@ -153,7 +169,12 @@ fn wait(view: &View<'_>, running: &Release, attempt: &Attempt, late: bool) -> De
 }
 
 fn unhealthy_failures(view: &View<'_>) -> Vec<ObjectFailure> {
-    view.live.unhealthy.iter().take(FAILURES_NAMED).map(failure).collect()
+    let gone = view.live.gone.iter().map(|id| ObjectFailure {
+        object: id.to_string(),
+        health: Some(HealthStatus::Missing),
+        message: "is gone".to_owned(),
+    });
+    view.live.unhealthy.iter().map(failure).chain(gone).take(FAILURES_NAMED).collect()
 }
 
 /// What made a release fail.

@@ -7,6 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Dependencies;
 use crate::{
     api::{CommitRecord, DriftPolicy, Include, ObjectFailure, SyncMode},
     health::Health,
@@ -280,4 +281,10 @@ pub struct View<'a> {
     pub unusable_target: Option<u64>,
     /// Since when the healthy release's objects are Degraded, if they are.
     pub degraded_since: Option<Timestamp>,
+    /// The applications that new content waits for.
+    pub dependencies: &'a Dependencies,
+    /// When content that was refused is looked at again.
+    pub try_again_at: Option<Timestamp>,
+    /// Content that was refused and would go through by now.
+    pub lifted: Option<&'a BundleDigest>,
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Answer, Ask, Attempt, Begin, Content, ContentId, Decision, End, HeadView, Live, Request, Resolution, Settings,
-    Stage, View, decide,
+    Answer, Ask, Attempt, Begin, Content, ContentId, Decision, Dependencies, End, HeadView, Live, Request, Resolution,
+    Settings, Stage, View, decide,
 };
 use crate::{
     api::{
@@ -48,7 +48,11 @@ pub(super) struct World {
     pub(super) inherits: bool,
     pub(super) offered: bool,
     pub(super) repairs: u32,
+    pub(super) tries: u32,
     pub(super) repair_not_before: Option<Timestamp>,
+    pub(super) dependencies: Dependencies,
+    pub(super) try_again_at: Option<Timestamp>,
+    pub(super) lifted: Option<BundleDigest>,
     pub(super) answers: Vec<Answer>,
     /// What happens to content, by the name it was pushed under.
     pub(super) fates: Vec<(BundleDigest, Fate)>,
@@ -72,19 +76,91 @@ pub(super) fn content(name: &str) -> ContentId {
     }
 }
 
+/// What an application allows unless it says otherwise.
+pub(super) fn settings() -> Settings {
+    Settings {
+        mode: SyncMode::Automatic,
+        drift: DriftPolicy::Repair,
+        automatic_rollback: true,
+        timeout: SignedDuration::from_mins(5),
+        request_expiry: SignedDuration::from_mins(10),
+        observe_only: false,
+        generation: 1,
+    }
+}
+
+/// A view in which nothing is out of the ordinary.
+pub(super) fn view<'a>(
+    now: Timestamp,
+    settings: &'a Settings,
+    head: &'a HeadView,
+    history: &'a History,
+    live: &'a Live,
+) -> View<'a> {
+    View {
+        now,
+        settings,
+        suspended: false,
+        suspended_until: None,
+        head,
+        history,
+        attempt: None,
+        live,
+        requests: &[],
+        brake: false,
+        repair_not_before: None,
+        degraded_since: None,
+        inherits: false,
+        offered: false,
+        unusable_target: None,
+        dependencies: &Dependencies::Met,
+        try_again_at: None,
+        lifted: None,
+    }
+}
+
+/// The release that is begun.
+pub(super) fn release_spec(
+    begin: &Begin,
+    content: ContentId,
+    history: &History,
+    generation: i64,
+    now: Timestamp,
+) -> ReleaseSpec {
+    let to = match begin.content {
+        Content::Head => None,
+        Content::Release(number) => Some(number),
+    };
+    ReleaseSpec {
+        application: "shop".into(),
+        number: history.next_number(),
+        cause: begin.cause,
+        commit: content.commit,
+        bundle: content.bundle,
+        inputs: content.inputs,
+        counts: ReleaseCounts::default(),
+        plan: None,
+        rollback_to: to,
+        rejects: to.map(|target| history.rejections_for(target)).unwrap_or_default(),
+        accepts: begin.accepts,
+        include: Vec::new(),
+        prune: None,
+        application_uid: String::new(),
+        requested_by: String::new(),
+        verified: false,
+        reason: begin.reason.clone(),
+        request: begin.request.clone().unwrap_or_default(),
+        previous: history.tip(),
+        generation,
+        created_at: now,
+    }
+}
+
 impl World {
     pub(super) fn new() -> Self {
         Self {
             now: Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24),
-            settings: Settings {
-                mode: SyncMode::Automatic,
-                drift: DriftPolicy::Repair,
-                automatic_rollback: true,
-                timeout: SignedDuration::from_mins(5),
-                request_expiry: SignedDuration::from_mins(10),
-                observe_only: false,
-                generation: 1,
-            },
+            settings: settings(),
             suspended: false,
             head: HeadView::Unknown,
             history: History::default(),
@@ -95,7 +171,11 @@ impl World {
             inherits: false,
             offered: false,
             repairs: 0,
+            tries: 0,
             repair_not_before: None,
+            dependencies: Dependencies::Met,
+            try_again_at: None,
+            lifted: None,
             answers: Vec::new(),
             fates: Vec::new(),
             steps: 0,
@@ -145,21 +225,17 @@ impl World {
 
     pub(super) fn decide(&self) -> Decision {
         decide(&View {
-            now: self.now,
-            settings: &self.settings,
             suspended: self.suspended,
-            suspended_until: None,
-            head: &self.head,
-            history: &self.history,
             attempt: self.attempt.as_ref(),
-            live: &self.live,
             requests: &self.requests,
             brake: self.brake,
             repair_not_before: self.repair_not_before,
-            degraded_since: None,
             inherits: self.inherits,
             offered: self.offered,
-            unusable_target: None,
+            dependencies: &self.dependencies,
+            try_again_at: self.try_again_at,
+            lifted: self.lifted.as_ref(),
+            ..view(self.now, &self.settings, &self.head, &self.history, &self.live)
         })
     }
 
@@ -198,46 +274,29 @@ impl World {
                 self.live.drifted.clear();
                 self.live.gone.clear();
             }
+            Decision::TryAgain => {
+                self.tries += 1;
+                let head = self.head.content().unwrap().bundle.clone();
+                let refused = self.fates.iter().any(|(known, fate)| *known == head && *fate == Fate::Refused);
+                self.lifted = (!refused).then_some(head);
+                self.try_again_at = refused.then(|| self.now + SignedDuration::from_secs(60));
+            }
             Decision::NoteDegraded { .. } => unreachable!("nothing degrades here"),
         }
     }
 
     fn begin(&mut self, begin: &Begin) {
-        let (content, to) = match begin.content {
-            Content::Head => (self.head.content().unwrap().clone(), None),
+        let content = match begin.content {
+            Content::Head => self.head.content().unwrap().clone(),
             Content::Release(number) => {
                 let spec = &self.history.get(number).unwrap().spec;
-                let content =
-                    ContentId { bundle: spec.bundle.clone(), inputs: spec.inputs.clone(), commit: spec.commit.clone() };
-                (content, Some(number))
+                ContentId { bundle: spec.bundle.clone(), inputs: spec.inputs.clone(), commit: spec.commit.clone() }
             }
         };
         self.inherits = false;
         assert!(self.history.running().is_none(), "two releases are in progress");
         let number = self.history.next_number();
-        let spec = ReleaseSpec {
-            application: "shop".into(),
-            number,
-            cause: begin.cause,
-            commit: content.commit,
-            bundle: content.bundle,
-            inputs: content.inputs,
-            counts: ReleaseCounts::default(),
-            plan: None,
-            rollback_to: to,
-            rejects: to.map(|target| self.history.rejections_for(target)).unwrap_or_default(),
-            accepts: begin.accepts,
-            include: Vec::new(),
-            prune: None,
-            application_uid: String::new(),
-            requested_by: String::new(),
-            verified: false,
-            reason: begin.reason.clone(),
-            request: begin.request.clone().unwrap_or_default(),
-            previous: self.history.tip(),
-            generation: self.settings.generation,
-            created_at: self.now,
-        };
+        let spec = release_spec(begin, content, &self.history, self.settings.generation, self.now);
         let mut release = Release::new(&format!("shop-{number}"), spec);
         release.status = Some(ReleaseStatus::default());
         self.history.put(release);
@@ -307,6 +366,8 @@ impl World {
         });
         self.history.put(release);
         self.attempt = None;
+        self.lifted = None;
+        self.try_again_at = Some(self.now + SignedDuration::from_secs(60));
     }
 
     /// The story so far, one word a release: `1:a:Push:Healthy`.
