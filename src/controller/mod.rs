@@ -14,6 +14,7 @@
 mod actor;
 mod brake;
 pub mod decide;
+mod instance;
 mod options;
 mod outbox;
 pub mod plan_view;
@@ -23,6 +24,9 @@ pub(crate) mod scopes;
 pub(crate) mod settings;
 mod shared;
 mod status;
+mod term;
+mod warm;
+mod watched;
 pub mod words;
 
 pub use options::Options;

@@ -22,6 +22,14 @@ pub struct ServerError {
     pub transient: bool,
 }
 
+impl ServerError {
+    /// Whether the server could not serve at all, for now: it says nothing of
+    /// what was asked.
+    pub fn is_of_the_server(&self) -> bool {
+        self.transient && matches!(self.code, 0 | 429 | 502 | 503 | 504)
+    }
+}
+
 /// The server's answer to the dry-run of a server-side apply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DryRun {
@@ -54,6 +62,18 @@ pub enum Observation {
     KindAbsent,
     /// It could not be found out: never taken for absence.
     Unreadable(ServerError),
+}
+
+impl Observation {
+    /// Whether the server could not serve when this was asked.
+    pub fn is_for_want_of_a_server(&self) -> bool {
+        match self {
+            Self::Absent { dry_run: DryRun::Error(error) }
+            | Self::Live { dry_run: DryRun::Error(error), .. }
+            | Self::Unreadable(error) => error.is_of_the_server(),
+            _ => false,
+        }
+    }
 }
 
 /// What the server said, by candidate.

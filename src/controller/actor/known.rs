@@ -93,6 +93,8 @@ pub(super) struct Known {
     pub(super) attempt: Option<Attempt>,
     pub(super) tries: u32,
     pub(super) replans: u32,
+    /// Whether the last try failed for want of a server that serves.
+    pub(super) server_trouble: bool,
     pub(super) deletion_tries: u32,
     pub(super) unusable_target: Option<u64>,
     pub(super) step_error: Option<String>,
@@ -169,6 +171,7 @@ impl Known {
             attempt: None,
             tries: 0,
             replans: 0,
+            server_trouble: false,
             deletion_tries: 0,
             unusable_target: None,
             step_error: None,

@@ -9,14 +9,11 @@ use tracing::{info, warn};
 use super::{Actor, StepError};
 use crate::{
     api::{RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
-    cluster::{
-        Identity,
-        discovery::Resolution as Resolved,
-        index::{BrokenReason, FingerprintPolicy, Scope, Wanted},
-    },
+    cluster::{Identity, index::FingerprintPolicy},
     controller::{
         decide::{Ask, Live, Request, Resolution, Stage},
         settings::{Occasion, membership, policy, settings},
+        watched::watched,
     },
     health::HealthStatus,
     manifest::{GroupVersionKind, Manifest},
@@ -80,6 +77,10 @@ impl Actor {
         if first || changed {
             self.settings_changed(first);
         }
+        if self.shared.own.newest_release(&owner) > self.known.history.current().map(|release| release.spec.number) {
+            // A replica that led before made it: its request was on its way.
+            self.known.loaded = false;
+        }
         self.known.suspensions = self.shared.own.suspensions(&owner);
         self.read_requests();
         self.look_at_objects(now);
@@ -106,20 +107,7 @@ impl Actor {
     pub(super) async fn watch_kinds(&self, manifests: &[Arc<Manifest>]) {
         let owned = self.known.stored.objects.values().map(|owned| &owned.gvk);
         let kinds: BTreeSet<&GroupVersionKind> = owned.chain(manifests.iter().map(|manifest| &manifest.gvk)).collect();
-        let mut watched = Vec::new();
-        for gvk in kinds {
-            let unserved = |reason: BrokenReason, message: String| Wanted::Unserved {
-                gvk: gvk.clone(),
-                scope: Scope::Cluster,
-                reason,
-                message,
-            };
-            watched.push(match self.shared.cluster.discovery().resolve(gvk).await {
-                Resolved::Served(kind) => Wanted::Served(kind, Scope::Cluster),
-                Resolved::Absent => unserved(BrokenReason::NotServed, format!("{gvk} is not served")),
-                Resolved::Unknown(why) => unserved(BrokenReason::ServerError, why),
-            });
-        }
+        let watched = watched(self.shared.cluster.discovery(), kinds).await;
         self.shared.index.ensure_all(&self.known.owner, watched);
     }
 
@@ -141,17 +129,19 @@ impl Actor {
         self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
         self.known.summary = summary;
         self.count_time(now);
-        let applications = self.shared.own.applications().len();
+        let applications = self.shared.own.count();
         let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.known.brake = brake.is_pulled(self.known.owner.as_str(), applications, now);
     }
 
     /// Runs the release's clock only while all watches are in sync, or before
-    /// there is anything to watch for.
+    /// there is anything to watch for; never while it is tried again because
+    /// the server could not serve, which is not the release's doing.
     fn count_time(&mut self, now: Timestamp) {
         let settled = self.known.live.settled;
         let Some(attempt) = &mut self.known.attempt else { return };
-        let counts = settled || attempt.stage != Stage::Applied;
+        let held_up = self.known.server_trouble && matches!(attempt.stage, Stage::Retry { .. });
+        let counts = (settled || attempt.stage != Stage::Applied) && !held_up;
         match (counts, attempt.counting_since) {
             (true, None) => attempt.counting_since = Some(now),
             (false, Some(since)) => {
@@ -249,8 +239,13 @@ impl Actor {
     pub(super) async fn save_pin(&mut self) -> Result<(), StepError> {
         let mut status = self.known.published.clone().unwrap_or_default();
         status.pin.clone_from(&self.known.pin);
-        self.shared.store.write_status(self.known.application.as_ref(), &status).await?;
-        self.known.published = Some(status);
+        let leads = || self.shared.leadership.may_write();
+        let written = self.shared.store.write_status_while(self.known.application.as_ref(), &status, |_| leads());
+        if written.await?.is_none() {
+            return Err(StepError::NotLeading);
+        }
+        // A status that was on its way may go over it: it is said again.
+        self.known.published = None;
         if let Some(pin) = &self.known.pin {
             warn!(
                 revision = pin.revision,

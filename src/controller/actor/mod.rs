@@ -29,6 +29,7 @@ use super::{
     decide::{Decision, decide},
     poller::{Failure, Found, HeadEvent},
     shared::Shared,
+    term::Term,
 };
 use crate::{
     cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore},
@@ -39,6 +40,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a pause after errors gets at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long where the server was out of reach or too busy, or somebody else was
+/// faster: that ends without any change to this application.
+const LONGEST_PAUSE_OF_SERVER: Duration = Duration::from_secs(5);
 /// How long a kind that is not served is left alone before it is looked for
 /// again.
 const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -78,9 +82,10 @@ pub(super) struct Handle {
     pub(super) stop: CancellationToken,
 }
 
-/// Starts the task of an application.
-pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToken) -> Handle {
+/// Starts the task of an application, for a term of leadership.
+pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle {
     let wake = Arc::new(Notify::new());
+    let (stop, lost) = (term.stop.child_token(), term.lost.clone());
     let handle = Handle { wake: wake.clone(), stop: stop.clone() };
     let span = info_span!("application", namespace = owner.namespace(), name = owner.name());
     let tasks = shared.tasks.clone();
@@ -93,7 +98,11 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToke
             let known = Known::new(owner, tell);
             let (tell_looked, looked) = mpsc::channel(4);
             let mut actor = Actor { shared, store, watch_later: false, known, wake, heads, tell_looked, looked, stop };
-            actor.run().await;
+            tokio::select! {
+                () = lost.cancelled() => {}
+                () = actor.run() => {}
+            }
+            actor.leave(lost.is_cancelled());
         }
         .instrument(span),
     );
@@ -129,7 +138,7 @@ impl Actor {
         let mut busy = 0_u32;
         loop {
             if self.stop.is_cancelled() {
-                return self.leave();
+                return;
             }
             match self.step().await {
                 Ok(Step::Done) => {
@@ -145,7 +154,7 @@ impl Actor {
                     pause = FIRST_PAUSE;
                     busy = 0;
                     match self.rest(until).await {
-                        Woken::Stopped => return self.leave(),
+                        Woken::Stopped => return,
                         Woken::Again => {}
                         Woken::Head(event) => self.take_head(*event).await,
                         Woken::Looked(looked) => {
@@ -157,22 +166,27 @@ impl Actor {
                         }
                     }
                 }
-                Ok(Step::Gone) => return self.leave(),
+                Ok(Step::Gone) => return,
                 // The lease may come back; if it is lost, the task is ended.
                 Err(StepError::NotLeading) => {
                     self.known.loaded = false;
                     self.rest_for(FIRST_PAUSE).await;
                 }
                 Err(error) => {
+                    let mut longest = LONGEST_PAUSE;
                     if let StepError::Store(error) = &error {
                         // What is known is not what is in the cluster.
                         self.known.loaded &= !error.is_lost_race();
+                        if error.is_transient() || error.is_lost_race() {
+                            longest = LONGEST_PAUSE_OF_SERVER;
+                        }
                     }
+                    pause = pause.min(longest);
                     warn!(%error, retry_in = ?pause, "a step failed");
                     self.known.step_error = Some(error.to_string());
                     self.publish(Timestamp::now());
                     self.rest_for(pause.mul_f64(rand::random_range(0.8..1.2))).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(longest);
                 }
             }
         }
@@ -192,6 +206,9 @@ impl Actor {
         let now = Timestamp::now();
         if !self.look(now) {
             return Ok(Step::Gone);
+        }
+        if !self.known.loaded {
+            return Ok(Step::Done);
         }
         if self.known.inherits() && !self.known.stored.objects.is_empty() {
             // What an Application of this name let go of is not its successor's
@@ -265,10 +282,13 @@ impl Actor {
         }
     }
 
-    /// Lets go of what is held for the application outside of this task.
-    fn leave(&self) {
+    /// Lets go of what is held for the application outside of this task. Who
+    /// follows from now on keeps the watches.
+    fn leave(&self, follows: bool) {
         self.shared.poller.unsubscribe(&self.known.owner);
-        self.shared.index.release(&self.known.owner);
+        if !follows {
+            self.shared.index.release(&self.known.owner);
+        }
     }
 }
 

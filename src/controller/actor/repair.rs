@@ -8,10 +8,10 @@ use tracing::{info, warn};
 use super::{Actor, StepError, known::Contest, outcome};
 use crate::{
     api::Cause,
-    cluster::apply::ActionResult,
+    cluster::apply::{ActionResult, Outcome},
     controller::{decide::Content as From, settings::Occasion},
     manifest::ObjectId,
-    plan::{Action, Plan, Refusal},
+    plan::{Action, Observation, Plan, Refusal},
 };
 
 /// Within which time repairs of one object count together.
@@ -26,6 +26,11 @@ const LONGEST_CONTEST_PAUSE: SignedDuration = SignedDuration::from_mins(30);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest where the server could not serve, or somebody else was faster:
+/// that ends by itself.
+const LONGEST_PAUSE_OF_SERVER: Duration = Duration::from_secs(5);
+/// How long an object is left alone at first where another try may help.
+const TRANSIENT_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
 impl Actor {
     /// Puts drifted objects back to what the release in the cluster says.
@@ -40,17 +45,29 @@ impl Actor {
         // A repair puts back; what is to go was decided by a release.
         let occasion = Occasion { prune: Some(false), rollback, ..Occasion::default() };
         let (plan, observations) = self.plan(&content, &occasion).await;
-        if !plan.refusals.is_empty() {
-            self.leave_alone(&plan.refusals);
-            return Ok(());
+        self.known.server_trouble = observations.values().any(Observation::is_for_want_of_a_server);
+        match plan.refusals.first() {
+            Some(refusal) if self.known.server_trouble => {
+                self.repair_failed(&refusal.to_string());
+                return Ok(());
+            }
+            Some(_) => {
+                self.leave_alone(&plan.refusals);
+                return Ok(());
+            }
+            None => {}
         }
-        self.intend(&plan).await?;
+        self.intend(&plan, true).await?;
         for stage in 0..plan.stages() {
             let actions: Vec<&Action> = plan.writes().filter(|action| action.stage == stage).collect();
             let results = self.write(&actions, &observations).await;
             self.take_results(&actions, &results).await?;
             if let Some(failed) = results.iter().find(|result| !result.outcome.is_done()) {
                 let message = format!("{}: {}", failed.id, outcome::message(&failed.outcome));
+                self.known.server_trouble = match &failed.outcome {
+                    Outcome::Failed(error) => error.is_of_the_server(),
+                    outcome => matches!(outcome, Outcome::Stale(_)),
+                };
                 self.repair_failed(&message);
                 return Ok(());
             }
@@ -81,7 +98,8 @@ impl Actor {
         }
         for refusal in refusals {
             let Some(id) = &refusal.object else { continue };
-            let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
+            let first = if refusal.transient { TRANSIENT_PAUSE } else { CONTEST_PAUSE };
+            let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest::new(first));
             contest.until = Some(now + contest.pause);
             contest.pause = contest.pause.saturating_mul(2).min(LONGEST_CONTEST_PAUSE);
             contest.words = format!("cannot be put back: {}", refusal.message);
@@ -93,7 +111,8 @@ impl Actor {
     }
 
     fn repair_failed(&mut self, message: &str) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.known.repair_failures.min(12)).min(LONGEST_PAUSE);
+        let longest = if self.known.server_trouble { LONGEST_PAUSE_OF_SERVER } else { LONGEST_PAUSE };
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.known.repair_failures.min(12)).min(longest);
         let pause = pause.mul_f64(rand::random_range(0.8..1.2));
         self.known.repair_failures += 1;
         self.shared.metrics.repaired("failed", 1);
@@ -135,7 +154,7 @@ impl Actor {
     }
 
     fn contest(&mut self, id: &ObjectId, words: &str, now: Timestamp) {
-        let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
+        let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest::new(CONTEST_PAUSE));
         contest.repairs.push_back(now);
         while contest.repairs.front().is_some_and(|time| now.duration_since(*time) > CONTEST_WINDOW) {
             contest.repairs.pop_front();
@@ -162,7 +181,7 @@ fn repair_words(action: &Action) -> String {
 }
 
 impl Contest {
-    fn new() -> Self {
-        Self { repairs: VecDeque::new(), until: None, pause: CONTEST_PAUSE, words: String::new() }
+    fn new(pause: SignedDuration) -> Self {
+        Self { repairs: VecDeque::new(), until: None, pause, words: String::new() }
     }
 }
