@@ -9,17 +9,20 @@
 //! it wants to see, up to a limit. Where a test shows that something does
 //! *not* happen, it lets so many polls pass.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod automatic_rollback;
 mod commit_to_live;
 mod deletion;
 mod drift;
+mod faults;
 mod guards;
 mod hold;
 mod identity;
 mod killed;
+mod leaders;
 mod lease;
+mod many;
 mod modes;
 mod rights;
 mod sharing;
