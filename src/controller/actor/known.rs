@@ -54,6 +54,8 @@ pub(super) struct Contest {
     pub(super) until: Option<Timestamp>,
     pub(super) pause: SignedDuration,
     pub(super) words: String,
+    /// Whether it could not be put back since it was last.
+    pub(super) refused: bool,
 }
 
 /// What an actor knows.

@@ -100,6 +100,9 @@ impl Actor {
             let Some(id) = &refusal.object else { continue };
             let first = if refusal.transient { TRANSIENT_PAUSE } else { CONTEST_PAUSE };
             let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest::new(first));
+            if !std::mem::replace(&mut contest.refused, true) {
+                contest.pause = first;
+            }
             contest.until = Some(now + contest.pause);
             contest.pause = contest.pause.saturating_mul(2).min(LONGEST_CONTEST_PAUSE);
             contest.words = format!("cannot be put back: {}", refusal.message);
@@ -155,6 +158,9 @@ impl Actor {
 
     fn contest(&mut self, id: &ObjectId, words: &str, now: Timestamp) {
         let contest = self.known.contests.entry(id.clone()).or_insert_with(|| Contest::new(CONTEST_PAUSE));
+        if std::mem::take(&mut contest.refused) {
+            contest.pause = CONTEST_PAUSE;
+        }
         contest.repairs.push_back(now);
         while contest.repairs.front().is_some_and(|time| now.duration_since(*time) > CONTEST_WINDOW) {
             contest.repairs.pop_front();
@@ -182,6 +188,6 @@ fn repair_words(action: &Action) -> String {
 
 impl Contest {
     fn new(pause: SignedDuration) -> Self {
-        Self { repairs: VecDeque::new(), until: None, pause, words: String::new() }
+        Self { repairs: VecDeque::new(), until: None, pause, words: String::new(), refused: false }
     }
 }
