@@ -211,12 +211,23 @@ impl Client {
             .map_err(|reason| Error::Request { url, reason })
     }
 
-    async fn exchange(&self, path: &str) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+    /// A connection of its own, which ends when what is returned is dropped.
+    pub(crate) async fn open<B>(&self) -> std::io::Result<hyper::client::conn::http1::SendRequest<B>>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
         let stream = self.tls.connect(name, stream).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = shaken.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    async fn exchange(&self, path: &str) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
+        let mut sender = self.open().await?;
         let request = hyper::Request::get(path)
             .header(hyper::header::HOST, "127.0.0.1")
             .header(hyper::header::USER_AGENT, "bowline-rig")

@@ -15,6 +15,7 @@
 pub mod cluster;
 mod directory;
 mod error;
+mod fault_proxy;
 pub mod git_server;
 mod http;
 mod pki;
@@ -25,6 +26,7 @@ pub mod tools;
 pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
 pub use directory::cache_dir;
 pub use error::Error;
+pub use fault_proxy::{Fault, FaultProxy, Seen};
 
 pub use git_server::{Auth, GitRepo, GitServer};
 pub use pki::Authority;

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{OnceLock, mpsc};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::error::{At, Error, Result};
 
 /// A program that runs, with its output in a log file. It ends with this value,
@@ -81,6 +83,28 @@ impl Process {
     /// The end of its log.
     pub fn log_end(&self) -> String {
         end_of(&self.log, 4_000)
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it where it is (SIGSTOP), until [`Process::go_on`].
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Not waited for yet, so that the number is still this process's own.
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(process, signal);
+        }
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.

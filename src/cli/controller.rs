@@ -16,7 +16,8 @@ use crate::{
 
 /// Runs the controller, in a cluster or against a kubeconfig.
 ///
-/// It runs until it is told to stop, or the lease is lost. Each flag can be given by its environment variable too.
+/// It runs until it is told to stop; of several replicas one leads, and the others are ready to. Each flag can be given by
+/// its environment variable too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Directory where mirrors of repositories are kept.

@@ -17,6 +17,8 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 const REPAIRS: usize = 5;
 /// How long a contested object is left alone at first.
 const PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// How long at first where another try may help.
+const TRANSIENT_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 /// And at most.
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(30);
 /// After so long without a repair the fight counts as over.
@@ -34,17 +36,23 @@ pub(super) struct Contest {
     until: Option<Timestamp>,
     pause: SignedDuration,
     words: String,
+    /// Whether it was left alone because it could not be put back, and not
+    /// because it was put back in vain.
+    refused: bool,
 }
 
 impl Contest {
     /// Nothing was repaired yet.
     pub(super) fn new() -> Self {
-        Self { repairs: VecDeque::new(), until: None, pause: PAUSE, words: String::new() }
+        Self { repairs: VecDeque::new(), until: None, pause: PAUSE, words: String::new(), refused: false }
     }
 
     /// Counts a repair. True if that makes the object contested: it is to be
     /// left alone.
     pub(super) fn repaired(&mut self, now: Timestamp) -> bool {
+        if std::mem::take(&mut self.refused) {
+            self.pause = PAUSE;
+        }
         self.repairs.push_back(now);
         while self.repairs.front().is_some_and(|time| now.duration_since(*time) > WINDOW) {
             self.repairs.pop_front();
@@ -58,6 +66,15 @@ impl Contest {
         self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
         self.repairs.clear();
         self.words = words;
+    }
+
+    /// Leaves an object alone that cannot be put back: for a moment at first
+    /// where another try may help.
+    pub(super) fn refused(&mut self, now: Timestamp, transient: bool, words: String) {
+        if !std::mem::replace(&mut self.refused, true) {
+            self.pause = if transient { TRANSIENT_PAUSE } else { PAUSE };
+        }
+        self.leave_alone(now, words);
     }
 
     /// Until when the object is left alone, if it is.

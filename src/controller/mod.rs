@@ -18,6 +18,7 @@ pub mod decide;
 pub mod deep_check;
 mod dependencies;
 mod handover;
+mod instance;
 mod options;
 mod outbox;
 pub mod plan_view;
@@ -28,6 +29,9 @@ pub(crate) mod settings;
 mod shared;
 mod status;
 mod status_waits;
+mod term;
+mod warm;
+mod watched;
 pub mod words;
 
 pub use options::Options;

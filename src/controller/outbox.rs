@@ -2,12 +2,12 @@
 //! work never waits for it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use kube::Resource as _;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,13 +18,13 @@ use crate::{
     cluster::{
         OwnerKey,
         lease::Leadership,
-        store::{self, EventKind, Store},
+        store::{self, EventKind, Store, StoreError},
         watch::OwnResources,
     },
 };
 
 /// How many statuses are written at a time.
-const WRITES_AT_A_TIME: usize = 8;
+const WRITES_AT_A_TIME: usize = 16;
 /// The pause after a status could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How many events wait at most; more are dropped and counted.
@@ -33,86 +33,161 @@ const EVENTS_WAITING: usize = 1_024;
 /// Writes statuses, of each application only the latest.
 #[derive(Default)]
 pub(super) struct Statuses {
-    waiting: Mutex<BTreeMap<OwnerKey, Arc<Application>>>,
+    state: Mutex<State>,
     wake: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: BTreeMap<OwnerKey, Arc<Application>>,
+    /// Whose status is being written: one at a time of each.
+    writing: BTreeSet<OwnerKey>,
+    /// What the server answered to the last write of each, which the watch may
+    /// not have told of yet.
+    told: HashMap<OwnerKey, Told>,
+}
+
+/// A status as it was written last.
+struct Told {
+    version: String,
+    status: ApplicationStatus,
+}
+
+/// What statuses are written with.
+#[derive(Clone, Copy)]
+pub(super) struct Desk<'a> {
+    pub(super) store: &'a Store,
+    pub(super) own: &'a OwnResources,
+    pub(super) leads: &'a Leadership,
 }
 
 impl Statuses {
     /// Hands over a status to be written soon.
     pub(super) fn write(&self, owner: &OwnerKey, application: &Application, status: ApplicationStatus) {
         let application = Application { status: Some(status), ..application.clone() };
-        self.waiting().insert(owner.clone(), Arc::new(application));
+        self.state().waiting.insert(owner.clone(), Arc::new(application));
         self.wake.notify_one();
     }
 
+    /// Whether somebody else has written over the status that was written
+    /// last: by hand, or a replica that led before and whose write was on its
+    /// way when it lost the lease. `published` is what this replica says.
+    pub(super) fn is_overwritten(
+        &self,
+        owner: &OwnerKey,
+        application: &Application,
+        published: &ApplicationStatus,
+    ) -> bool {
+        let state = self.state();
+        if state.waiting.contains_key(owner) || state.writing.contains(owner) {
+            return false;
+        }
+        let live = application.status.as_ref();
+        match state.told.get(owner) {
+            Some(told) => version(application) > number(&told.version) && live != Some(&told.status),
+            None => live != Some(published),
+        }
+    }
+
+    /// Begins anew: what waited is for whoever leads now to say.
+    pub(super) fn clear(&self) {
+        *self.state() = State::default();
+    }
+
     /// Writes statuses until the token ends it; what waits then is written.
-    pub(super) async fn run(&self, store: &Store, own: &OwnResources, leads: &Leadership, stop: CancellationToken) {
-        // What was written last is what the next write is a change of: the
-        // watch may not have told of it yet.
-        let written: Mutex<HashMap<OwnerKey, Application>> = Mutex::default();
+    pub(super) async fn run(&self, desk: Desk<'_>, stop: CancellationToken) {
+        let mut running = FuturesUnordered::new();
         loop {
-            let waiting = std::mem::take(&mut *self.waiting());
-            if waiting.is_empty() {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = self.wake.notified() => continue,
-                }
-            }
-            let written = &written;
-            let failed: Vec<_> = futures::stream::iter(waiting)
-                .map(|(owner, wanted)| async move {
-                    if !leads.may_write() {
-                        // Whoever leads now writes its own.
-                        return None;
-                    }
-                    let base =
-                        lock(written).get(&owner).filter(|base| base.metadata.uid == wanted.metadata.uid).cloned();
-                    let base = base.or_else(|| own.application(&owner).map(|there| there.as_ref().clone()))?;
-                    let status = wanted.status.clone().unwrap_or_default();
-                    match store.write_status(&base, &status).await {
-                        Ok(now) => {
-                            lock(written).insert(owner, now);
-                            None
-                        }
-                        Err(error) if error.is_not_found() => {
-                            lock(written).remove(&owner);
-                            None
-                        }
-                        Err(error) => {
-                            lock(written).remove(&owner);
-                            warn!(%error, application = owner.as_str(), "a status could not be written");
-                            Some((owner, wanted))
-                        }
-                    }
-                })
-                .buffer_unordered(WRITES_AT_A_TIME)
-                .filter_map(std::future::ready)
-                .collect()
-                .await;
-            if failed.is_empty() {
-                continue;
-            }
+            while running.len() < WRITES_AT_A_TIME
+                && let Some((owner, wanted)) = self.take_next()
             {
-                let mut waiting = self.waiting();
-                for (owner, wanted) in failed {
-                    // What was handed over meanwhile is newer.
-                    waiting.entry(owner).or_insert(wanted);
-                }
+                running.push(self.tell(desk, owner, wanted, &stop));
+            }
+            if running.is_empty() && stop.is_cancelled() {
+                return;
             }
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled(), if running.is_empty() => {}
+                () = self.wake.notified() => {}
+                Some(()) = running.next() => {}
             }
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, BTreeMap<OwnerKey, Arc<Application>>> {
-        lock(&self.waiting)
+    /// The next status whose application has none on its way.
+    fn take_next(&self) -> Option<(OwnerKey, Arc<Application>)> {
+        let mut state = self.state();
+        let owner = state.waiting.keys().find(|owner| !state.writing.contains(*owner))?.clone();
+        let wanted = state.waiting.remove(&owner)?;
+        state.writing.insert(owner.clone());
+        Some((owner, wanted))
+    }
+
+    async fn tell(&self, desk: Desk<'_>, owner: OwnerKey, wanted: Arc<Application>, stop: &CancellationToken) {
+        let written = self.write_now(desk, &owner, &wanted).await;
+        if let Err(error) = &written
+            && !error.is_not_found()
+        {
+            warn!(%error, application = owner.as_str(), "a status could not be written");
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+        let mut state = self.state();
+        state.writing.remove(&owner);
+        match written {
+            Ok(Some(told)) => {
+                state.told.insert(owner, told);
+            }
+            // Whoever leads now writes its own.
+            Ok(None) => {}
+            Err(error) if error.is_not_found() => {
+                state.told.remove(&owner);
+            }
+            // What was handed over meanwhile is newer.
+            Err(_) if !stop.is_cancelled() => {
+                state.waiting.entry(owner).or_insert(wanted);
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn write_now(
+        &self,
+        desk: Desk<'_>,
+        owner: &OwnerKey,
+        wanted: &Application,
+    ) -> Result<Option<Told>, StoreError> {
+        let Some(there) = desk.own.application(owner) else { return Ok(None) };
+        if there.metadata.uid != wanted.metadata.uid {
+            return Ok(None);
+        }
+        let mut base = there.as_ref().clone();
+        if let Some(told) = self.state().told.get(owner).filter(|told| number(&told.version) > version(&base)) {
+            base.metadata.resource_version = Some(told.version.clone());
+            base.status = Some(told.status.clone());
+        }
+        let status = wanted.status.clone().unwrap_or_default();
+        let written = desk.store.write_status_while(&base, &status, |_| desk.leads.may_write()).await?;
+        Ok(written.map(|now| {
+            desk.own.owe("Application", version(&now));
+            let version = now.metadata.resource_version.unwrap_or_default();
+            Told { version, status: now.status.unwrap_or_default() }
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn version(application: &Application) -> u64 {
+    application.metadata.resource_version.as_deref().map_or(0, number)
+}
+
+fn number(version: &str) -> u64 {
+    version.parse().unwrap_or(0)
 }
 
 /// Something to tell of an application.

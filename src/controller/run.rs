@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -15,9 +16,12 @@ use super::{
     actor::{self, Handle},
     deep_check::Rota,
     dependencies::Dependents,
-    outbox::{Events, Statuses},
+    instance,
+    outbox::{Desk, Events, Statuses},
     poller::Poller,
     shared::{Policies, Secrets, Shared},
+    term::Term,
+    warm,
 };
 use crate::{
     cluster::{
@@ -59,16 +63,17 @@ pub enum ControllerError {
     /// The probes and metrics cannot be served.
     #[error("probes and metrics cannot be served")]
     Server(#[from] ServerError),
-    /// Another replica leads now.
-    #[error("the lease was lost: another replica leads now")]
+    /// The lease was lost, and something of the work did not stop.
+    #[error("the lease was lost, and the work for some applications did not stop in time")]
     LeaseLost,
 }
 
-/// Runs until the token ends it, or the lease is lost.
+/// Runs until the token ends it. A replica that loses the lease follows, and
+/// leads again when its turn comes.
 ///
 /// # Errors
-/// The cluster or the cache cannot be used, or the lease was lost: the process
-/// is to be started again.
+/// The cluster or the cache cannot be used, or the lease was lost and the work
+/// did not stop: the process is to be started again.
 pub async fn run(
     cluster: Cluster,
     options: Options,
@@ -80,7 +85,10 @@ pub async fn run(
     let repositories = Repositories::open(&options.cache)?;
     let own = OwnResources::start(cluster.client(), None);
     let index = LiveIndex::new(cluster.client().clone(), assess);
-    let lease = LeaseOptions::new(&options.lease_namespace, &options.lease_name, &options.identity);
+    // The cache is ours alone as long as it is open, so the instance is too.
+    let instance = instance::of_cache(&options.cache);
+    let (namespace, name) = (&options.lease_namespace, &options.lease_name);
+    let lease = LeaseOptions::of_instance(namespace, name, &options.identity, &instance);
     let leadership = campaign(cluster.client().clone(), lease);
     let heartbeats = Heartbeats::new();
     let probes = Probes {
@@ -107,7 +115,6 @@ pub async fn run(
     let urls = UrlPolicy { allow_file: options.allow_file_repositories, ..UrlPolicy::default() };
     let (events, tell) =
         Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
-    let tasks = TaskTracker::new();
     let outbox = tokio::spawn(tell);
     let shared = Arc::new(Shared {
         poller: Poller::new(repositories, Arc::new(Secrets(store.clone())), urls, stop.child_token()),
@@ -125,62 +132,91 @@ pub async fn run(
         events,
         metrics,
         policies,
-        tasks: tasks.clone(),
+        tasks: TaskTracker::new(),
+        renders: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
     });
-    let result = lead_when_leader(&shared, &stop, &heartbeats).await;
-    tasks.close();
-    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
-        warn!("some applications did not come to a rest in time");
-    }
+    let result = serve_terms(&shared, &stop, &heartbeats).await;
     outbox.abort();
     leadership.resign().await;
     result
 }
 
-async fn lead_when_leader(
+/// Follows and leads in turn, until the token ends it.
+async fn serve_terms(
     shared: &Arc<Shared>,
     stop: &CancellationToken,
     heartbeats: &Heartbeats,
 ) -> Result<(), ControllerError> {
+    loop {
+        let lost = lead_when_leader(shared, stop, heartbeats).await;
+        shared.tasks.close();
+        let rests = tokio::time::timeout(GRACE, shared.tasks.wait()).await.is_ok();
+        shared.tasks.reopen();
+        shared.statuses.clear();
+        match (lost, rests) {
+            (false, true) => return Ok(()),
+            (false, false) => {
+                warn!("some applications did not come to a rest in time");
+                return Ok(());
+            }
+            (true, true) => warn!("the lease was lost: this replica follows now"),
+            (true, false) => return Err(ControllerError::LeaseLost),
+        }
+    }
+}
+
+/// One turn at leading. Whether it ended because the lease was lost.
+async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Heartbeats) -> bool {
     let mut leads = shared.leadership.changed();
     tokio::select! {
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return false,
         _ = leads.wait_for(|leads| *leads) => {}
+        () = warm::follow(shared) => {}
     }
     tokio::select! {
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return false,
+        _ = leads.wait_for(|leads| !*leads) => return true,
         () = shared.own.ready() => {}
     }
     shared.metrics.set_leader(true);
-    info!(applications = shared.own.applications().len(), "leading");
-    let work = stop.child_token();
+    info!(applications = shared.own.count(), warm_watches = shared.index.watches().len(), "leading");
+    warm::keep_existing(shared);
+    let term = Term::new(stop);
     let statuses = {
-        let (shared, stop) = (shared.clone(), work.clone());
-        tokio::spawn(async move { shared.statuses.run(&shared.store, &shared.own, &shared.leadership, stop).await })
+        let (shared, stop) = (shared.clone(), term.stop.clone());
+        tokio::spawn(async move {
+            let desk = Desk { store: &shared.store, own: &shared.own, leads: &shared.leadership };
+            shared.statuses.run(desk, stop).await;
+        })
     };
     let lost = tokio::select! {
         () = stop.cancelled() => false,
         _ = leads.wait_for(|leads| !*leads) => true,
-        () = direct(shared, &work, heartbeats) => false,
+        () = direct(shared, &term, heartbeats) => false,
     };
-    work.cancel();
     shared.metrics.set_leader(false);
+    if lost {
+        term.lose();
+        statuses.abort();
+        return true;
+    }
+    term.stop.cancel();
     if tokio::time::timeout(GRACE, statuses).await.is_err() {
         warn!("some statuses were not written");
     }
-    if lost { Err(ControllerError::LeaseLost) } else { Ok(()) }
+    false
 }
 
 /// Has an actor for each application and wakes those that something changed
 /// for.
-async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Heartbeats) {
+async fn direct(shared: &Arc<Shared>, term: &Term, heartbeats: &Heartbeats) {
     let heartbeat = heartbeats.expect("the loop that wakes applications", STANDSTILL);
     let mut beat = tokio::time::interval(STANDSTILL / 3);
     let mut own = shared.own.changed();
     let mut live = shared.index.subscribe();
     let mut actors: HashMap<OwnerKey, Handle> = HashMap::new();
     let mut dependents = Dependents::default();
-    wake(shared, stop, &mut actors, &mut dependents, &shared.own.applications());
+    wake(shared, term, &mut actors, &mut dependents, &shared.own.applications());
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rota = Rota::default();
@@ -192,8 +228,8 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
     });
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
-            changed = own.next() => wake(shared, stop, &mut actors, &mut dependents, &changed),
+            () = term.stop.cancelled() => return,
+            changed = own.next() => wake(shared, term, &mut actors, &mut dependents, &changed),
             changed = live.next() => {
                 for owner in changed {
                     if let Some(handle) = actors.get(&owner) {
@@ -202,8 +238,13 @@ async fn direct(shared: &Arc<Shared>, stop: &CancellationToken, heartbeats: &Hea
                 }
             }
             _ = sweep.tick() => {
-                let shared = shared.clone();
-                shared.tasks.clone().spawn(async move { sweep_requests(&shared).await });
+                let (shared, stop) = (shared.clone(), term.stop.clone());
+                shared.tasks.clone().spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = sweep_requests(&shared) => {}
+                    }
+                });
             }
             () = next_turn(&mut turns) => {
                 if let Some(owner) = rota.next(&shared.own.applications())
@@ -230,7 +271,7 @@ async fn next_turn(turns: &mut Option<tokio::time::Interval>) {
 
 fn wake(
     shared: &Arc<Shared>,
-    stop: &CancellationToken,
+    term: &Term,
     actors: &mut HashMap<OwnerKey, Handle>,
     dependents: &mut Dependents,
     changed: &BTreeSet<OwnerKey>,
@@ -243,7 +284,7 @@ fn wake(
             (true, Some(handle)) if !handle.stop.is_cancelled() => handle.wake.notify_one(),
             (true, _) => {
                 info!(application = owner.as_str(), "taken up");
-                actors.insert(owner.clone(), actor::spawn(shared.clone(), owner.clone(), stop.child_token()));
+                actors.insert(owner.clone(), actor::spawn(shared.clone(), owner.clone(), term));
             }
             (false, Some(handle)) => {
                 info!(application = owner.as_str(), "let go");

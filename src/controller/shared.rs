@@ -6,6 +6,8 @@ use std::sync::{
 };
 
 use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -43,6 +45,19 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) policies: Policies,
     pub(super) tasks: TaskTracker,
+    /// How many commits are rendered at a time: it is all computing, and
+    /// hundreds of applications may have the same repository.
+    pub(super) renders: Semaphore,
+}
+
+impl Shared {
+    /// Takes the server's answer to a write of one of Bowline's own resources,
+    /// so that it is known before its watch event comes.
+    pub(super) fn record(&self, object: Option<&impl Serialize>) {
+        if let Some(object) = object.and_then(|object| serde_json::to_value(object).ok()) {
+            self.own.record(object);
+        }
+    }
 }
 
 /// Whether the API server checks who makes a request.

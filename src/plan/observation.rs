@@ -25,6 +25,13 @@ pub struct ServerError {
 /// The reason of an error that says that a kind could not be found out: it may
 /// be served, or not.
 pub const KIND_UNKNOWN: &str = "KindUnknown";
+impl ServerError {
+    /// Whether the server could not serve at all, for now: it says nothing of
+    /// what was asked.
+    pub fn is_of_the_server(&self) -> bool {
+        self.transient && matches!(self.code, 0 | 429 | 502 | 503 | 504)
+    }
+}
 
 /// The server's answer to the dry-run of a server-side apply.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +69,18 @@ pub enum Observation {
     KindAbsent,
     /// It could not be found out: never taken for absence.
     Unreadable(ServerError),
+}
+
+impl Observation {
+    /// Whether the server could not serve when this was asked.
+    pub fn is_for_want_of_a_server(&self) -> bool {
+        match self {
+            Self::Absent { dry_run: DryRun::Error(error) }
+            | Self::Live { dry_run: DryRun::Error(error), .. }
+            | Self::Unreadable(error) => error.is_of_the_server(),
+            _ => false,
+        }
+    }
 }
 
 /// What the server said, by candidate.

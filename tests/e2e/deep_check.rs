@@ -56,7 +56,7 @@ async fn a_deep_check_finds_what_a_wrong_fingerprint_hides() {
     blind.kill();
     free_the_lease();
 
-    let seeing = site.start(&Start { arguments: vec!["--deep-check-per-hour", "18000"] });
+    let seeing = site.start(&Start { arguments: vec!["--deep-check-per-hour", "18000"], ..Start::default() });
     eventually("item-3 is as in Git", async || match key(&team, "item-3").await {
         key if key == "git" => Ok(()),
         key => Err(key),

@@ -9,7 +9,7 @@
 //! it wants to see, up to a limit. Where a test shows that something does
 //! *not* happen, it lets so many polls pass.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 mod automatic_rollback;
 mod commit_to_live;
@@ -17,12 +17,15 @@ mod deep_check;
 mod deletion;
 mod dependencies;
 mod drift;
+mod faults;
 mod guards;
 mod hold;
 mod hooks;
 mod identity;
 mod killed;
+mod leaders;
 mod lease;
+mod many;
 mod modes;
 mod order;
 mod moving;

@@ -151,7 +151,7 @@ async fn a_suspension_says_who_and_why_and_ends_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_observing_controller_plans_and_reports_and_writes_nothing() {
     let site = Site::new();
-    let _controller = site.start(&Start { arguments: vec!["--observe-only"] });
+    let _controller = site.start(&Start { arguments: vec!["--observe-only"], ..Start::default() });
     let team = Team::at(&site, "observe").await;
     let first = team.push("First", &[value("one")]);
     let mark = site.cluster.audit_log().mark().unwrap();

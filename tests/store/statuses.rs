@@ -10,17 +10,21 @@ use serde_json::json;
 use crate::world::World;
 
 #[tokio::test]
-async fn the_same_status_again_changes_nothing_and_an_old_copy_of_the_object_does_no_harm() {
+async fn the_same_status_again_changes_nothing_and_an_old_copy_of_the_object_is_no_ground_to_write_on() {
     let world = World::new().await;
     let application = world.application().await;
     let syncing = ApplicationStatus { sync: Some(SyncStatus::Syncing), ..ApplicationStatus::default() };
     let synced = ApplicationStatus { sync: Some(SyncStatus::Synced), ..ApplicationStatus::default() };
+    let failed = ApplicationStatus { sync: Some(SyncStatus::Failed), ..ApplicationStatus::default() };
     let first = world.store.write_status(&application, &syncing).await.unwrap();
     let again = world.store.write_status(&first, &syncing).await.unwrap();
     assert_eq!(first.metadata.resource_version, again.metadata.resource_version);
     world.store.write_status(&first, &synced).await.unwrap();
-    let back = world.store.write_status(&first, &syncing).await.unwrap();
-    assert_eq!(back.status, Some(syncing));
+    // As of a replica that led before and does not know of its successor.
+    let error = world.store.write_status(&first, &failed).await.unwrap_err();
+    assert!(error.is_conflict(), "{error}");
+    let api: Api<Application> = Api::namespaced(world.client.clone(), &world.namespace);
+    assert_eq!(api.get("shop").await.unwrap().status, Some(synced));
 }
 
 #[tokio::test]
@@ -32,8 +36,23 @@ async fn what_a_status_no_longer_says_is_taken_out_beside_a_change_of_the_spec()
     let written = world.store.write_status(&application, &status).await.unwrap();
     world.kubectl(&["patch", "bapp", "shop", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]).unwrap();
     let status = ApplicationStatus { sync: Some(SyncStatus::Synced), ..ApplicationStatus::default() };
-    let written = world.store.write_status(&written, &status).await.unwrap();
+    let written = world.store.write_status_while(&written, &status, |_| true).await.unwrap().unwrap();
     assert_eq!((written.status, written.spec.suspend), (Some(status), true));
+}
+
+#[tokio::test]
+async fn a_status_is_written_over_what_changed_only_while_its_writer_goes_on() {
+    let world = World::new().await;
+    let application = world.application().await;
+    world.kubectl(&["annotate", "bapp", "shop", "example.com/note=changed"]).unwrap();
+    let status = ApplicationStatus { note: "late".into(), ..ApplicationStatus::default() };
+    // It leads while the first write leaves, and not any more when that was refused.
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let leads = |_: &Application| asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+    let written = world.store.write_status_while(&application, &status, leads).await.unwrap();
+    assert_eq!((written.is_none(), asked.into_inner()), (true, 2));
+    let api: Api<Application> = Api::namespaced(world.client.clone(), &world.namespace);
+    assert_eq!(api.get("shop").await.unwrap().status, None);
 }
 
 #[tokio::test]
@@ -43,7 +62,7 @@ async fn the_status_of_an_application_of_the_same_name_is_not_written_by_mistake
     world.kubectl(&["delete", "bapp", "shop"]).unwrap();
     world.application().await;
     let status = ApplicationStatus { note: "of the first".into(), ..ApplicationStatus::default() };
-    let error = world.store.write_status(&first, &status).await.unwrap_err();
+    let error = world.store.write_status_while(&first, &status, |_| true).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
 }
 

@@ -40,7 +40,7 @@ use pod_metrics::PodMetrics;
 const READY_LIMIT: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(50);
 /// The name of the certificate authority of every cluster.
-const AUTHORITY: &str = "bowline-rig";
+pub(crate) const AUTHORITY: &str = "bowline-rig";
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]

@@ -139,10 +139,8 @@ async fn served(cluster: &Cluster, action: &Action) -> Result<ServedKind, Reques
 /// carried out.
 async fn send(stage: &Stage<'_>, call: &Call<'_>, patience: &mut Patience) -> Result<Answer, Stopped> {
     loop {
-        if !stage.permit.may_write() {
-            return Err(Stopped::NoPermit);
-        }
-        match stage.cluster.request(call).await {
+        let sent = stage.cluster.request_while(call, || stage.permit.may_write()).await;
+        match sent.ok_or(Stopped::NoPermit)? {
             Err(error) if error.error.code != 0 && error.is_worth_a_retry() && patience.pause(&error).await => {}
             result => return Ok(result?),
         }

@@ -17,7 +17,7 @@ use kube::{
     client::{Body, ClientBuilder},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use limit::{Limit, Signal};
+use limit::{Limit, Pass, Signal};
 pub use retry::Patience;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -142,7 +142,16 @@ impl Cluster {
 
     /// Sends one request once, in its turn.
     pub async fn request(&self, call: &Call<'_>) -> Result<Answer, RequestError> {
+        self.send_in_turn(call, self.limit.enter().await).await
+    }
+
+    /// The same, if it may still be sent when its turn has come.
+    pub async fn request_while(&self, call: &Call<'_>, may: impl Fn() -> bool) -> Option<Result<Answer, RequestError>> {
         let pass = self.limit.enter().await;
+        if may() { Some(self.send_in_turn(call, pass).await) } else { None }
+    }
+
+    async fn send_in_turn(&self, call: &Call<'_>, pass: Pass<'_>) -> Result<Answer, RequestError> {
         let started = Instant::now();
         let result = send(&self.client, call).await;
         pass.leave(match &result {

@@ -21,7 +21,7 @@ use crate::{
     cluster::{
         OwnerKey,
         discovery::ServedKind,
-        watch::{Announcer, Changes, Failure, FailureClass, Feed, FeedEvent, Pulse, Target, list_pages},
+        watch::{Announcer, Changes, Dues, Failure, FailureClass, Feed, FeedEvent, Pulse, Target, list_pages},
     },
     health::{Health, HealthStatus},
     manifest::{GroupVersionKind, ObjectId},
@@ -58,11 +58,14 @@ struct Held {
 }
 
 impl Held {
-    fn has_status(&self, gvk: &GroupVersionKind, namespace: &str) -> Option<bool> {
+    fn watch_of(&self, gvk: &GroupVersionKind, namespace: &str) -> Option<&Watch> {
         [Scope::Namespace(namespace.to_owned()), Scope::Cluster]
             .into_iter()
             .find_map(|scope| self.watches.get(&KindKey::new(gvk.clone(), scope)))
-            .map(|watch| watch.has_status)
+    }
+
+    fn has_status(&self, gvk: &GroupVersionKind, namespace: &str) -> Option<bool> {
+        self.watch_of(gvk, namespace).map(|watch| watch.has_status)
     }
 }
 
@@ -74,6 +77,7 @@ struct Watch {
     has_status: bool,
     reread: Arc<Notify>,
     retry: Arc<Notify>,
+    dues: Arc<Dues>,
     pulse: Pulse,
 }
 
@@ -200,11 +204,37 @@ impl LiveIndex {
         }
     }
 
+    /// Forgets the applications that are not to be kept.
+    pub fn retain(&self, keep: impl Fn(&OwnerKey) -> bool) {
+        let others: Vec<OwnerKey> = self.0.held().state.owners().filter(|owner| !keep(owner)).cloned().collect();
+        for owner in others {
+            self.release(&owner);
+        }
+    }
+
     /// Takes the server's answer to a write of our own, so that it is known
     /// before its watch event comes, and older events say nothing.
     pub fn record(&self, object: &Value) {
         if let Some(gvk) = type_of(object) {
             self.0.tell(object, |state, reading| state.record(&gvk, &reading));
+            let at = |name: &str| object.pointer(name).and_then(Value::as_str);
+            if let Some(version) = at("/metadata/resourceVersion").and_then(|version| version.parse().ok()) {
+                let namespace = at("/metadata/namespace").unwrap_or_default();
+                if let Some(watch) = self.0.held().watch_of(&gvk, namespace) {
+                    watch.dues.owe(version);
+                }
+            }
+        }
+    }
+
+    /// Begins the watches of an application's kinds anew, from where they are:
+    /// one of them tells nothing any more.
+    pub fn renew(&self, owner: &OwnerKey) {
+        let held = self.0.held();
+        for (key, watch) in &held.watches {
+            if held.state.wants(owner, key) {
+                watch.dues.renew();
+            }
         }
     }
 
@@ -274,7 +304,7 @@ impl Shared {
         let target = Target { resource, namespace, labels: Some(SET_LABEL.to_owned()) };
         let reread = Arc::new(Notify::new());
         let feed = Feed::new(shared.client.clone(), target.clone());
-        let (pulse, retry) = (feed.pulse(), feed.retry());
+        let (pulse, retry, dues) = (feed.pulse(), feed.retry(), feed.dues());
         // The tasks hold the index weakly: they end with it, and do not keep it.
         let weak = Arc::downgrade(shared);
         let told = {
@@ -305,7 +335,7 @@ impl Shared {
                 }
             }
         });
-        Watch { tasks: [following, rereading], number, has_status, reread, retry, pulse }
+        Watch { tasks: [following, rereading], number, has_status, reread, retry, dues, pulse }
     }
 
     fn unread(&self, key: &KindKey) -> Option<Vec<Unread>> {

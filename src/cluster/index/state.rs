@@ -198,6 +198,16 @@ impl State {
         true
     }
 
+    /// Whether an application uses a kind.
+    pub fn wants(&self, owner: &OwnerKey, key: &KindKey) -> bool {
+        self.kinds.get(key).is_some_and(|kind| kind.wanted.contains_key(owner))
+    }
+
+    /// The applications whose objects are known, or will be.
+    pub fn owners(&self) -> impl Iterator<Item = &OwnerKey> {
+        self.owners.keys()
+    }
+
     /// Forgets an application. The kinds that nobody uses any more are returned.
     pub fn forget(&mut self, owner: &OwnerKey) -> Vec<KindKey> {
         let unused = self.want(owner, &BTreeSet::new());

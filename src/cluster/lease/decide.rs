@@ -22,7 +22,9 @@ pub struct Timing {
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { lease: Duration::from_secs(15), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) }
+        // A follower learns of each renewal by a watch, so it leads `lease`
+        // after the last one: well within 15 s after a leader was killed.
+        Self { lease: Duration::from_secs(10), renew_deadline: Duration::from_secs(7), retry: Duration::from_secs(2) }
     }
 }
 
@@ -76,8 +78,9 @@ pub struct Election {
 }
 
 impl Election {
-    /// A candidate that knows nothing. The identity must be of this process
-    /// alone.
+    /// A candidate that knows nothing. No other process may have the identity
+    /// while this one lives: who finds a Lease of its own identity, as after a
+    /// crash, takes it up at once.
     pub fn new(identity: impl Into<String>, timing: Timing) -> Self {
         Self { identity: identity.into(), timing, seen: None, until: None }
     }
@@ -154,6 +157,19 @@ impl Election {
         self.until
     }
 
+    /// When the Lease of another runs out, if it is not renewed; none where it
+    /// is free, our own, or not known.
+    pub fn runs_out(&self) -> Option<Duration> {
+        let (lease, since) = self.seen.as_ref()?;
+        lease.holder.as_ref().filter(|holder| **holder != self.identity)?;
+        Some(*since + lease.duration.max(self.timing.lease))
+    }
+
+    /// The version of the Lease that was seen last.
+    pub fn version(&self) -> Option<&str> {
+        self.seen.as_ref().map(|(lease, _)| lease.version.as_str())
+    }
+
     /// Who held the Lease when it was last seen.
     pub fn holder(&self) -> Option<&str> {
         self.seen.as_ref().and_then(|(lease, _)| lease.holder.as_deref())
@@ -180,8 +196,40 @@ mod tests {
         LeaseView { version: version.into(), holder: Some(holder.into()), duration: seconds(15), transitions: 3 }
     }
 
+    const TIMING: Timing = Timing {
+        lease: Duration::from_secs(15),
+        renew_deadline: Duration::from_secs(10),
+        retry: Duration::from_secs(2),
+    };
+
     fn candidate() -> Election {
-        Election::new("b", Timing::default())
+        Election::new("b", TIMING)
+    }
+
+    #[test]
+    fn a_leader_that_is_killed_is_followed_within_fifteen_seconds() {
+        let Timing { lease, renew_deadline, retry } = Timing::default();
+        assert!(renew_deadline + retry < lease, "it stops well before another begins");
+        // Without a watch its last renewal is seen one look later.
+        assert!(lease + retry + retry < seconds(15));
+    }
+
+    #[test]
+    fn the_lease_of_another_runs_out_a_lease_after_it_was_seen() {
+        let mut election = candidate();
+        assert_eq!(election.runs_out(), None);
+        election.observe(Some(held_by("a", "7")), seconds(100));
+        election.observe(Some(held_by("a", "7")), seconds(105));
+        assert_eq!((election.runs_out(), election.version()), (Some(seconds(115)), Some("7")));
+        election.won(held_by("b", "8"), seconds(120));
+        assert_eq!(election.runs_out(), None, "its own is not waited for");
+    }
+
+    #[test]
+    fn who_comes_back_under_its_own_identity_waits_for_nobody() {
+        let claim = Claim { takes_over: false, transitions: 3 };
+        let found = candidate().observe(Some(held_by("b", "7")), seconds(0));
+        assert_eq!(found, Step::Replace { version: "7".into(), claim });
     }
 
     #[test]
@@ -335,7 +383,7 @@ mod tests {
         ) {
             let mut server = Server::default();
             let mut elections: Vec<Election> =
-                ["a", "b", "c"].iter().map(|name| Election::new(*name, Timing::default())).collect();
+                ["a", "b", "c"].iter().map(|name| Election::new(*name, TIMING)).collect();
             let local = |replica: usize, time: u64| Duration::from_millis(starts[replica] + time);
             let mut flights: Vec<Flight> = Vec::new();
             let mut now = 0u64;
@@ -415,7 +463,7 @@ mod tests {
         #[test]
         fn a_dead_leader_is_followed(offset in 0u64..2_000, died_at in 0u64..60_000) {
             let mut server = Server::default();
-            let (mut first, mut second) = (Election::new("a", Timing::default()), Election::new("b", Timing::default()));
+            let (mut first, mut second) = (Election::new("a", TIMING), Election::new("b", TIMING));
             let mut followed = None;
             for tick in 0..100u64 {
                 let now = tick * 2_000;

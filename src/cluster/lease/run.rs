@@ -24,11 +24,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Claim, Election, LeaseView, Step, Timing};
+use super::{Claim, Election, LeaseView, Step, Timing, hint::Hints};
 
 /// How long one request may take at most, so that a renewal is tried more than
 /// once before the deadline.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// The pause after a request that failed while this replica leads.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which Lease, and who asks for it.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub struct LeaseOptions {
     pub namespace: String,
     /// Name of the Lease.
     pub name: String,
-    /// Who asks: of this process alone.
+    /// Who asks: no other process may have it while this one lives.
     pub identity: String,
     /// How long things take.
     pub timing: Timing,
@@ -46,7 +48,14 @@ pub struct LeaseOptions {
 impl LeaseOptions {
     /// Options with an identity of this process: the host's name and a random part.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>, host: &str) -> Self {
-        let identity = format!("{host}_{:016x}", rand::random::<u64>());
+        Self::of_instance(namespace, name, host, &format!("{:016x}", rand::random::<u64>()))
+    }
+
+    /// Options with an identity that outlives this process: whoever has the
+    /// same instance later takes the Lease up at once. The caller makes sure
+    /// that no two living processes have it.
+    pub fn of_instance(namespace: impl Into<String>, name: impl Into<String>, host: &str, instance: &str) -> Self {
+        let identity = format!("{host}_{instance}");
         Self { namespace: namespace.into(), name: name.into(), identity, timing: Timing::default() }
     }
 }
@@ -121,8 +130,10 @@ pub fn campaign(client: Client, options: LeaseOptions) -> Leadership {
         ending: CancellationToken::new(),
         task: Mutex::default(),
     });
+    let api: Api<Lease> = Api::namespaced(client, &options.namespace);
     let campaign = Campaign {
-        api: Api::namespaced(client, &options.namespace),
+        hints: Hints::new(api.clone(), &options.name, options.timing.retry),
+        api,
         election: Election::new(options.identity.clone(), options.timing),
         acquired: None,
         failure: None,
@@ -136,6 +147,7 @@ pub fn campaign(client: Client, options: LeaseOptions) -> Leadership {
 
 struct Campaign {
     api: Api<Lease>,
+    hints: Hints,
     options: LeaseOptions,
     election: Election,
     /// When the Lease changed hands, as its holder wrote it.
@@ -163,22 +175,63 @@ impl Campaign {
             if matches!(turn, Err(Refused::Conflict)) {
                 turn = self.turn().await;
             }
+            let failed = turn.is_err();
             self.report(turn.err());
             self.publish();
-            // Whoever leads is told at the deadline that it does not any more.
-            let wait = self.election.until().map_or(self.options.timing.retry, |until| {
-                let left = until.saturating_sub(self.now());
-                if left.is_zero() { self.options.timing.retry } else { left.min(self.options.timing.retry) }
-            });
-            tokio::select! {
-                () = sleep(wait) => self.publish(),
-                () = ending.cancelled() => {}
+            match self.election.until().filter(|until| *until > self.now()) {
+                Some(until) => self.lead(until, failed).await,
+                None => self.follow(failed).await,
             }
         }
         if let Some((version, transitions)) = self.election.resign() {
             self.release(version, transitions).await;
         }
         self.publish();
+    }
+
+    /// Rests until the next renewal. Who leads is told at the deadline that it
+    /// does not any more.
+    async fn lead(&mut self, until: Duration, failed: bool) {
+        self.hints.close();
+        let pause = if failed { PAUSE.min(self.options.timing.retry) } else { self.options.timing.retry };
+        let left = until.saturating_sub(self.now()).min(pause);
+        let ending = self.shared.ending.clone();
+        tokio::select! {
+            () = sleep(left) => self.publish(),
+            () = ending.cancelled() => {}
+        }
+    }
+
+    /// Rests until there may be something to win: the Lease was released, or it
+    /// runs out. A watch tells of renewals; without one it is looked at again
+    /// and again.
+    async fn follow(&mut self, failed: bool) {
+        let ending = self.shared.ending.clone();
+        loop {
+            if !failed && let Some(version) = self.election.version().map(str::to_owned) {
+                self.hints.open(&version).await;
+            }
+            let retry = self.options.timing.retry;
+            let left = self.election.runs_out().map(|at| at.saturating_sub(self.now()));
+            let left = match left {
+                Some(left) if self.hints.are_open() => left,
+                left => left.unwrap_or(retry).min(retry),
+            };
+            tokio::select! {
+                () = sleep(left) => return,
+                () = ending.cancelled() => return,
+                told = self.hints.next() => {
+                    let Some(lease) = told else { continue };
+                    let now = self.now();
+                    // What is to be won is read again before it is claimed.
+                    let step = lease.map(|lease| self.election.observe(Some(view(&lease)), now));
+                    self.publish();
+                    if step != Some(Step::Wait) {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     fn now(&self) -> Duration {
@@ -190,7 +243,7 @@ impl Campaign {
         let until = if leads && !self.shared.ending.is_cancelled() { self.election.until() } else { None };
         let until = until.map_or(0, |until| u64::try_from(until.as_millis()).unwrap_or(u64::MAX));
         self.shared.until.store(until, Ordering::Release);
-        *self.shared.holder.lock().unwrap_or_else(PoisonError::into_inner) = self.election.holder().map(str::to_owned);
+        self.tell_holder();
         self.shared.leads.send_if_modified(|told| {
             let changed = *told != (until != 0);
             *told = until != 0;
@@ -199,6 +252,19 @@ impl Campaign {
             }
             changed
         });
+    }
+
+    /// Keeps who leads, and says so when it is another than before.
+    fn tell_holder(&self) {
+        let holder = self.election.holder().map(str::to_owned);
+        let mut known = self.shared.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known == holder {
+            return;
+        }
+        if let Some(leader) = holder.as_ref().filter(|holder| **holder != self.options.identity) {
+            tracing::info!(%leader, lease = %self.options.name, "another replica leads: this one follows");
+        }
+        *known = holder;
     }
 
     /// Logs a failure once, not every two seconds.
@@ -215,6 +281,11 @@ impl Campaign {
             Some(step) => step,
             None => {
                 let lease = self.within(self.api.get_opt(&self.options.name)).await?;
+                let version = lease.as_ref().and_then(|lease| lease.metadata.resource_version.as_deref());
+                if self.election.version().is_some_and(|seen| version != Some(seen)) {
+                    // The watch has not told of it: it is dead, or late.
+                    self.hints.close();
+                }
                 self.shared.known.store(true, Ordering::Release);
                 self.acquired = lease.as_ref().and_then(|lease| lease.spec.as_ref()?.acquire_time.clone());
                 let now = self.now();

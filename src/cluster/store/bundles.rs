@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::api::{ListParams, PostParams};
 
-use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, send};
+use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, of_uid, send};
 use crate::{
     api::{
         APPLICATION_LABEL, BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore,
@@ -119,7 +119,7 @@ impl ApplicationStore {
                 still_named.push(bundle.spec);
             } else if now.duration_since(created_at) > UNUSED_FOR {
                 let name = bundle_name(&self.application, &bundle.spec.digest);
-                delete(&self.api::<Bundle>(), &self.namespace, &name, bundle.metadata.uid).await?;
+                delete(&self.api::<Bundle>(), &self.namespace, &name, of_uid(bundle.metadata.uid)).await?;
                 swept.bundles += 1;
             } else {
                 swept.due = earliest(swept.due, created_at + UNUSED_FOR);
@@ -218,7 +218,7 @@ impl ApplicationStore {
     }
 
     async fn delete_chunk(&self, chunk: StoredChunk) -> Result<(), StoreError> {
-        let (name, uid) = (&chunk.name, Some(chunk.uid.clone()));
+        let (name, uid) = (&chunk.name, of_uid(Some(chunk.uid.clone())));
         match chunk.store {
             ChunkStore::BundleChunk => delete(&self.api::<BundleChunk>(), &self.namespace, name, uid).await,
             ChunkStore::Secret => delete(&self.api::<Secret>(), &self.namespace, name, uid).await,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::PostParams;
+use kube::api::{PostParams, Preconditions};
 
 use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, send};
 use crate::{
@@ -70,7 +70,7 @@ impl ApplicationStore {
         let left_over: Vec<BucketKey> =
             versions.keys().filter(|(generation, _)| *generation != layout.generation).copied().collect();
         stream::iter(left_over.clone())
-            .map(|key| async move { delete(&self.api::<Inventory>(), &self.namespace, &self.bucket_name(key), None).await })
+            .map(|key| self.delete_bucket(key, versions.get(&key).cloned()))
             .buffer_unordered(IN_FLIGHT)
             .try_collect::<Vec<()>>()
             .await?;
@@ -94,12 +94,19 @@ impl ApplicationStore {
     /// Deletes the inventory: the application is gone, and its objects with it
     /// or left to others.
     pub async fn delete_inventory(&self, stored: &StoredInventory) -> Result<(), StoreError> {
-        stream::iter(stored.versions.keys().copied())
-            .map(|key| async move { delete(&self.api::<Inventory>(), &self.namespace, &self.bucket_name(key), None).await })
+        stream::iter(stored.versions.clone())
+            .map(|(key, version)| self.delete_bucket(key, Some(version)))
             .buffer_unordered(IN_FLIGHT)
             .try_collect::<Vec<()>>()
             .await?;
         Ok(())
+    }
+
+    /// Deletes a bucket as it was read: of the same name and changed since, it
+    /// is somebody else's by now.
+    async fn delete_bucket(&self, key: BucketKey, version: Option<String>) -> Result<(), StoreError> {
+        let which = Preconditions { uid: None, resource_version: version.filter(|version| !version.is_empty()) };
+        delete(&self.api::<Inventory>(), &self.namespace, &self.bucket_name(key), which).await
     }
 
     /// Writes a bucket and gives back its resourceVersion.

@@ -36,8 +36,7 @@ use kube::{
 };
 pub use releases::release_name;
 use serde::de::DeserializeOwned;
-
-use statuses::Precondition;
+use tokio::sync::Semaphore;
 
 use crate::api::APPLICATION_LABEL;
 
@@ -45,6 +44,9 @@ use crate::api::APPLICATION_LABEL;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many requests of one operation are in flight at once.
 const IN_FLIGHT: usize = 16;
+/// How many requests are in flight at once, of all applications: each is a
+/// connection of its own, and hundreds of applications start in one moment.
+static ROOM: Semaphore = Semaphore::const_new(48);
 /// The name under which the server records who wrote a field.
 const FIELD_MANAGER: &str = "bowline";
 
@@ -86,7 +88,7 @@ impl Store {
     {
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        delete(&api, &namespace, &object.name_any(), object.meta().uid.clone()).await
+        delete(&api, &namespace, &object.name_any(), of_uid(object.meta().uid.clone())).await
     }
 }
 
@@ -137,11 +139,13 @@ fn described<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> Stri
     format!("{} {namespace}/{name}", K::kind(&()))
 }
 
-/// Sends one request, which has a time-out.
+/// Sends one request in its turn; from then on it has a time-out.
 async fn send<T, F>(what: impl FnOnce() -> String, request: F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, kube::Error>>,
 {
+    // The semaphore is never closed.
+    let _turn = ROOM.acquire().await.ok();
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(StoreError::of(what(), error)),
@@ -149,14 +153,18 @@ where
     }
 }
 
-/// Deletes an object of a uid; one that is gone already, or has been replaced
-/// by another, is as good.
-async fn delete<K>(api: &Api<K>, namespace: &str, name: &str, uid: Option<String>) -> Result<(), StoreError>
+/// The object of this uid.
+fn of_uid(uid: Option<String>) -> Preconditions {
+    Preconditions { uid, resource_version: None }
+}
+
+/// Deletes an object; one that is gone already, or is another than was meant,
+/// is as good.
+async fn delete<K>(api: &Api<K>, namespace: &str, name: &str, which: Preconditions) -> Result<(), StoreError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let preconditions = uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None });
-    let parameters = DeleteParams { preconditions, ..DeleteParams::default() };
+    let parameters = DeleteParams { preconditions: Some(which), ..DeleteParams::default() };
     let what = || format!("delete {}", described::<K>(namespace, name));
     match send(what, api.delete(name, &parameters)).await {
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::api::PostParams;
 
-use super::{ApplicationStore, FIELD_MANAGER, Precondition, StoreError, delete, send, statuses::write_status};
+use super::{ApplicationStore, FIELD_MANAGER, StoreError, delete, of_uid, send, statuses::write_status};
 use crate::{
     api::{HookResult, Phase, Release, ReleaseAfter, ReleaseOutcome, ReleaseSpec, ReleaseStatus},
     history::{History, ReleaseNumber},
@@ -92,7 +92,7 @@ impl ApplicationStore {
     /// Deletes a release that retention no longer keeps.
     pub async fn delete_release(&self, release: &Release) -> Result<(), StoreError> {
         let name = release_name(&self.application, release.spec.number);
-        delete(&self.api::<Release>(), &self.namespace, &name, release.metadata.uid.clone()).await
+        delete(&self.api::<Release>(), &self.namespace, &name, of_uid(release.metadata.uid.clone())).await
     }
 
     async fn change_release(
@@ -102,6 +102,6 @@ impl ApplicationStore {
     ) -> Result<Release, StoreError> {
         let mut status = release.status.clone().unwrap_or_default();
         change(&mut status);
-        write_status(&self.api::<Release>(), release, &status, Precondition::Unchanged).await
+        write_status(&self.api::<Release>(), release, &status).await
     }
 }

@@ -26,8 +26,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
+
+use super::dues::{self, Dues, Heard};
 
 /// How long the server keeps a watch open. Load balancers drop connections
 /// that are idle for 240 s; watches end at different times, so that their
@@ -43,6 +45,8 @@ const SHORTEST: Duration = Duration::from_secs(1);
 const PAGE: u32 = 500;
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// The longest pause where no server is reached: trying costs it nothing.
+const BACKOFF_UNREACHABLE: Duration = Duration::from_secs(5);
 /// After so many failures what exists is listed again.
 const RELIST_AFTER: u32 = 3;
 
@@ -140,9 +144,12 @@ pub struct Feed {
     target: Target,
     pulse: Pulse,
     retry: Arc<Notify>,
+    dues: Arc<Dues>,
     /// Whether the server lists by the watch itself.
     streaming: bool,
     failures: u32,
+    /// How many watches in a row expired at once.
+    expired: u32,
 }
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<Value>>>;
@@ -159,12 +166,18 @@ enum Trouble {
 impl Feed {
     /// A feed; [`Feed::run`] starts it.
     pub fn new(client: Client, target: Target) -> Self {
-        Self { client, target, pulse: Pulse::new(), retry: Arc::default(), streaming: true, failures: 0 }
+        let (pulse, retry, dues) = (Pulse::new(), Arc::default(), Arc::default());
+        Self { client, target, pulse, retry, dues, streaming: true, failures: 0, expired: 0 }
     }
 
     /// When the last event, bookmark or answer came.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// What the watch owes, by which a dead one is told.
+    pub fn dues(&self) -> Arc<Dues> {
+        self.dues.clone()
     }
 
     /// Ends a wait after a failure at once.
@@ -188,7 +201,12 @@ impl Feed {
             self.follow(version, events, &mut tell).await;
             if self.failures == 0 && started.elapsed() < SHORTEST {
                 let message = "the watch expired at once".to_owned();
+                // A list that works does not make up for that.
+                self.failures = self.expired;
+                self.expired = self.expired.saturating_add(1);
                 self.trouble(Trouble::Failed(FailureClass::ServerError, message, None), &mut tell).await;
+            } else {
+                self.expired = 0;
             }
         }
     }
@@ -231,11 +249,37 @@ impl Feed {
         tell: &mut impl FnMut(FeedEvent),
     ) -> Result<(), Trouble> {
         let started = Instant::now();
+        // A watch that says nothing for longer than the server keeps one is dead.
         let idle = Duration::from_secs(u64::from(*SERVER_TIMEOUT.end())) + IDLE_MARGIN;
+        let mut heard = Heard::new(version, idle, started);
+        let mut deaths = dues::deaths();
         loop {
-            // A watch that says nothing for longer than the server keeps one is dead.
-            let Ok(Some(event)) = timeout(idle, events.next()).await else { break };
+            let event = tokio::select! {
+                event = timeout_at(heard.patience(&self.dues, Instant::now()), events.next()) => event,
+                () = self.dues.changed() => {
+                    if self.dues.take_renewal() {
+                        break;
+                    }
+                    heard.owed(&self.dues, Instant::now());
+                    continue;
+                }
+                Ok(()) = deaths.changed() => {
+                    if heard.is_quiet(Instant::now()) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let Ok(event) = event else {
+                tracing::warn!(kind = %self.target.resource.kind, "a watch has died without a word: it is begun anew");
+                dues::tell_death();
+                break;
+            };
+            let Some(event) = event else { break };
             self.pulse.beat();
+            if let Ok(event) = &event {
+                heard.event(event, started, Instant::now());
+            }
             match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.failures = 0;
@@ -351,7 +395,8 @@ impl Feed {
         self.failures = self.failures.saturating_add(1);
         tracing::debug!(kind = %self.target.resource.kind, attempt = self.failures, %message, "watch failed");
         tell(FeedEvent::Failed(Failure { class, message, attempt: self.failures }));
-        let wait = backoff(self.failures, rand::rng().random()).max(retry_after.unwrap_or_default());
+        let longest = if class == FailureClass::Unreachable { BACKOFF_UNREACHABLE } else { BACKOFF_MAX };
+        let wait = backoff(self.failures, rand::rng().random()).min(longest).max(retry_after.unwrap_or_default());
         let retried = self.retry.clone();
         let mut retried = pin!(retried.notified());
         tokio::select! {

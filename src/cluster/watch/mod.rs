@@ -6,11 +6,13 @@
 
 mod changes;
 mod decode;
+mod dues;
 mod feed;
 mod own;
 mod store;
 
 pub use changes::{Announcer, Changes};
+pub use dues::Dues;
 pub use feed::{Failure, FailureClass, Feed, FeedEvent, ListError, Pulse, Target, list_pages};
 pub use own::{OwnResources, OwnWatchReport};
 pub use store::Unreadable;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    Announcer, Changes, Feed, FeedEvent, Pulse, Target,
+    Announcer, Changes, Dues, Feed, FeedEvent, Pulse, Target,
     store::{Kept, Store, Unreadable},
 };
 use crate::{
@@ -37,6 +37,7 @@ struct OneFeed {
     task: JoinHandle<()>,
     pulse: Pulse,
     retry: Arc<tokio::sync::Notify>,
+    dues: Arc<Dues>,
     failure: Arc<Mutex<Option<String>>>,
 }
 
@@ -114,6 +115,16 @@ impl OwnResources {
         lock(&self.0.stores.applications).applications().cloned().collect()
     }
 
+    /// How many applications exist.
+    pub fn count(&self) -> usize {
+        lock(&self.0.stores.applications).applications().count()
+    }
+
+    /// The number of the newest release of an application.
+    pub fn newest_release(&self, key: &OwnerKey) -> Option<u64> {
+        lock(&self.0.stores.releases).of(key).iter().map(|release| release.spec.number).max()
+    }
+
     /// An application; `None` where there is none, or it cannot be read.
     pub fn application(&self, key: &OwnerKey) -> Option<Arc<Application>> {
         lock(&self.0.stores.applications).of(key).into_iter().next()
@@ -173,6 +184,14 @@ impl OwnResources {
         stores.announcer.announce(changed);
     }
 
+    /// A write of our own was answered with this version of an object of a
+    /// kind: its watch is to tell of it.
+    pub fn owe(&self, kind: &str, version: u64) {
+        for feed in self.0.feeds.iter().filter(|feed| feed.kind == kind) {
+            feed.dues.owe(version);
+        }
+    }
+
     /// How the watches are doing.
     pub fn watches(&self) -> Vec<OwnWatchReport> {
         let report = |feed: &OneFeed| OwnWatchReport {
@@ -201,7 +220,7 @@ fn follow<K: Kept>(
         Target { resource: ApiResource::erase::<K>(&()), namespace: namespace.map(str::to_owned), labels: None };
     let kind = target.resource.kind.clone();
     let feed = Feed::new(client.clone(), target);
-    let (pulse, retry) = (feed.pulse(), feed.retry());
+    let (pulse, retry, dues) = (feed.pulse(), feed.retry(), feed.dues());
     let failure: Arc<Mutex<Option<String>>> = Arc::default();
     let told = {
         let (stores, failure, kind) = (stores.clone(), failure.clone(), kind.clone());
@@ -237,7 +256,7 @@ fn follow<K: Kept>(
             stores.announcer.announce(changed);
         }
     };
-    OneFeed { kind, task: tokio::spawn(feed.run(told)), pulse, retry, failure }
+    OneFeed { kind, task: tokio::spawn(feed.run(told)), pulse, retry, dues, failure }
 }
 
 /// Without what is never read and would fill the memory.

@@ -24,7 +24,7 @@ use crate::{
         words::count,
     },
     manifest::ObjectId,
-    plan::{Action, Gate, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
+    plan::{Action, Gate, Observation, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
     telemetry::Step,
 };
 
@@ -32,6 +32,8 @@ use crate::{
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The longest where the server could not serve: that ends by itself.
+const LONGEST_RETRY_OF_SERVER: Duration = Duration::from_secs(5);
 /// The pause after an object changed between plan and apply: what is planned
 /// anew is most likely right.
 const STALE_RETRY: Duration = Duration::from_millis(50);
@@ -146,6 +148,7 @@ impl Actor {
         let (plan, observations) = self.plan(&content, &occasion).await;
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
+        self.known.server_trouble = observations.values().any(Observation::is_for_want_of_a_server);
         if self.waits_for_claims(number, &plan.refusals) {
             return Ok(());
         }
@@ -168,7 +171,7 @@ impl Actor {
             return Ok(());
         }
         // What the server has already as it should be is ours from now on.
-        self.intend(&plan).await?;
+        self.intend(&plan, false).await?;
         self.take_hooks(&plan.hooks);
         let applied = self.known.underway.as_ref().map_or(0, |before| before.applied);
         self.let_go(&plan);
@@ -270,6 +273,8 @@ impl Actor {
             attempt.touched |= members.any(|result| outcome::may_have_written(&result.outcome));
             attempt.written += u32::try_from(written).unwrap_or(u32::MAX);
         }
+        let of_server = |outcome: &Outcome| matches!(outcome, Outcome::Failed(error) if error.is_of_the_server());
+        self.known.server_trouble = results.iter().any(|result| of_server(&result.outcome));
         self.take_results(&actions, &results).await?;
         for action in &hooks {
             let made = |result: &&ActionResult| result.id == action.id && matches!(result.outcome, Outcome::Applied(_));
@@ -329,7 +334,8 @@ impl Actor {
     fn retry_later(&mut self, message: String, pause: Option<Duration>) {
         let pause = pause.unwrap_or_else(|| {
             let doubled = FIRST_RETRY.saturating_mul(1 << self.known.tries.min(10));
-            doubled.min(LONGEST_RETRY).mul_f64(rand::random_range(0.8..1.2))
+            let longest = if self.known.server_trouble { LONGEST_RETRY_OF_SERVER } else { LONGEST_RETRY };
+            doubled.min(longest).mul_f64(rand::random_range(0.8..1.2))
         });
         self.known.tries += 1;
         info!(message, ?pause, "the release is tried again");
@@ -364,8 +370,10 @@ impl Actor {
     }
 
     /// Notes in the inventory what is about to be created, so that a crash
-    /// leaves no object that nobody knows of.
-    pub(super) async fn intend(&mut self, plan: &Plan) -> Result<(), StepError> {
+    /// leaves no object that nobody knows of. A repair leaves what is known of
+    /// its objects: no release is begun that would be gone on with, and where
+    /// it breaks off, what was gone must still be seen to be gone.
+    pub(super) async fn intend(&mut self, plan: &Plan, repair: bool) -> Result<(), StepError> {
         let mut owned = self.known.stored.objects.clone();
         // The namespace of `createNamespace` has no manifest: it is no member.
         let members = plan.writes().filter(|action| action.manifest.is_some() && action.verb != Verb::Delete);
@@ -375,7 +383,7 @@ impl Actor {
             let intended = Owned { gvk, uid: None, manifest: None, fingerprint: None, done: false, hook };
             let entry = owned.entry(action.id.clone()).or_insert(intended);
             entry.hook = hook;
-            if action.verb == Verb::Create {
+            if action.verb == Verb::Create && !repair {
                 // The object of the uid that is known is gone; the new one is
                 // found by its marks until its own uid is known.
                 entry.uid = None;

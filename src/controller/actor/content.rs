@@ -243,9 +243,12 @@ impl Actor {
                 Ok(scopes) => ClusterScopes::new(scopes),
                 Err(error) => return Looked::Undiscovered(format!("the kinds of the cluster are not known: {error}")),
             };
+            // The semaphore is never closed.
+            let turn = self.shared.renders.acquire().await.ok();
             let looked = tokio::task::block_in_place(|| {
                 look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes)
             });
+            drop(turn);
             let unknown = scopes.unknown();
             match (looked, unknown.doubt) {
                 (Looked::Failed(..) | Looked::Rendered(..), Some(doubt)) => return Looked::Undiscovered(doubt),

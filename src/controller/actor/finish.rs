@@ -10,17 +10,29 @@ use crate::{
     api::{Phase, ReleaseAfter, ReleaseOutcome, RollbackVerdict},
     cluster::explain,
     controller::decide::{End, Stage},
+    health::HealthStatus,
     history,
 };
 
+/// The pause before what a late watch tells is looked at.
+const BEHIND_PAUSE: Duration = Duration::from_millis(500);
 /// How many of the objects that failed are looked into.
 const EXPLAINED: usize = 3;
+/// How many objects are read before a release fails for their health.
+const READ_AGAIN: usize = 10;
 /// How long that may take for each.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Actor {
     /// Ends a release: its outcome is written once.
     pub(super) async fn end(&mut self, mut end: End) -> Result<(), StepError> {
+        if self.is_behind(&end).await {
+            // Not the release is late, but what is known of it.
+            warn!(release = end.release, "the objects are healthy, and a watch has not told of it: it is begun anew");
+            self.shared.index.renew(&self.known.owner);
+            self.rest_for(BEHIND_PAUSE).await;
+            return Ok(());
+        }
         self.explain(&mut end).await;
         if end.phase == Phase::Failed {
             self.run_failure_hooks(&end).await?;
@@ -57,6 +69,26 @@ impl Actor {
         }
         self.propose_head();
         Ok(())
+    }
+
+    /// Whether a release is about to fail for objects that are healthy by now.
+    /// A deadline is judged by what the server has, and not by the silence of a
+    /// watch that died.
+    async fn is_behind(&self, end: &End) -> bool {
+        let waits = self.known.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Applied);
+        if end.phase != Phase::Failed || !waits || self.known.live.unhealthy.is_empty() {
+            return false;
+        }
+        for (id, _) in self.known.live.unhealthy.iter().take(READ_AGAIN) {
+            let Some(owned) = self.known.stored.objects.get(id) else { return false };
+            let identity = self.identity();
+            let reading = explain(&self.shared.cluster, &identity, id, &owned.gvk);
+            let Ok(Some(health)) = tokio::time::timeout(EXPLAIN_TIMEOUT, reading).await else { return false };
+            if !matches!(health.status, HealthStatus::Healthy | HealthStatus::Suspended) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Ends a release that nobody goes on with.

@@ -183,7 +183,7 @@ impl Actor {
             warn!(message, "a hook was refused");
             self.event("HookFailed", &message, true);
         }
-        self.intend(&plan).await?;
+        self.intend(&plan, false).await?;
         let actions: Vec<&Action> = plan.writes().collect();
         let results = self.write(&actions, &observations).await;
         for result in results.iter().filter(|result| !result.outcome.is_done()) {

@@ -95,6 +95,8 @@ pub(super) struct Known {
     pub(super) attempt: Option<Attempt>,
     pub(super) tries: u32,
     pub(super) replans: u32,
+    /// Whether the last try failed for want of a server that serves.
+    pub(super) server_trouble: bool,
     pub(super) deletion_tries: u32,
     /// The hooks of the release that is running.
     pub(super) hooks: BTreeMap<HookRun, RunningHook>,
@@ -189,6 +191,7 @@ impl Known {
             attempt: None,
             tries: 0,
             replans: 0,
+            server_trouble: false,
             deletion_tries: 0,
             hooks: BTreeMap::new(),
             unusable_target: None,

@@ -9,15 +9,12 @@ use tracing::{info, warn};
 use super::{Actor, StepError};
 use crate::{
     api::{Release, RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
-    cluster::{
-        Identity, OwnerKey,
-        discovery::Resolution as Resolved,
-        index::{BrokenReason, FingerprintPolicy, Scope, Wanted},
-    },
+    cluster::{Identity, OwnerKey, index::FingerprintPolicy},
     controller::{
         decide::{Ask, Live, Request, Resolution, Stage},
         dependencies::dependencies,
         settings::{Occasion, membership, policy, settings},
+        watched::watched,
     },
     health::HealthStatus,
     manifest::{GroupVersionKind, Manifest, ObjectId},
@@ -135,20 +132,7 @@ impl Actor {
     pub(super) async fn watch_kinds(&self, manifests: &[Arc<Manifest>]) {
         let owned = self.known.stored.objects.values().map(|owned| &owned.gvk);
         let kinds: BTreeSet<&GroupVersionKind> = owned.chain(manifests.iter().map(|manifest| &manifest.gvk)).collect();
-        let mut watched = Vec::new();
-        for gvk in kinds {
-            let unserved = |reason: BrokenReason, message: String| Wanted::Unserved {
-                gvk: gvk.clone(),
-                scope: Scope::Cluster,
-                reason,
-                message,
-            };
-            watched.push(match self.shared.cluster.discovery().resolve(gvk).await {
-                Resolved::Served(kind) => Wanted::Served(kind, Scope::Cluster),
-                Resolved::Absent => unserved(BrokenReason::NotServed, format!("{gvk} is not served")),
-                Resolved::Unknown(why) => unserved(BrokenReason::ServerError, why),
-            });
-        }
+        let watched = watched(self.shared.cluster.discovery(), kinds).await;
         self.shared.index.ensure_all(&self.known.owner, watched);
     }
 
@@ -181,18 +165,20 @@ impl Actor {
         self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
         self.known.summary = summary;
         self.count_time(now);
-        let applications = self.shared.own.applications().len();
+        let applications = self.shared.own.count();
         let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.known.brake = brake.is_pulled(self.known.owner.as_str(), applications, now);
     }
 
     /// Runs the release's clock only while all watches are in sync, or before
-    /// there is anything to watch for.
+    /// there is anything to watch for; never while it is tried again because
+    /// the server could not serve, which is not the release's doing.
     fn count_time(&mut self, now: Timestamp) {
         let settled = self.known.live.settled;
         let Some(attempt) = &mut self.known.attempt else { return };
+        let held_up = self.known.server_trouble && matches!(attempt.stage, Stage::Retry { .. });
         let waits = attempt.stage == Stage::Applied || !attempt.gate.is_open();
-        let counts = settled || !waits;
+        let counts = (settled || !waits) && !held_up;
         match (counts, attempt.counting_since) {
             (true, None) => attempt.counting_since = Some(now),
             (false, Some(since)) => {
@@ -290,8 +276,13 @@ impl Actor {
     pub(super) async fn save_pin(&mut self) -> Result<(), StepError> {
         let mut status = self.known.published.clone().unwrap_or_default();
         status.pin.clone_from(&self.known.pin);
-        self.shared.store.write_status(self.known.application.as_ref(), &status).await?;
-        self.known.published = Some(status);
+        let leads = || self.shared.leadership.may_write();
+        let written = self.shared.store.write_status_while(self.known.application.as_ref(), &status, |_| leads());
+        if written.await?.is_none() {
+            return Err(StepError::NotLeading);
+        }
+        // A status that was on its way may go over it: it is said again.
+        self.known.published = None;
         if let Some(pin) = &self.known.pin {
             warn!(
                 revision = pin.revision,

@@ -33,6 +33,7 @@ use super::{
     decide::{Decision, decide},
     poller::{Failure, Found, HeadEvent},
     shared::Shared,
+    term::Term,
 };
 use crate::{
     cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore},
@@ -43,6 +44,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a pause after errors gets at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long where the server was out of reach or too busy, or somebody else was
+/// faster: that ends without any change to this application.
+const LONGEST_PAUSE_OF_SERVER: Duration = Duration::from_secs(5);
 /// How long a kind that is not served is left alone before it is looked for
 /// again.
 const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
@@ -82,9 +86,10 @@ pub(super) struct Handle {
     pub(super) stop: CancellationToken,
 }
 
-/// Starts the task of an application.
-pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToken) -> Handle {
+/// Starts the task of an application, for a term of leadership.
+pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle {
     let wake = Arc::new(Notify::new());
+    let (stop, lost) = (term.stop.child_token(), term.lost.clone());
     let handle = Handle { wake: wake.clone(), stop: stop.clone() };
     let span = info_span!("application", namespace = owner.namespace(), name = owner.name());
     let tasks = shared.tasks.clone();
@@ -97,7 +102,11 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, stop: CancellationToke
             let known = Known::new(owner, tell);
             let (tell_looked, looked) = mpsc::channel(4);
             let mut actor = Actor { shared, store, watch_later: false, known, wake, heads, tell_looked, looked, stop };
-            actor.run().await;
+            tokio::select! {
+                () = lost.cancelled() => {}
+                () = actor.run() => {}
+            }
+            actor.leave(lost.is_cancelled());
         }
         .instrument(span),
     );
@@ -133,7 +142,7 @@ impl Actor {
         let mut busy = 0_u32;
         loop {
             if self.stop.is_cancelled() {
-                return self.leave();
+                return;
             }
             match self.step().await {
                 Ok(Step::Done) => {
@@ -149,7 +158,7 @@ impl Actor {
                     pause = FIRST_PAUSE;
                     busy = 0;
                     match self.rest(until).await {
-                        Woken::Stopped => return self.leave(),
+                        Woken::Stopped => return,
                         Woken::Again => {}
                         Woken::Head(event) => self.take_head(*event).await,
                         Woken::Looked(looked) => {
@@ -161,22 +170,27 @@ impl Actor {
                         }
                     }
                 }
-                Ok(Step::Gone) => return self.leave(),
+                Ok(Step::Gone) => return,
                 // The lease may come back; if it is lost, the task is ended.
                 Err(StepError::NotLeading) => {
                     self.known.loaded = false;
                     self.rest_for(FIRST_PAUSE).await;
                 }
                 Err(error) => {
+                    let mut longest = LONGEST_PAUSE;
                     if let StepError::Store(error) = &error {
                         // What is known is not what is in the cluster.
                         self.known.loaded &= !error.is_lost_race();
+                        if error.is_transient() || error.is_lost_race() {
+                            longest = LONGEST_PAUSE_OF_SERVER;
+                        }
                     }
+                    pause = pause.min(longest);
                     warn!(%error, retry_in = ?pause, "a step failed");
                     self.known.step_error = Some(error.to_string());
                     self.publish(Timestamp::now());
                     self.rest_for(pause.mul_f64(rand::random_range(0.8..1.2))).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(longest);
                 }
             }
         }
@@ -280,11 +294,14 @@ impl Actor {
         }
     }
 
-    /// Lets go of what is held for the application outside of this task.
-    fn leave(&self) {
+    /// Lets go of what is held for the application outside of this task. Who
+    /// follows from now on keeps the watches.
+    fn leave(&self, follows: bool) {
         self.shared.poller.unsubscribe(&self.known.owner);
-        self.shared.index.release(&self.known.owner);
         self.shared.handover.forget(&self.known.owner);
+        if !follows {
+            self.shared.index.release(&self.known.owner);
+        }
     }
 }
 

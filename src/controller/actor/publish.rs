@@ -32,6 +32,10 @@ impl Actor {
         }
         let status = self.status(now, progress);
         if self.known.published.as_ref() == Some(&status) {
+            let (owner, application) = (&self.known.owner, &self.known.application);
+            if self.shared.statuses.is_overwritten(owner, application, &status) {
+                self.shared.statuses.write(owner, application, status);
+            }
             return;
         }
         if let Some(hold) = &status.hold

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::{Actor, StepError, outcome};
 use crate::{
     api::Cause,
-    cluster::apply::{self, ActionResult},
+    cluster::apply::{self, ActionResult, Outcome},
     controller::{
         contest::{self, Contest},
         decide::Content as From,
@@ -22,6 +22,9 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest where the server could not serve, or somebody else was faster:
+/// that ends by itself.
+const LONGEST_PAUSE_OF_SERVER: Duration = Duration::from_secs(5);
 
 impl Actor {
     /// Puts drifted objects back to what the release in the cluster says.
@@ -36,13 +39,21 @@ impl Actor {
         // A repair puts back; what is to go was decided by a release.
         let occasion = Occasion { prune: Some(false), rollback, ..Occasion::default() };
         let (plan, observations) = self.plan(&content, &occasion).await;
-        if !plan.refusals.is_empty() {
-            if !self.hand_over(&plan.refusals, &observations).await {
-                self.leave_alone(&plan.refusals);
+        self.known.server_trouble = observations.values().any(Observation::is_for_want_of_a_server);
+        match plan.refusals.first() {
+            Some(refusal) if self.known.server_trouble => {
+                self.repair_failed(&refusal.to_string());
+                return Ok(());
             }
-            return Ok(());
+            Some(_) => {
+                if !self.hand_over(&plan.refusals, &observations).await {
+                    self.leave_alone(&plan.refusals);
+                }
+                return Ok(());
+            }
+            None => {}
         }
-        self.intend(&plan).await?;
+        self.intend(&plan, true).await?;
         for words in &plan.overruled {
             warn!(words, "an apply does not change it");
             self.event("Overruled", words, true);
@@ -61,6 +72,10 @@ impl Actor {
             self.take_results(&actions, &results).await?;
             if let Some(failed) = results.iter().find(|result| !result.outcome.is_done()) {
                 let message = format!("{}: {}", failed.id, outcome::message(&failed.outcome));
+                self.known.server_trouble = match &failed.outcome {
+                    Outcome::Failed(error) => error.is_of_the_server(),
+                    outcome => matches!(outcome, Outcome::Stale(_)),
+                };
                 self.repair_failed(&message);
                 return Ok(());
             }
@@ -117,7 +132,8 @@ impl Actor {
             let Some(id) = &refusal.object else { continue };
             let words = format!("cannot be put back: {}", refusal.message);
             let message = format!("{id} {words}");
-            self.known.contests.entry(id.clone()).or_insert_with(Contest::new).leave_alone(now, words);
+            let contest = self.known.contests.entry(id.clone()).or_insert_with(Contest::new);
+            contest.refused(now, refusal.transient, words);
             warn!(message, "left alone for a while");
             self.event("RepairFailed", &message, true);
         }
@@ -125,7 +141,8 @@ impl Actor {
     }
 
     fn repair_failed(&mut self, message: &str) {
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.known.repair_failures.min(12)).min(LONGEST_PAUSE);
+        let longest = if self.known.server_trouble { LONGEST_PAUSE_OF_SERVER } else { LONGEST_PAUSE };
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.known.repair_failures.min(12)).min(longest);
         let pause = pause.mul_f64(rand::random_range(0.8..1.2));
         self.known.repair_failures += 1;
         self.shared.metrics.repaired("failed", 1);

@@ -44,15 +44,29 @@ impl Actor {
 
     async fn write_answer(&mut self, uid: &str, status: &RequestStatus) -> Result<(), StepError> {
         info!(request = uid, phase = ?status.phase, message = status.message, "answered");
+        let (shared, leads) = (&self.shared, || self.shared.leadership.may_write());
+        let open = |known: Option<&RequestStatus>| known.is_none_or(|known| known.ended_at.is_none());
+        // An answer is given once: what another replica answered stays.
         let written = match (self.known.sync_requests.get(uid), self.known.rollback_requests.get(uid)) {
-            (Some(request), _) => self.shared.store.write_status(request.as_ref(), status).await.map(drop),
-            (None, Some(request)) => self.shared.store.write_status(request.as_ref(), status).await.map(drop),
+            (Some(request), _) => shared
+                .store
+                .write_status_while(request.as_ref(), status, |read| leads() && open(read.status.as_ref()))
+                .await
+                .map(|written| shared.record(written.as_ref())),
+            (None, Some(request)) => shared
+                .store
+                .write_status_while(request.as_ref(), status, |read| leads() && open(read.status.as_ref()))
+                .await
+                .map(|written| shared.record(written.as_ref())),
             (None, None) => Ok(()),
         };
         match written {
             // Whoever asked has taken it back.
             Err(error) if error.is_not_found() => {}
             other => other?,
+        }
+        if !leads() {
+            return Err(StepError::NotLeading);
         }
         self.known.told.insert(uid.to_owned());
         for request in self.known.requests.iter_mut().filter(|request| request.uid == uid) {

@@ -28,6 +28,8 @@ pub struct Site {
 pub struct Start {
     /// Further arguments.
     pub arguments: Vec<&'static str>,
+    /// The way to the API server, where it is not the straight one.
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// A controller that runs until it is dropped or killed.
@@ -85,8 +87,9 @@ impl Site {
         arguments.extend(["--identity", &identity, "--listen", "127.0.0.1:0"].map(str::to_owned));
         arguments.extend(["--log-format", "text", "--log", "warn,bowline=debug"].map(str::to_owned));
         arguments.extend(start.arguments.iter().map(|&argument| argument.to_owned()));
+        let kubeconfig = start.kubeconfig.as_deref().unwrap_or(self.cluster.kubeconfig_path());
         let environment = [
-            ("KUBECONFIG", self.cluster.kubeconfig_path().display().to_string()),
+            ("KUBECONFIG", kubeconfig.display().to_string()),
             ("BOWLINE_CACHE_DIR", cache.display().to_string()),
             ("LEASE", "bowline".to_owned()),
             ("NO_COLOR", "1".to_owned()),
@@ -132,8 +135,44 @@ impl Controller {
         self.process.kill();
     }
 
-    /// Starts it again, with the same cache and name. The lease that the dead
-    /// process held is waited for, as after any crash.
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) {
+        self.process.terminate();
+        let until = Instant::now() + super::LIMIT;
+        while self.process.ended().is_none() {
+            assert!(Instant::now() < until, "it does not end; the end of its log:\n{}", self.process.log_end());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops it where it is, until it goes on.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    pub fn go_on(&self) {
+        self.process.go_on();
+    }
+
+    /// An error if it has ended.
+    pub fn check(&mut self) {
+        self.process.check().unwrap();
+    }
+
+    /// Resident memory in MiB.
+    pub fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// How often its log says something.
+    pub fn says(&self, words: &str) -> usize {
+        self.log().matches(words).count()
+    }
+
+    /// Starts it again, with the same cache and name: it is the same replica,
+    /// and takes up the lease that it held.
     pub fn start_again(&mut self) {
         self.process.kill();
         self.process = Process::start(&self.launch).unwrap();

@@ -5,6 +5,7 @@
 //! by a watch from outside. The numbers go to the terminal and, for programs,
 //! to `bench.json` in the target directory.
 
+mod many;
 mod micro;
 mod parts;
 mod report;
@@ -27,6 +28,10 @@ pub(crate) struct Arguments {
     /// Only the pure parts
     #[arg(long)]
     only_micro: bool,
+    /// Only many applications of one repository, some of which hang: how many
+    #[arg(long, value_name = "APPLICATIONS", conflicts_with_all = ["only_cluster", "only_micro"],
+          value_parser = clap::value_parser!(u32).range(2..))]
+    only_many: Option<u32>,
     /// How often each time is taken on the cluster
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     samples: u32,
@@ -43,9 +48,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if !arguments.only_micro {
         crate::tools::build()?;
         stage::build_bowline(arguments.release)?;
-        parts::run(&mut report, arguments.samples, Duration::from_secs(arguments.silence))?;
+        match arguments.only_many {
+            Some(applications) => many::run(&mut report, applications)?,
+            None => parts::run(&mut report, arguments.samples, Duration::from_secs(arguments.silence))?,
+        }
     }
-    if !arguments.only_cluster {
+    if !arguments.only_cluster && arguments.only_many.is_none() {
         micro::run(&mut report, arguments.release)?;
     }
     report.print();

@@ -98,6 +98,11 @@ impl Stage {
         Ok(self.repo.write(&format!("{application}/{name}.json"), &object.to_string())?)
     }
 
+    /// URL of the repository.
+    pub(super) fn url(&self) -> String {
+        self.git.url("bench")
+    }
+
     /// Makes the Application of a directory, polled every second.
     pub(super) fn deploy(&self, application: &str) -> Outcome {
         let object = json!({
