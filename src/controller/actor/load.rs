@@ -103,9 +103,15 @@ impl Actor {
         let newest = self.known.history.current().map_or(0, |release| release.spec.number);
         let running = self.known.history.running().map(|release| release.spec.number);
         let seen = self.shared.own.releases(&self.known.owner);
+        let degraded = |release: &Release| {
+            let after = release.status.as_ref().and_then(|status| status.after.as_ref());
+            after.is_some_and(|after| after.degraded_at.is_some())
+        };
         seen.iter().any(|release| {
             let number = release.spec.number;
-            number > newest || (Some(number) == running && has_ended(release))
+            let known = self.known.history.get(number);
+            let is_news = known.is_some_and(|known| degraded(release) && !degraded(known));
+            number > newest || is_news || (Some(number) == running && has_ended(release))
         })
     }
 

@@ -144,7 +144,16 @@ impl Controller {
         let ended = |release: &Release| release.status.as_ref().is_some_and(|status| status.outcome.is_some());
         let newest = self.history.current().map_or(0, |release| release.spec.number);
         let running = self.history.running().map(|release| release.spec.number);
-        cluster.history.current().is_some_and(|release| release.spec.number > newest)
+        let degraded = |release: &Release| {
+            let after = release.status.as_ref().and_then(|status| status.after.as_ref());
+            after.is_some_and(|after| after.degraded_at.is_some())
+        };
+        let is_news = |release: &Release| {
+            let known = self.history.get(release.spec.number);
+            known.is_some_and(|known| degraded(release) && !degraded(known))
+        };
+        cluster.history.iter().any(is_news)
+            || cluster.history.current().is_some_and(|release| release.spec.number > newest)
             || running.and_then(|number| cluster.history.get(number)).is_some_and(ended)
     }
 
