@@ -23,7 +23,13 @@ pub(crate) fn run() -> Outcome {
 /// Builds what is missing with progress on standard error, and returns how many those were.
 pub(crate) fn build() -> Result<usize, rig::Error> {
     let mut progress = Progress::new();
-    rig::tools::build(&mut |event| progress.show(&event))
+    rig::tools::build_all(&mut |event| progress.show(&event))
+}
+
+/// The same for the bare client that the benchmark is held against.
+pub(crate) fn build_bare_apply() -> Result<usize, rig::Error> {
+    let mut progress = Progress::new();
+    rig::tools::build(&[rig::tools::BARE_APPLY], &mut |event| progress.show(&event))
 }
 
 struct Progress {
@@ -44,7 +50,9 @@ impl Progress {
             Event::Building { tool, version, number, total, elapsed, compiled, latest } => {
                 if !self.announced {
                     self.announced = true;
-                    self.line("Building the tools; about 10 minutes on 2 cores the first time, then kept.");
+                    let words =
+                        if *total > 1 { "; about 10 minutes on 2 cores the first time, then kept." } else { "." };
+                    self.line(&format!("Building the tools{words}"));
                 }
                 let width = if self.terminal { 44 } else { 120 };
                 self.running(

@@ -41,16 +41,22 @@ pub enum Event<'a> {
     Built { tool: &'a Tool, version: &'a str, number: usize, total: usize, elapsed: Duration },
 }
 
-/// Builds all tools that are missing, and returns how many those were.
-pub fn build(report: &mut dyn FnMut(Event<'_>)) -> Result<usize> {
-    if missing()?.is_empty() {
+/// Builds the tools of a cluster that are missing, and returns how many those
+/// were.
+pub fn build_all(report: &mut dyn FnMut(Event<'_>)) -> Result<usize> {
+    build(TOOLS, report)
+}
+
+/// Builds those of some tools that are missing, and returns how many those were.
+pub fn build(tools: &'static [Tool], report: &mut dyn FnMut(Event<'_>)) -> Result<usize> {
+    if missing(tools)?.is_empty() {
         return Ok(0);
     }
     let dir = cache_dir().join("tools");
     create_private(&dir)?;
     let _lock = lock(&dir.join("lock"), report)?;
     // The run that was waited for may have built everything.
-    let missing = missing()?;
+    let missing = missing(tools)?;
     let total = missing.len();
     for (index, (tool, recipe)) in missing.iter().enumerate() {
         build_one(tool, recipe, index + 1, total, report)?;
@@ -58,9 +64,9 @@ pub fn build(report: &mut dyn FnMut(Event<'_>)) -> Result<usize> {
     Ok(total)
 }
 
-fn missing() -> Result<Vec<(&'static Tool, Recipe)>> {
+fn missing(tools: &'static [Tool]) -> Result<Vec<(&'static Tool, Recipe)>> {
     let mut missing = Vec::new();
-    for tool in TOOLS {
+    for tool in tools {
         let recipe = tool.recipe()?;
         if !recipe.binary.is_file() {
             missing.push((tool, recipe));

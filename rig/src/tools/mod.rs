@@ -2,8 +2,8 @@
 //!
 //! Versions live in `tools/<module>/go.mod` alone. A program is kept outside
 //! the checkout, under a name that carries the digest of all that went into it
-//! (`go.mod`, `go.sum`, package, flags), so that several checkouts share what
-//! they have in common and no one builds over another's.
+//! (`go.mod`, `go.sum`, sources of our own, package, flags), so that several
+//! checkouts share what they have in common and no one builds over another's.
 
 mod build;
 
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-pub use build::{Event, build};
+pub use build::{Event, build, build_all};
 
 use crate::directory::cache_dir;
 use crate::error::{At, Error, Result};
@@ -46,7 +46,7 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
     Tool { name, directory: "kubernetes", module: "k8s.io/kubernetes", package, variables: KUBERNETES }
 }
 
-/// All programs, in the order in which they are built.
+/// The programs of a cluster, in the order in which they are built.
 pub const TOOLS: &[Tool] = &[
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     Tool {
@@ -68,9 +68,18 @@ pub const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What the benchmark holds Bowline against: a bare client of server-side
+/// apply. Nothing else wants it, so it is built only for that.
+pub const BARE_APPLY: Tool =
+    Tool { name: "bare-apply", directory: "bare-apply", module: "k8s.io/client-go", package: ".", variables: &[] };
+
 /// The path of a program that is built; an error that says how to build it otherwise.
 pub fn path(name: &str) -> Result<PathBuf> {
-    let tool = TOOLS.iter().find(|tool| tool.name == name).ok_or_else(|| Error::ToolUnknown(name.to_owned()))?;
+    let tool = TOOLS
+        .iter()
+        .chain([&BARE_APPLY])
+        .find(|tool| tool.name == name)
+        .ok_or_else(|| Error::ToolUnknown(name.to_owned()))?;
     let recipe = tool.recipe()?;
     if recipe.binary.is_file() {
         return Ok(recipe.binary);
@@ -110,6 +119,11 @@ impl Tool {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());
         }
+        for source in sources_in(&directory)? {
+            let text = fs::read(&source).at("read", &source)?;
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
         let digest: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let binary = cache_dir().join("tools").join(format!("{}-{version}-{digest}", self.name)).join(self.name);
         Ok(Recipe { version, linker, directory, binary })
@@ -139,6 +153,19 @@ fn required(requirements: &str, module: &str) -> Option<String> {
     })
 }
 
+/// The Go files of a tool that is our own, in the order of their names.
+fn sources_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).at("read", directory)? {
+        let path = entry.at("read", directory)?.path();
+        if path.extension().is_some_and(|extension| extension == "go") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools")
 }
@@ -150,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_tool_has_a_version_in_its_go_mod() {
-        for tool in TOOLS {
+        for tool in TOOLS.iter().chain([&BARE_APPLY]) {
             assert!(tool.version().unwrap().starts_with('v'), "{}", tool.name);
         }
     }
@@ -161,6 +188,17 @@ mod tests {
         assert_eq!(required(text, "k8s.io/kube").unwrap(), "v0.3.0");
         assert_eq!(required("require k8s.io/kube v1.0.0", "k8s.io/kube").unwrap(), "v1.0.0");
         assert_eq!(required(text, "k8s.io/cube"), None);
+    }
+
+    #[test]
+    fn a_change_of_our_own_source_makes_another_program() {
+        let names: Vec<_> = sources_in(&sources().join("bare-apply"))
+            .unwrap()
+            .into_iter()
+            .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+            .collect();
+        assert_eq!(names, ["main.go"]);
+        assert!(sources_in(&sources().join("etcd")).unwrap().is_empty(), "what is pinned has no source here");
     }
 
     #[test]

@@ -1,134 +1,83 @@
-//! Many applications of one repository, with and without some that never get
-//! healthy, in one run: the ratio of the two is what counts.
+//! A hundred small applications.
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
+    counted,
     report::Report,
+    requests::Requests,
     stage::{NAMESPACE, Stage},
 };
 use crate::Outcome;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+const APPLICATIONS: u32 = 100;
+const OBJECTS: u32 = 4;
+const LIMIT: Duration = Duration::from_secs(300);
 
-/// Of so many applications one hangs.
-const ONE_HANGS_OF: u32 = 25;
-/// How long all may take.
-const LIMIT: Duration = Duration::from_secs(900);
-/// With some that hang the others may take so much longer: what is measured
-/// differs by that much from run to run.
-const RATIO: f64 = 1.15;
-
-pub(super) fn run(report: &mut Report, applications: u32) -> Outcome {
-    let hanging = (applications / ONE_HANGS_OF).max(1);
-    let healthy = applications - hanging;
-    eprintln!("{applications} applications of 4 objects, of one repository");
-    let without = {
-        let mut stage = Stage::set_up(report.is_release())?;
-        first_sync(&mut stage, healthy, 0)?
-    };
-    report.add(format!("{healthy} applications healthy"), without, "s", None);
-    let mut stage = Stage::set_up(report.is_release())?;
-    let with = first_sync(&mut stage, healthy, hanging)?;
-    report.add(format!("{healthy} applications healthy, {hanging} more hang"), with, "s", None);
-    report.add("  ratio", with / without, "", Some(RATIO));
-    report.add(format!("memory with {applications} applications"), stage.memory()?, "MiB", None);
-    polls(report, &mut stage)?;
-    fix(report, &mut stage)
-}
-
-fn name(number: u32) -> String {
-    format!("app-{number:04}")
-}
-
-fn objects(number: u32, image: &str) -> String {
-    let name = name(number);
-    let config = |part: u32| {
-        json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{name}-{part}")},
-            "data": {"image": image},
-        })
-    };
-    let web = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": {"containers": [{"name": "main", "image": format!("registry.example/web:{image}")}]},
-            },
-        },
-    });
-    let all = [config(0), config(1), config(2), web];
-    all.iter().map(|object| format!("---\n{object}\n")).collect()
-}
-
-/// Makes all applications at once; the seconds until the healthy ones are.
-fn first_sync(stage: &mut Stage, healthy: u32, hanging: u32) -> Result<f64> {
-    // Those that hang come first, also in the order of their names.
-    for number in 0..hanging + healthy {
-        let image = if number < hanging { "missing" } else { "one" };
-        stage.repo.write(&format!("{}/all.yaml", name(number)), &objects(number, image))?;
+pub(super) fn run(report: &mut Report, silence: Duration) -> Outcome {
+    report.begin(format!("{APPLICATIONS} applications of {OBJECTS} ConfigMaps"));
+    let mut stage = Stage::without_controller(report.is_release())?;
+    let names: Vec<String> = (0..APPLICATIONS).map(|number| format!("team-{number:03}")).collect();
+    for name in &names {
+        stage.write_config_maps(name, OBJECTS, "first")?;
     }
-    stage.repo.commit_and_push("All")?;
-    let items: Vec<Value> = (0..hanging + healthy)
-        .map(|number| {
-            json!({
-                "apiVersion": "bowline.dev/v1alpha1",
-                "kind": "Application",
-                "metadata": {"name": name(number), "namespace": NAMESPACE},
-                "spec": {
-                    "source": {"repoURL": stage.url(), "path": name(number), "interval": "1s"},
-                    "sync": {"timeout": "1h"},
-                },
-            })
-        })
-        .collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
+    let commit = stage.repo.commit_and_push("All applications")?;
+    stage.start_controller()?;
+    stage.controller()?.report_memory(report, "without an application", None)?;
+    let audit = stage.cluster.audit_log().mark()?;
     let began = Instant::now();
-    stage.cluster.kubectl_with_input(&["create", "-f", "-"], &list)?;
+    stage.deploy_all(&names)?;
+    until_all_ready(&mut stage, &commit)?;
+    report.add("first sync of all, until each is Ready", began.elapsed().as_secs_f64(), "s", None);
+    stage.controller()?.until_at_rest(LIMIT)?;
+    let requests = Requests::since(&stage.cluster, audit)?;
+    requests.explain();
+    report.add("  requests an application", counted(requests.asked()) / f64::from(APPLICATIONS), "", None);
+    stage.controller()?.report_memory(report, "after the first sync", None)?;
+
+    eprintln!("silence: {}s", silence.as_secs());
+    let (audit, worked) = (stage.cluster.audit_log().mark()?, stage.controller()?.worked()?);
+    std::thread::sleep(silence);
+    let requests = Requests::since(&stage.cluster, audit)?;
+    requests.explain();
+    let seconds = silence.as_secs();
+    report.add(format!("requests in {seconds} s at rest"), counted(requests.asked()), "", Some(0.0));
+    let worked = (stage.controller()?.worked()? - worked).as_secs_f64() / silence.as_secs_f64();
+    report.add("  share of a processor", worked * 100.0, "%", None);
+
+    eprintln!("a commit for one of them");
+    let (log, audit) = (stage.controller()?.mark()?, stage.cluster.audit_log().mark()?);
+    stage.write_config_map(&names[0], 0, "second")?;
+    stage.repo.commit_and_push("One object of one application")?;
+    let live = stage.controller()?.until_logged(log, "a commit", LIMIT, |line| line["after_fetch_ms"].is_number())?;
+    stage.controller()?.until_at_rest(LIMIT)?;
+    let requests = Requests::since(&stage.cluster, audit)?;
+    requests.explain();
+    let took = live["after_fetch_ms"].as_f64().ok_or("the log gives no time")?;
+    report.add("a commit for one of them, from the fetch to live", took, "ms", Some(200.0));
+    report.add("  requests of all", counted(requests.asked()), "", Some(10.0));
+    Ok(())
+}
+
+fn until_all_ready(stage: &mut Stage, commit: &str) -> Outcome {
+    let deadline = Instant::now() + LIMIT;
     loop {
-        stage.controller.check()?;
-        let synced = synced(stage)?;
-        if synced >= healthy {
-            return Ok(began.elapsed().as_secs_f64());
+        let text = stage.cluster.kubectl(&["get", "bapp", "-n", NAMESPACE, "-o", "json"])?;
+        let list: Value = serde_json::from_str(&text)?;
+        let ready = |item: &&Value| {
+            let status = &item["status"];
+            status["sync"] == "Synced" && status["health"] == "Healthy" && status["head"]["commit"] == commit
+        };
+        let count = list["items"].as_array().map_or(0, |items| items.iter().filter(ready).count());
+        if count == APPLICATIONS as usize {
+            return Ok(());
         }
-        if began.elapsed() > LIMIT {
-            return Err(format!("{synced} of {healthy} applications are healthy after {}s", LIMIT.as_secs()).into());
+        stage.controller()?.check()?;
+        if Instant::now() > deadline {
+            return Err(format!("{count} of {APPLICATIONS} are Ready within {}s", LIMIT.as_secs()).into());
         }
-        std::thread::sleep(Duration::from_millis(500));
+        std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-fn synced(stage: &Stage) -> Result<u32> {
-    let path = "jsonpath={range .items[*]}{.status.sync} {.status.health}{\"\\n\"}{end}";
-    let lines = stage.cluster.kubectl(&["get", "bapp", "-n", NAMESPACE, "-o", path])?;
-    Ok(u32::try_from(lines.lines().filter(|line| *line == "Synced Healthy").count())?)
-}
-
-/// One conversation with the repository, whatever the number of applications.
-fn polls(report: &mut Report, stage: &mut Stage) -> Outcome {
-    let before = stage.git_requests();
-    std::thread::sleep(Duration::from_secs(10));
-    stage.controller.check()?;
-    #[expect(clippy::cast_precision_loss, reason = "a small count")]
-    let polls = (stage.git_requests() - before) as f64;
-    report.add("  requests to Git in 10 s, polled each second", polls, "", Some(22.0));
-    Ok(())
-}
-
-/// A fix behind a release that hangs: the controller's own share, from the end
-/// of the fetch to the end of the writes.
-fn fix(report: &mut Report, stage: &mut Stage) -> Outcome {
-    let before = stage.own_shares().len();
-    stage.repo.write(&format!("{}/all.yaml", name(0)), &objects(0, "two"))?;
-    let commit = stage.repo.commit_and_push("Fix")?;
-    stage.until_synced(&name(0), &commit)?;
-    let shares = stage.own_shares().split_off(before);
-    let share = shares.first().ok_or("the controller's log does not tell when the fix was live")?;
-    report.add("a fix behind a release that hangs, after the fetch", *share, "ms", Some(1000.0));
-    Ok(())
 }

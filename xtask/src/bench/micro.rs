@@ -8,7 +8,7 @@ use super::report::{Report, target_directory};
 use crate::Outcome;
 
 pub(super) fn run(report: &mut Report, release: bool) -> Outcome {
-    eprintln!("the pure parts");
+    report.begin("the pure parts");
     let results = target_directory().join("criterion");
     // What an earlier run left is not of this one.
     if results.exists() {

@@ -10,6 +10,18 @@ pub(super) struct Report {
     version: &'static str,
     profile: &'static str,
     processors: usize,
+    parts: Vec<Part>,
+}
+
+/// What was measured on one stage.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Part {
+    name: String,
+    /// How many processes wanted a processor when it began, over the minute
+    /// before: a busy machine measures itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_before: Option<f64>,
     numbers: Vec<Number>,
 }
 
@@ -22,6 +34,8 @@ struct Number {
     /// What the project promises, where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     goal: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met: Option<bool>,
 }
 
 impl Report {
@@ -30,8 +44,15 @@ impl Report {
             version: env!("CARGO_PKG_VERSION"),
             profile: if release { "release" } else { "debug" },
             processors: std::thread::available_parallelism().map_or(0, usize::from),
-            numbers: Vec::new(),
+            parts: Vec::new(),
         }
+    }
+
+    /// Begins a part: the numbers that follow are of it.
+    pub(super) fn begin(&mut self, name: impl Into<String>) {
+        let name = name.into();
+        eprintln!("\n{name}");
+        self.parts.push(Part { name, load_before: load(), numbers: Vec::new() });
     }
 
     /// Whether a release build is measured.
@@ -41,15 +62,19 @@ impl Report {
 
     /// Adds a number; with the goal that it should not pass, if there is one.
     pub(super) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str, goal: Option<f64>) {
-        let number = Number { name: name.into(), value, unit, goal };
+        let number = Number::new(name.into(), value, unit, goal);
         eprintln!("  {}", number.line());
-        self.numbers.push(number);
+        if let Some(part) = self.parts.last_mut() {
+            part.numbers.push(number);
+        }
     }
 
     /// Adds the middle and the slowest but one in twenty of some times, in
     /// milliseconds.
     pub(super) fn add_times(&mut self, name: &str, times: &[f64], goal: Option<f64>) {
         for (label, share) in [("p50", 0.5), ("p95", 0.95)] {
+            // What is promised is promised of the middle.
+            let goal = goal.filter(|_| label == "p50");
             if let Some(value) = percentile(times, share) {
                 self.add(format!("{name}, {label} of {}", times.len()), value, "ms", goal);
             }
@@ -58,9 +83,17 @@ impl Report {
 
     pub(super) fn print(&self) {
         println!("\nBowline {}, {} build, {} processors", self.version, self.profile, self.processors);
-        for number in &self.numbers {
-            println!("{}", number.line());
+        for part in &self.parts {
+            let load = part.load_before.map(|load| format!(" (load before: {load})")).unwrap_or_default();
+            println!("\n{}{load}", part.name);
+            for number in &part.numbers {
+                println!("  {}", number.line());
+            }
         }
+        let numbers = || self.parts.iter().flat_map(|part| &part.numbers);
+        let (promised, met) =
+            (numbers().filter(|it| it.met.is_some()).count(), numbers().filter(|it| it.met == Some(true)).count());
+        println!("\n{met} of {promised} targets are met");
     }
 
     /// Writes `bench.json` beside the directories of the profiles.
@@ -72,19 +105,29 @@ impl Report {
 }
 
 impl Number {
+    fn new(name: String, value: f64, unit: &'static str, goal: Option<f64>) -> Self {
+        Number { name, value, unit, goal, met: goal.map(|goal| value <= goal) }
+    }
+
+    /// Name, value, target, and whether it is met.
     fn line(&self) -> String {
-        let goal = match self.goal {
-            Some(goal) if self.value <= goal => format!("   (goal: at most {goal})"),
-            Some(goal) => format!("   (MISSES THE GOAL of at most {goal})"),
-            None => String::new(),
-        };
         let value = match self.value {
             value if value == value.trunc() => format!("{value:.0}"),
             value if value < 1.0 => format!("{value:.4}"),
+            value if value < 10.0 => format!("{value:.2}"),
             value => format!("{value:.1}"),
         };
-        format!("{:<58} {value:>10} {}{goal}", self.name, self.unit)
+        let line = format!("{:<58} {value:>10} {:<5}", self.name, self.unit);
+        match (self.goal, self.met) {
+            (Some(goal), Some(met)) => format!("{line} at most {goal:<6} {}", if met { "met" } else { "MISSED" }),
+            _ => line.trim_end().to_owned(),
+        }
     }
+}
+
+/// How many processes wanted a processor in the last minute.
+fn load() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// The directory that Cargo builds into, found by this program.
@@ -122,8 +165,19 @@ mod tests {
 
     #[test]
     fn a_goal_that_is_missed_is_called_so() {
-        let number = |value| Number { name: "repair".into(), value, unit: "ms", goal: Some(500.0) };
-        assert!(number(500.0).line().contains("goal: at most 500"));
-        assert!(number(500.5).line().contains("MISSES"));
+        let line = |value| Number::new("repair".into(), value, "ms", Some(500.0)).line();
+        let columns = |line: String| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(columns(line(500.0)), "repair 500 ms at most 500 met");
+        assert_eq!(columns(line(500.5)), "repair 500.5 ms at most 500 MISSED");
+        assert_eq!(columns(Number::new("memory".into(), 42.0, "MiB", None).line()), "memory 42 MiB");
+    }
+
+    #[test]
+    fn only_the_middle_of_some_times_has_a_goal() {
+        let mut report = Report::new(false);
+        report.begin("a part");
+        report.add_times("repair", &[1.0, 2.0, 900.0], Some(500.0));
+        let met: Vec<_> = report.parts[0].numbers.iter().map(|number| (number.value, number.met)).collect();
+        assert_eq!(met, [(2.0, Some(true)), (900.0, None)]);
     }
 }

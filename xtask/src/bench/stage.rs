@@ -3,22 +3,21 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rig::{Cluster, GitRepo, GitServer, Launch, Process};
+use rig::{Cluster, GitRepo, GitServer, Launch};
 use serde_json::{Value, json};
 
-use super::report::target_directory;
+use super::{Result, controller::Controller, report::target_directory};
 use crate::{Outcome, workspace};
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The namespace of the applications.
 pub(super) const NAMESPACE: &str = "bench";
-/// How long applications may take until they are as wanted.
-const LIMIT: Duration = Duration::from_secs(120);
+/// About how large each ConfigMap is.
+pub(super) const CONFIG_MAP_BYTES: usize = 1024;
 
 pub(super) struct Stage {
-    pub(super) controller: Process,
-    log: PathBuf,
+    // The controller ends before the cluster that it speaks to.
+    controller: Option<Controller>,
+    release: bool,
     pub(super) repo: GitRepo,
     git: GitServer,
     pub(super) cluster: Cluster,
@@ -42,8 +41,9 @@ pub(super) fn build_bowline(release: bool) -> Outcome {
 }
 
 impl Stage {
-    pub(super) fn set_up(release: bool) -> Result<Self> {
-        eprintln!("starting a cluster, a Git server and a controller");
+    /// A cluster with Bowline's resources, and a repository; nothing runs yet.
+    pub(super) fn without_controller(release: bool) -> Result<Self> {
+        eprintln!("starting a cluster and a Git server");
         let cluster = Cluster::start(rig::Options::default())?;
         let manifests = workspace().join("manifests").display().to_string();
         cluster.kubectl(&["apply", "--server-side", "-R", "-f", &manifests])?;
@@ -60,14 +60,19 @@ impl Stage {
         cluster.kubectl(&["create", "rolebinding", "deployer", "--clusterrole=admin", &account, "-n", NAMESPACE])?;
         let git = GitServer::start()?;
         let repo = git.create_repo("bench")?;
-        let log = cluster.directory().join("controller.log");
-        let controller = Process::start(&Launch {
+        Ok(Stage { controller: None, release, repo, git, cluster })
+    }
+
+    pub(super) fn start_controller(&mut self) -> Outcome {
+        eprintln!("starting the controller");
+        let directory = self.cluster.directory();
+        let mut controller = Controller::start(Launch {
             name: "bowline controller".into(),
-            program: bowline(release),
+            program: bowline(self.release),
             arguments: [
                 "controller",
                 "--cache",
-                &cluster.directory().join("mirrors").display().to_string(),
+                &directory.join("mirrors").display().to_string(),
                 "--listen",
                 "127.0.0.1:0",
                 "--lease-namespace",
@@ -77,10 +82,16 @@ impl Stage {
             ]
             .map(str::to_owned)
             .to_vec(),
-            environment: vec![("KUBECONFIG".into(), cluster.kubeconfig_path().display().to_string())],
-            log: log.clone(),
+            environment: vec![("KUBECONFIG".into(), self.cluster.kubeconfig_path().display().to_string())],
+            log: directory.join("controller.log"),
         })?;
-        Ok(Stage { controller, log, repo, git, cluster })
+        controller.until_at_rest(Duration::from_secs(60))?;
+        self.controller = Some(controller);
+        Ok(())
+    }
+
+    pub(super) fn controller(&mut self) -> Result<&mut Controller> {
+        self.controller.as_mut().ok_or_else(|| "the controller was not started".into())
     }
 
     /// Writes the ConfigMaps of an application into the working clone.
@@ -93,40 +104,49 @@ impl Stage {
 
     pub(super) fn write_config_map(&self, application: &str, number: u32, value: &str) -> Outcome {
         let name = config_map(application, number);
-        let object =
-            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value}});
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name},
+            "data": {"value": value, "rest": filling(application, number)},
+        });
         Ok(self.repo.write(&format!("{application}/{name}.json"), &object.to_string())?)
-    }
-
-    /// URL of the repository.
-    pub(super) fn url(&self) -> String {
-        self.git.url("bench")
     }
 
     /// Makes the Application of a directory, polled every second.
     pub(super) fn deploy(&self, application: &str) -> Outcome {
-        let object = json!({
-            "apiVersion": "bowline.dev/v1alpha1",
-            "kind": "Application",
-            "metadata": {"name": application, "namespace": NAMESPACE},
-            "spec": {"source": {"repoURL": self.git.url("bench"), "path": application, "interval": "1s"}},
-        });
-        self.cluster.kubectl_with_input(&["create", "-f", "-"], &object.to_string())?;
+        self.deploy_all(&[application.to_owned()])
+    }
+
+    /// Makes the Applications of some directories at once.
+    pub(super) fn deploy_all(&self, applications: &[String]) -> Outcome {
+        let items: Vec<Value> = applications.iter().map(|application| self.application(application)).collect();
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        self.cluster.kubectl_with_input(&["create", "-f", "-"], &list.to_string())?;
         Ok(())
     }
 
+    fn application(&self, application: &str) -> Value {
+        json!({
+            "apiVersion": "bowline.dev/v1alpha1",
+            "kind": "Application",
+            "metadata": {"name": application, "namespace": NAMESPACE},
+            "spec": {"source": {"repoURL": self.url(), "path": application, "interval": "1s"}},
+        })
+    }
+
     /// Waits until an application is Synced with a commit, and Ready.
-    pub(super) fn until_synced(&mut self, application: &str, commit: &str) -> Outcome {
-        let deadline = Instant::now() + LIMIT;
+    pub(super) fn until_synced(&mut self, application: &str, commit: &str, limit: Duration) -> Outcome {
+        let deadline = Instant::now() + limit;
         loop {
-            self.controller.check()?;
+            self.controller()?.check()?;
             let text = self.cluster.kubectl(&["get", "bapp", application, "-n", NAMESPACE, "-o", "json"])?;
             let status = serde_json::from_str::<Value>(&text)?["status"].clone();
             if status["sync"] == "Synced" && status["head"]["commit"] == commit && status["health"] == "Healthy" {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("{application} is not in sync within {}s: {status:#}", LIMIT.as_secs()).into());
+                return Err(format!("{application} is not in sync within {}s: {status:#}", limit.as_secs()).into());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -134,18 +154,14 @@ impl Stage {
 
     /// Each time that the controller took from the end of a fetch to the end
     /// of the writes, in milliseconds, as its log says.
-    pub(super) fn own_shares(&self) -> Vec<f64> {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter_map(|line| line["after_fetch_ms"].as_f64()).collect()
+    pub(super) fn own_shares(&mut self) -> Result<Vec<f64>> {
+        let lines = self.controller()?.log_since(0)?;
+        Ok(lines.iter().filter_map(|line| line["after_fetch_ms"].as_f64()).collect())
     }
 
-    /// Resident memory of the controller, in MiB.
-    pub(super) fn memory(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.controller.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("the kernel tells no VmRSS")?;
-        let kibibytes: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-        Ok(kibibytes / 1024.0)
+    /// Where the repository is.
+    pub(super) fn url(&self) -> String {
+        self.git.url("bench")
     }
 
     /// How often Git was asked.
@@ -156,5 +172,18 @@ impl Stage {
 
 /// The name of an application's ConfigMap.
 pub(super) fn config_map(application: &str, number: u32) -> String {
-    format!("{application}-{number:03}")
+    format!("{application}-{number:05}")
+}
+
+/// Text that makes a ConfigMap as large as it should be, of which none is like
+/// another's: content that compresses to nothing would say little of memory.
+fn filling(application: &str, number: u32) -> String {
+    let mut text = String::with_capacity(CONFIG_MAP_BYTES);
+    let mut state = u64::from(number).wrapping_add(application.len() as u64);
+    while text.len() < CONFIG_MAP_BYTES - 160 {
+        // Knuth's generator; the high bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.push_str(&format!("{:08x} ", state >> 32));
+    }
+    text
 }

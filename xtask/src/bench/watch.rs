@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rig::Access;
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+use super::Result;
 
 /// How long something is waited for before the benchmark gives up.
 const LIMIT: Duration = Duration::from_secs(30);
