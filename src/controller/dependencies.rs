@@ -105,6 +105,7 @@ impl Dependents {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use rstest::rstest;
 
     use super::*;
@@ -114,8 +115,8 @@ mod tests {
     };
 
     fn application(name: &str, depends_on: &[&str], adjust: impl FnOnce(&mut Application)) -> Application {
-        let source: Source = serde_json::from_value(serde_json::json!({"repoURL": "https://git.example/shop.git"}))
-            .unwrap_or_else(|error| panic!("{error}"));
+        let source: Source =
+            serde_json::from_value(serde_json::json!({"repoURL": "https://git.example/shop.git"})).unwrap();
         let spec = ApplicationSpec {
             source,
             render: Default::default(),

@@ -138,7 +138,7 @@ impl<'a> Roles<'a> {
                 Ok(Role::Hook(hook)) => roles.hooks.push((manifest, hook)),
                 Ok(Role::LeftOut(why)) => roles.left_out.push((manifest.id.clone(), why)),
                 // What is meant to be a hook is no member, however it is misspelt.
-                Err(refusal) => roles.problems.push(refusal),
+                Err(refusal) => roles.problems.push(*refusal),
             }
         }
         roles

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal,
-    RefusalReason, Verb, Why, adopt, body,
+    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal, RefusalReason,
+    Verb, Why, adopt, body,
     claim::{TAKE_OVER, carries_our_marks, claimant, other_managers, taken_over_by, uid},
     conflict,
     diff::{Difference, asked, diff},

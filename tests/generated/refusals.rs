@@ -95,7 +95,14 @@ fn lay(under: &mut Value, over: Value) {
 
 fn owned(manifest: &Manifest) -> Owned {
     let digest = Some(ManifestDigest(Digest::of(b"before")));
-    Owned { gvk: manifest.gvk.clone(), uid: Some("uid".into()), manifest: digest, fingerprint: None, done: false, hook: false }
+    Owned {
+        gvk: manifest.gvk.clone(),
+        uid: Some("uid".into()),
+        manifest: digest,
+        fingerprint: None,
+        done: false,
+        hook: false,
+    }
 }
 
 fn error(code: u16, message: &str, fields: &[&str]) -> ServerError {

@@ -124,7 +124,7 @@ fn words_of(health: &Health) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use std::sync::Arc;
 
     use rstest::rstest;

@@ -10,7 +10,7 @@ use crate::manifest::{GroupKind, Manifest, ObjectId};
 pub(super) const DEPENDS_ON: &str = "config.kubernetes.io/depends-on";
 
 /// The objects that a manifest depends on.
-pub(super) fn dependencies(manifest: &Manifest) -> Result<Vec<ObjectId>, Refusal> {
+pub(super) fn dependencies(manifest: &Manifest) -> Result<Vec<ObjectId>, Box<Refusal>> {
     let Some(text) = manifest.annotation(DEPENDS_ON) else { return Ok(Vec::new()) };
     let references = text.split(',').map(str::trim);
     references

@@ -34,12 +34,12 @@ impl Schedule {
             match wave(manifest) {
                 Ok(0) => {}
                 Ok(wave) => _ = waves.insert(&manifest.id, wave),
-                Err(refusal) => refusals.push(refusal),
+                Err(refusal) => refusals.push(*refusal),
             }
             match dependencies(manifest) {
                 Ok(depends) if depends.is_empty() => {}
                 Ok(depends) => _ = schedule.depends.insert(manifest.id.clone(), depends),
-                Err(refusal) => refusals.push(refusal),
+                Err(refusal) => refusals.push(*refusal),
             }
         }
         if waves.is_empty() && schedule.depends.is_empty() {

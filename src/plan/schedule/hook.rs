@@ -149,7 +149,7 @@ pub enum Role {
 }
 
 /// Reads what a manifest is.
-pub fn role(manifest: &Manifest) -> Result<Role, Refusal> {
+pub fn role(manifest: &Manifest) -> Result<Role, Box<Refusal>> {
     if let Some(text) = manifest.annotation(HOOK) {
         return own(manifest, text).map(Role::Hook);
     }
@@ -162,7 +162,7 @@ pub fn role(manifest: &Manifest) -> Result<Role, Refusal> {
     }
 }
 
-fn own(manifest: &Manifest, text: &str) -> Result<Hook, Refusal> {
+fn own(manifest: &Manifest, text: &str) -> Result<Hook, Box<Refusal>> {
     let phases = words(text)
         .map(|word| word.parse())
         .collect::<Result<BTreeSet<HookPhase>, ()>>()
@@ -187,7 +187,7 @@ fn own(manifest: &Manifest, text: &str) -> Result<Hook, Refusal> {
     Ok(Hook { phases, occasion: Occasion::Every, wave: wave(manifest)?, delete })
 }
 
-fn helm(manifest: &Manifest, text: &str) -> Result<Role, Refusal> {
+fn helm(manifest: &Manifest, text: &str) -> Result<Role, Box<Refusal>> {
     let mut phases = BTreeSet::new();
     let (mut first, mut later, mut always) = (false, false, false);
     let mut others = Vec::new();
@@ -223,7 +223,7 @@ fn helm(manifest: &Manifest, text: &str) -> Result<Role, Refusal> {
     Ok(Role::Hook(Hook { phases, occasion, wave: weight, delete }))
 }
 
-fn argo(manifest: &Manifest, text: &str) -> Result<Role, Refusal> {
+fn argo(manifest: &Manifest, text: &str) -> Result<Role, Box<Refusal>> {
     let mut phases = BTreeSet::new();
     let mut others = Vec::new();
     let mut member = false;

@@ -27,7 +27,7 @@ pub(super) const WAVE: &str = "bowline.dev/wave";
 const ARGO_WAVE: &str = "argocd.argoproj.io/sync-wave";
 
 /// The wave that a manifest asks for.
-fn wave(manifest: &Manifest) -> Result<i32, Refusal> {
+fn wave(manifest: &Manifest) -> Result<i32, Box<Refusal>> {
     for name in [WAVE, ARGO_WAVE] {
         let Some(text) = manifest.annotation(name) else { continue };
         return text.trim().parse().map_err(|_| invalid(manifest, name, text, "is no whole number, such as -1 or 5"));
@@ -36,15 +36,15 @@ fn wave(manifest: &Manifest) -> Result<i32, Refusal> {
 }
 
 /// The refusal of an annotation that cannot be understood.
-fn invalid(manifest: &Manifest, name: &str, text: &str, why: &str) -> Refusal {
+fn invalid(manifest: &Manifest, name: &str, text: &str, why: &str) -> Box<Refusal> {
     let file = manifest.origin.as_ref().map(|origin| format!(" in {}", origin.file)).unwrap_or_default();
-    Refusal {
+    Box::new(Refusal {
         reason: RefusalReason::Invalid,
         object: Some(manifest.id.clone()),
         message: format!("the annotation {name}{file} {why}: `{text}`"),
         hint: Some("correct the annotation in Git".to_owned()),
         transient: false,
-    }
+    })
 }
 
 /// The wave of a live object, for the order in which objects are deleted.

@@ -262,9 +262,8 @@ impl fmt::Display for Happening {
             }
             Self::Rollback { back: to, stale, dry_run } => {
                 f.write_str(if dry_run { "a dry run of a rollback" } else { "a rollback is asked for" })?;
-                match to {
-                    Some(to) => write!(f, " to {}", back(to))?,
-                    None => {}
+                if let Some(to) = to {
+                    write!(f, " to {}", back(to))?;
                 }
                 f.write_str(if stale { ", by somebody who looked before the newest release" } else { "" })
             }
