@@ -25,6 +25,9 @@ use crate::{
 
 /// How many statuses are written at a time.
 const WRITES_AT_A_TIME: usize = 8;
+/// How long a status waits for the next one: what is done within this time is
+/// told by one write.
+const GATHER: Duration = Duration::from_millis(150);
 /// The pause after a status could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How many events wait at most; more are dropped and counted.
@@ -55,8 +58,13 @@ impl Statuses {
             if waiting.is_empty() {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = self.wake.notified() => continue,
+                    () = self.wake.notified() => {}
                 }
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(GATHER) => {}
+                }
+                continue;
             }
             let written = &written;
             let failed: Vec<_> = futures::stream::iter(waiting)

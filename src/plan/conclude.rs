@@ -14,6 +14,11 @@ use super::{
 };
 use crate::manifest::{GroupKind, GroupVersionKind, ObjectId};
 
+/// Of so many creations a plan says field by field what is made. What the others
+/// make stands in their bodies: ten thousand copies would fill the memory, and
+/// more are read by nobody.
+const CREATIONS_IN_FULL: usize = 500;
+
 /// Makes the plan. The same input makes the same plan; nothing is read and no
 /// clock is asked.
 ///
@@ -53,6 +58,7 @@ struct Draft {
     confirmed: Vec<(ObjectId, super::Owned)>,
     forgotten: Vec<ObjectId>,
     unchanged: u32,
+    creations: usize,
 }
 
 impl Draft {
@@ -76,6 +82,12 @@ impl Draft {
                 action.stage = u32::from(
                     action.unproven || observation.is_some_and(|seen| !removed && ground.is_needed_by(candidate, seen)),
                 );
+                if action.verb == Verb::Create {
+                    self.creations += 1;
+                    if self.creations > CREATIONS_IN_FULL {
+                        action.changes = Vec::new();
+                    }
+                }
                 self.actions.push((removed, action));
                 return true;
             }
@@ -164,7 +176,7 @@ fn namespace_to_make(proposal: &Proposal, observations: &Observations, policy: &
     let id = ObjectId::new(gvk.group_kind(), None, name.clone());
     let candidate = Candidate { id, gvk, desired: None, owned: None, why: Why::New };
     let mut create = action(&candidate, Verb::Create, "does not exist (destination.createNamespace)".to_owned());
-    create.body = Some(Box::new(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})));
+    create.body = Some(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).into());
     create.precondition = Precondition::default();
     create.unproven = true;
     Some(create)

@@ -16,9 +16,10 @@ use crate::{
         decide::{Attempt, ContentId, HeadView, Live, Request, Resolution, Settings, View},
         poller::{Found, HeadEvent},
     },
-    history::History,
+    history::{History, bundles::KnownChunks},
     manifest::{Manifest, ObjectId},
     plan::{Observations, Plan},
+    render::KnownFiles,
     source::TreeId,
 };
 
@@ -81,12 +82,16 @@ pub(super) struct Known {
     pub(super) head: HeadView,
     pub(super) content: Option<Content>,
     pub(super) rendered_from: Option<RenderedFrom>,
+    /// What the next render need not read again.
+    pub(super) files: KnownFiles,
     pub(super) fetch_error: Option<String>,
     pub(super) pin: Option<Pin>,
     pub(super) pinned: Option<Found>,
     // The cluster.
     pub(super) history: History,
     pub(super) stored: StoredInventory,
+    /// Chunks that the bundle of the last release begun here is stored in.
+    pub(super) chunks: KnownChunks,
     pub(super) live: Live,
     pub(super) summary: LiveSummary,
     // The work.
@@ -103,6 +108,8 @@ pub(super) struct Known {
     /// The resourceVersion at which the finalizer was changed last.
     pub(super) finalizer_at: Option<String>,
     pub(super) underway: Option<Underway>,
+    /// How much of the plan that was carried out last was written, of how much.
+    pub(super) progress: Option<(u32, u32)>,
     pub(super) running_content: Option<Content>,
     pub(super) brake: bool,
     pub(super) repair_not_before: Option<Timestamp>,
@@ -159,11 +166,13 @@ impl Known {
             head: HeadView::Unknown,
             content: None,
             rendered_from: None,
+            files: KnownFiles::default(),
             fetch_error: None,
             pin: None,
             pinned: None,
             history: History::default(),
             stored: StoredInventory::default(),
+            chunks: KnownChunks::default(),
             live: Live::default(),
             summary: LiveSummary::default(),
             attempt: None,
@@ -177,6 +186,7 @@ impl Known {
             pinned_by: None,
             finalizer_at: None,
             underway: None,
+            progress: None,
             running_content: None,
             brake: false,
             repair_not_before: None,

@@ -19,6 +19,7 @@ use crate::{
         settings::{Occasion, membership, policy, settings},
     },
     health::HealthStatus,
+    history::bundles::KnownChunks,
     manifest::{GroupVersionKind, Manifest},
     plan::{Membership, OwnedObjects},
 };
@@ -48,6 +49,8 @@ impl Actor {
             attempt => *attempt = None,
         }
         self.known.underway = None;
+        // What is stored is looked at again.
+        self.known.chunks = KnownChunks::default();
         self.known.loaded = true;
         info!(
             releases = self.known.history.releases().len(),
