@@ -86,9 +86,9 @@ fn another_default_namespace_or_another_scope_of_a_kind_makes_everything_anew() 
         (render.manifests[0].id.to_string(), render.known)
     };
     let (id, known) = render("shop", Scope::Namespaced, &KnownFiles::default());
-    assert_eq!(id, "Thing.example.com shop/a");
-    assert_eq!(render("other", Scope::Namespaced, &known).0, "Thing.example.com other/a");
-    assert_eq!(render("shop", Scope::Cluster, &known).0, "Thing.example.com a");
+    assert_eq!(id, "Thing shop/a");
+    assert_eq!(render("other", Scope::Namespaced, &known).0, "Thing other/a");
+    assert_eq!(render("shop", Scope::Cluster, &known).0, "Thing a");
 }
 
 #[test]
