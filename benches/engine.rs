@@ -10,12 +10,15 @@ use std::{
 };
 
 use bowline::{
-    history::bundles::{pack, unpack},
+    history::bundles::{KnownChunks, pack, pack_beside, unpack},
     manifest::{
         BundleDigest, Digest, Fingerprint, Manifest, Scope, bundle_digest,
         yaml::{Limits, read_documents},
     },
-    plan::{ConflictPolicy, Membership, Owned, OwnedObjects, Policy, ownership::fingerprint, propose},
+    plan::{
+        ConflictPolicy, DryRun, Membership, Observation, Owned, OwnedObjects, Policy, body, conclude,
+        ownership::fingerprint, propose,
+    },
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
@@ -71,7 +74,7 @@ fn manifests(count: usize) -> Vec<Arc<Manifest>> {
 }
 
 fn digest_of(manifests: &[Arc<Manifest>]) -> BundleDigest {
-    let all: Vec<Manifest> = manifests.iter().map(|manifest| manifest.as_ref().clone()).collect();
+    let all: Vec<&Manifest> = manifests.iter().map(AsRef::as_ref).collect();
     bundle_digest(&all)
 }
 
@@ -101,6 +104,35 @@ fn propose_one_change(criterion: &mut Criterion) {
     assert_eq!((proposal.candidates.len(), proposal.unchanged), (1, 9_999));
     criterion.bench_function("propose: 1 of 10,000 manifests changed", |bencher| {
         bencher.iter(|| propose(&after, &digest, &owned, &none, &none, &policy));
+    });
+
+    let changed = &after[5_000];
+    let live = |manifest: &Manifest| {
+        let mut live = body(manifest, None, &policy);
+        live["metadata"]["uid"] = json!("uid");
+        live["metadata"]["resourceVersion"] = json!("7");
+        Box::new(live)
+    };
+    let before = Manifest::from_value(deployment(5_000), None, Scope::Namespaced, None).unwrap();
+    let seen = Observation::Live { object: live(&before), dry_run: DryRun::Would(live(changed)) };
+    let observations = [(changed.id.clone(), seen)].into();
+    assert!(conclude(&proposal, &observations, &policy).refusals.is_empty());
+    criterion.bench_function("propose and conclude: 1 of 10,000 manifests changed", |bencher| {
+        bencher.iter(|| conclude(&propose(&after, &digest, &owned, &none, &none, &policy), &observations, &policy));
+    });
+}
+
+fn lay_out_one_change(criterion: &mut Criterion) {
+    let mut manifests = manifests(10_000);
+    let known = pack("shop", &manifests, &digest_of(&manifests)).unwrap().known;
+    let mut changed = deployment(5_000);
+    changed["spec"]["replicas"] = json!(4);
+    manifests[5_000] = Arc::new(Manifest::from_value(changed, None, Scope::Namespaced, None).unwrap());
+    let digest = digest_of(&manifests);
+    let beside = |known: &KnownChunks| pack_beside("shop", &manifests, &digest, known).unwrap();
+    assert_eq!(beside(&known).chunks.len(), 1);
+    criterion.bench_function("bundle: pack 10,000 manifests, 1 of them changed", |bencher| {
+        bencher.iter(|| beside(&known));
     });
 }
 
@@ -157,6 +189,6 @@ fn lay_out(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = propose_one_change, fingerprint_a_deployment, read_yaml, lay_out
+    targets = propose_one_change, fingerprint_a_deployment, read_yaml, lay_out, lay_out_one_change
 }
 criterion_main!(benches);

@@ -268,7 +268,7 @@ pub struct ApplicationStatus {
     /// What happens next and when, or what a person can do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
-    /// What the revision resolves to.
+    /// The commit of the revision that changed last what is rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
     /// The newest release.
@@ -299,7 +299,7 @@ pub struct ApplicationStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// What a revision resolves to.
+/// The commit that what is rendered comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Head {

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::Arc,
 };
 
 use kube::ResourceExt as _;
@@ -63,7 +62,7 @@ pub async fn plan(
     // What is shown is what the server would do, so it is always asked.
     let policy = Policy { preflight: true, ..policy(&application, &membership, &Occasion::default()) };
 
-    let manifests: Vec<_> = render.manifests.into_iter().map(Arc::new).collect();
+    let manifests = render.manifests;
     // Nobody here knows what drifted: every object is looked at.
     let all: BTreeSet<ObjectId> = manifests.iter().map(|manifest| manifest.id.clone()).collect();
     let proposal = propose(&manifests, &render.bundle, &owned, &all, &BTreeSet::new(), &policy);

@@ -1,15 +1,12 @@
 //! `bowline validate`: everything that is wrong with a directory, offline.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
 use super::render::{Input, OpenRevision, write_problem};
 use crate::{
-    manifest::{Manifest, Problem, escape_control},
+    manifest::{Problem, escape_control},
     plan::{Refusal, unobeyable},
     render::Render,
 };
@@ -68,7 +65,7 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
 
 /// What is wrong with waves, dependencies and hooks: it would refuse the plan.
 fn disorder(render: &Render) -> Vec<Problem> {
-    let manifests: Vec<Arc<Manifest>> = render.manifests.iter().cloned().map(Arc::new).collect();
+    let manifests = &render.manifests;
     let problem = |refusal: Refusal| {
         let of = manifests.iter().find(|manifest| Some(&manifest.id) == refusal.object.as_ref());
         let origin = of.and_then(|manifest| manifest.origin.as_ref());
@@ -79,7 +76,7 @@ fn disorder(render: &Render) -> Vec<Problem> {
             hint: refusal.hint,
         }
     };
-    unobeyable(&manifests).into_iter().map(problem).collect()
+    unobeyable(manifests).into_iter().map(problem).collect()
 }
 
 fn as_json(problem: &Problem) -> Value {

@@ -36,9 +36,9 @@ const LOOKS: usize = 8;
 
 /// Observes the candidates of a proposal: the live object of each and, where
 /// the policy wants a preflight, the dry-run of what would be written. No
-/// candidate, no request. Of the dry-run of a creation only identity and
-/// metadata are kept: ten thousand new objects would fill the memory with what
-/// their manifests say anyway. What cannot be read is
+/// candidate, no request. Of the dry-run of a creation only that it would be is
+/// kept: ten thousand new objects would fill the memory with what their
+/// manifests say anyway. What cannot be read is
 /// [`Unreadable`](Observation::Unreadable), never absent.
 pub async fn observe(cluster: &Cluster, identity: &Identity, proposal: &Proposal, policy: &Policy) -> Observations {
     let observer = Observer {
@@ -245,8 +245,7 @@ impl Observer<'_> {
         }
         match self.cluster.patiently(&call, patience).await {
             Ok(answer) => {
-                let would: Value = answer.json()?;
-                let would = if made { without_content(would) } else { would };
+                let would: Value = if made { Value::Null } else { answer.json()? };
                 Ok(DryRun::Would(Box::new(would)))
             }
             Err(error) if error.is_absent_path() => Err(self.kind_vanished()),
@@ -318,16 +317,6 @@ fn is_about_the_name(error: &RequestError) -> bool {
 /// absent itself is an absent object.
 fn lacks_namespace(error: &RequestError, target: Target<'_>) -> bool {
     target.id.namespace.is_some() && error.absent_namespace().is_some()
-}
-
-fn without_content(mut object: Value) -> Value {
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
-    }
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
 }
 
 /// Whether the object changed between the read and the dry-run.

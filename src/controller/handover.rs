@@ -182,7 +182,7 @@ mod tests {
         let gvk = GroupVersionKind::new("", "v1", "ConfigMap");
         let id = ObjectId::new(gvk.group_kind(), Some("team".into()), name);
         let digest = ManifestDigest(Digest::of(name.as_bytes()));
-        Arc::new(Manifest { id, gvk, value: json!({}), digest, origin: None })
+        Arc::new(Manifest { id, gvk, value: json!({}).into(), digest, origin: None })
     }
 
     fn wish(commit: &str, names: Option<&[&str]>) -> Wish {

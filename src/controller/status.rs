@@ -130,9 +130,20 @@ fn guards<'a>(view: &'a View<'_>) -> &'a [crate::plan::Refusal] {
     }
 }
 
+/// The commit that the content comes from. A later one that changes nothing of
+/// what is rendered is not told: with many applications in one repository, each
+/// commit would write the status of all of them.
 fn head(facts: &Facts<'_>) -> Option<Head> {
     let commit = facts.head_commit?;
     let content = facts.view.head.content();
+    let told = facts.previous.and_then(|previous| previous.head.as_ref());
+    if let (Some(told), Some(content)) = (told, content)
+        && told.bundle.as_ref() == Some(&content.bundle)
+        && told.inputs.as_ref() == Some(&content.inputs)
+        && told.short.rsplit_once(' ').map(|(revision, _)| revision) == Some(facts.revision)
+    {
+        return Some(told.clone());
+    }
     Some(Head {
         short: format!("{} {}", facts.revision, commit.short).trim_start().to_owned(),
         commit: commit.id.clone(),

@@ -2,6 +2,8 @@
 //!
 //! `docs/canonical-form.md` states it; the scheme `v1` of the digests names it.
 
+use std::borrow::Borrow;
+
 use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
@@ -138,8 +140,9 @@ pub fn manifest_digest(value: &Value) -> ManifestDigest {
 
 /// The digest of a bundle: of the identities and digests of its manifests,
 /// whatever their order.
-pub fn bundle_digest(manifests: &[Manifest]) -> BundleDigest {
-    let mut lines: Vec<_> = manifests.iter().map(|manifest| (manifest.id.key(), manifest.digest.to_string())).collect();
+pub fn bundle_digest<M: Borrow<Manifest>>(manifests: &[M]) -> BundleDigest {
+    let manifests = manifests.iter().map(Borrow::borrow);
+    let mut lines: Vec<_> = manifests.map(|manifest| (manifest.id.key(), manifest.digest.to_string())).collect();
     lines.sort_unstable();
     BundleDigest(Digest::of_parts(lines.into_iter().flat_map(|(id, digest)| [id, digest])))
 }

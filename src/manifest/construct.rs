@@ -94,7 +94,7 @@ impl Manifest {
                 set_namespace(&mut value, namespace.as_deref());
                 let digest = manifest_digest(&value);
                 let id = ObjectId::new(gvk.group_kind(), namespace, name);
-                Ok((Self { id, gvk, value, digest, origin }, problems))
+                Ok((Self { id, gvk, value: value.into(), digest, origin }, problems))
             }
             _ => Err(problems),
         }

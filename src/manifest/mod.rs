@@ -16,6 +16,7 @@ mod digest;
 mod identity;
 mod mask;
 mod object;
+mod packed;
 mod problem;
 pub mod writer;
 pub mod yaml;
@@ -29,4 +30,5 @@ pub use digest::{
 pub use identity::{GroupKind, GroupVersionKind, ObjectId};
 pub use mask::{Masker, escape_control, redact_url_credentials};
 pub use object::{Manifest, Origin};
+pub use packed::Packed;
 pub use problem::{Position, Problem};

@@ -1,9 +1,8 @@
 //! A desired object in canonical form.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::{GroupVersionKind, ManifestDigest, ObjectId, Position};
+use super::{GroupVersionKind, ManifestDigest, ObjectId, Packed, Position};
 
 /// Where a manifest was read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,7 +23,7 @@ pub struct Manifest {
     /// Type with the version by which it is applied.
     pub gvk: GroupVersionKind,
     /// The object in canonical form, always a JSON object.
-    pub value: Value,
+    pub value: Packed,
     /// Digest of the canonical form.
     pub digest: ManifestDigest,
     /// Where it was read; no part of the digest.
@@ -34,7 +33,7 @@ pub struct Manifest {
 impl Manifest {
     /// The value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.value.get("metadata")?.get("annotations")?.get(name)?.as_str()
+        self.value.annotation(name)
     }
 
     /// Whether the object is a Secret of the core group, whose content is

@@ -11,7 +11,7 @@ use super::{
     ownership::TakenField,
     schedule::{Hook, HookPhase, HookRun},
 };
-use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
+use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, Packed, PlanDigest};
 
 /// What an action does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -119,13 +119,14 @@ pub struct Action {
     /// What must still hold.
     pub precondition: Precondition,
     /// What is sent for Create, Update, Adopt and Replace: the manifest with label and
-    /// annotation, without what is ignored. Boxed since most actions are small.
-    pub body: Option<Box<Value>>,
+    /// annotation, without what is ignored.
+    pub body: Option<Packed>,
     /// Digest of the manifest behind `body`. None for a deletion, and for the
     /// namespace of `createNamespace`, which is no member of the application
     /// and never enters its inventory.
     pub manifest: Option<ManifestDigest>,
-    /// What changes, field by field; masked only when it is shown.
+    /// What changes, field by field; masked only when it is shown. In a plan of
+    /// very many creations most of them leave it out.
     pub changes: Vec<FieldChange>,
     /// JSON pointers of fields that were added by hand and stay after the
     /// apply, into the live object that the plan was made on: removed by one

@@ -17,7 +17,7 @@ use crate::manifest::Manifest;
 /// is neither changed nor reset to a default; what somebody else took over is
 /// left out. Fields that a manager of a rule owns are left out too.
 pub fn body(manifest: &Manifest, live: Option<&Value>, policy: &Policy) -> Value {
-    let mut body = manifest.value.clone();
+    let mut body = manifest.value.read().into_owned();
     if let Some(live) = live {
         for rule in policy.ignore.iter().filter(|rule| rule.concerns(&manifest.id)) {
             for pointer in &rule.pointers {

@@ -22,6 +22,11 @@ use super::{
 };
 use crate::manifest::{GroupKind, GroupVersionKind, ObjectId};
 
+/// Of so many creations a plan says field by field what is made. What the others
+/// make stands in their bodies: ten thousand copies would fill the memory, and
+/// more are read by nobody.
+const CREATIONS_IN_FULL: usize = 500;
+
 /// Makes the plan. The same input makes the same plan; nothing is read and no
 /// clock is asked.
 ///
@@ -74,6 +79,7 @@ struct Draft {
     forgotten: Vec<ObjectId>,
     overruled: Vec<String>,
     unchanged: u32,
+    creations: usize,
     /// The levels of what this plan writes for others to stand on.
     grounds: BTreeMap<Base, u32>,
     hooks: Vec<(Place, ActiveHook)>,
@@ -134,7 +140,13 @@ impl Draft {
             false => draft.add(place, action),
         };
         match verdict {
-            Verdict::Act(action) => {
+            Verdict::Act(mut action) => {
+                if action.verb == Verb::Create {
+                    self.creations += 1;
+                    if self.creations > CREATIONS_IN_FULL {
+                        action.changes = Vec::new();
+                    }
+                }
                 let later =
                     action.unproven || observation.is_some_and(|seen| !removed && ground.is_needed_by(candidate, seen));
                 let place = Place { after: u32::from(later), ..place };
@@ -354,7 +366,7 @@ fn namespace_to_make(proposal: &Proposal, observations: &Observations, policy: &
     let id = ObjectId::new(gvk.group_kind(), None, name.clone());
     let candidate = Candidate { id, gvk, desired: None, owned: None, why: Why::New };
     let mut create = action(&candidate, Verb::Create, "does not exist (destination.createNamespace)".to_owned());
-    create.body = Some(Box::new(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})));
+    create.body = Some(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).into());
     create.precondition = Precondition::default();
     create.unproven = true;
     Some(create)

@@ -1,6 +1,6 @@
 //! The name of a plan: what an approval is given for.
 
-use super::{Action, Propagation};
+use super::{Action, Propagation, Verb};
 use crate::manifest::{BundleDigest, Digest, PlanDigest};
 
 /// Hashes what a plan does: actions in the order of identity, uids, desired
@@ -18,7 +18,9 @@ pub(super) fn plan_digest(bundle: &BundleDigest, actions: &[Action]) -> PlanDige
         parts.push(format!("{:?}", action.verb));
         parts.push(action.precondition.uid.clone().unwrap_or_default());
         parts.push(action.manifest.as_ref().map(ToString::to_string).unwrap_or_default());
-        let owned: Vec<_> = action.changes.iter().filter(|change| change.owned).collect();
+        // The digest of the manifest says all about what is made of it.
+        let made = action.verb == Verb::Create && action.manifest.is_some();
+        let owned: Vec<_> = action.changes.iter().filter(|change| change.owned && !made).collect();
         parts.push(owned.len().to_string());
         for change in owned {
             parts.push(change.path.clone());

@@ -47,7 +47,7 @@ pub(super) fn settle(
     let run = |verb: Verb, reason: &str, precondition: Precondition, unproven: bool| {
         let mut run = action(candidate, verb, reason.to_owned());
         run.precondition = precondition;
-        run.body = Some(Box::new(body.clone()));
+        run.body = Some(body.clone().into());
         run.manifest = Some(manifest.digest.clone());
         run.hook = Some(hook.run.phase);
         run.unproven = unproven;

@@ -36,7 +36,9 @@ impl ServerError {
 /// The server's answer to the dry-run of a server-side apply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum DryRun {
-    /// What the object would be.
+    /// What the object would be. Nothing is told of one that would be made:
+    /// ten thousand of them would fill the memory with what their manifests
+    /// say anyway.
     Would(Box<Value>),
     /// Why it would be refused.
     Error(ServerError),

@@ -393,6 +393,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_looked_at_stays_packed_in_memory() {
+        let all = many(20);
+        // The inventory is made from other copies: making it reads the manifests.
+        let owned = inventory(&many(20)[..10]);
+        let proposal = propose(&all, &bundle(), &owned, &none(), &none(), &policy());
+        assert_eq!((proposal.candidates.len(), proposal.unchanged), (10, 10));
+        assert!(all.iter().all(|manifest| manifest.value.is_packed()));
+    }
+
+    #[test]
     fn objects_that_were_only_intended_trip_no_guard() {
         let mut owned = inventory(&many(20));
         owned.values_mut().for_each(|owned| owned.uid = None);

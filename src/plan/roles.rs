@@ -62,7 +62,7 @@ mod tests {
             .map(|manifest| {
                 let dry_run = match manifest.id.kind.as_str() {
                     "RoleBinding" => DryRun::Error(error.clone()),
-                    _ => DryRun::Would(Box::new(manifest.value.clone())),
+                    _ => DryRun::Would(Box::new(manifest.value.read().into_owned())),
                 };
                 (manifest.id.clone(), Observation::Absent { dry_run })
             })

@@ -188,14 +188,15 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
     };
     let mut action = action(candidate, Verb::Create, reason.to_owned());
     // Identity is said once, by the action itself.
-    let mut named = json!({"apiVersion": manifest.value["apiVersion"], "kind": manifest.value["kind"], "metadata": {}});
+    let desired = manifest.value.read();
+    let mut named = json!({"apiVersion": desired["apiVersion"], "kind": desired["kind"], "metadata": {}});
     for name in ["name", "namespace"] {
-        if let Some(value) = manifest.value["metadata"].get(name) {
+        if let Some(value) = desired["metadata"].get(name) {
             named["metadata"][name] = value.clone();
         }
     }
-    action.changes = diff(&named, &manifest.value).into_iter().map(|change| field_change(change, true)).collect();
-    action.body = Some(Box::new(body));
+    action.changes = diff(&named, &desired).into_iter().map(|change| field_change(change, true)).collect();
+    action.body = Some(body.into());
     action.manifest = Some(manifest.digest.clone());
     action.unproven = later;
     action.untried = untried(dry_run);
@@ -347,7 +348,7 @@ impl Meeting<'_> {
             action.changes.push(FieldChange { path, pointer, before, after: None, owned: true });
         }
         action.drops = by_hand.iter().filter_map(|field| field.pointer_in(self.live)).collect();
-        action.body = Some(Box::new(body));
+        action.body = Some(body.into());
         action.manifest = Some(self.manifest.digest.clone());
         action.unproven = self.later;
         action.untried = untried(dry_run);
@@ -532,7 +533,7 @@ impl Meeting<'_> {
             resource_version: self.live["metadata"]["resourceVersion"].as_str().map(str::to_owned),
         };
         replace.changes = self.asked(&body);
-        replace.body = Some(Box::new(body));
+        replace.body = Some(body.into());
         replace.manifest = Some(self.manifest.digest.clone());
         replace
     }

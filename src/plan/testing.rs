@@ -52,7 +52,7 @@ pub(crate) fn manifest(value: Value) -> Arc<Manifest> {
     let namespace = value["metadata"]["namespace"].as_str().map(str::to_owned);
     let id = ObjectId::new(gvk.group_kind(), namespace, value["metadata"]["name"].as_str().unwrap());
     let digest = ManifestDigest(Digest::of(value.to_string().as_bytes()));
-    Arc::new(Manifest { id, gvk, value, digest, origin: None })
+    Arc::new(Manifest { id, gvk, value: value.into(), digest, origin: None })
 }
 
 pub(crate) fn config_map(name: &str, content: &str) -> Arc<Manifest> {

@@ -1,6 +1,6 @@
 //! A directory of YAML and JSON files.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     manifest::{
@@ -13,6 +13,7 @@ use crate::{
 use super::{
     ScopeLookup, Scopes, UnknownKind, detect,
     flatten::{Object, flatten},
+    known::{KnownFile, KnownFiles},
     select::{Selected, below, normalise, select},
     well_known,
 };
@@ -75,7 +76,7 @@ impl Default for DirectoryOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Render {
     /// The manifests, sorted by identity. There may be none.
-    pub manifests: Vec<Manifest>,
+    pub manifests: Vec<Arc<Manifest>>,
     /// Digest of the manifests.
     pub bundle: BundleDigest,
     /// Digest of everything that was read, and of the options.
@@ -84,6 +85,8 @@ pub struct Render {
     pub files: usize,
     /// What the API server would refuse, if the render is lenient.
     pub warnings: Vec<Problem>,
+    /// What the next render need not read again.
+    pub known: KnownFiles,
 }
 
 /// Why a tree does not render: all that is wrong, sorted by file and position.
@@ -111,9 +114,28 @@ pub fn directory(
     options: &DirectoryOptions,
     scopes: &dyn ScopeLookup,
 ) -> Result<Render, RenderFailure> {
+    directory_after(tree, options, scopes, &KnownFiles::default())
+}
+
+/// As [`directory`], after an earlier render: files whose content is known are
+/// not read again, and their manifests are the same ones. What comes of it is
+/// what would come of it without.
+///
+/// # Errors
+/// Everything that is wrong with the files; nothing is rendered then.
+pub fn directory_after(
+    tree: &dyn Tree,
+    options: &DirectoryOptions,
+    scopes: &dyn ScopeLookup,
+    before: &KnownFiles,
+) -> Result<Render, RenderFailure> {
+    let known = KnownFiles { default_namespace: options.default_namespace.clone(), ..KnownFiles::default() };
     let mut rendering = Rendering {
         tree,
         options,
+        before,
+        known,
+        of_file: Vec::new(),
         problems: Vec::new(),
         warnings: Vec::new(),
         manifests: BTreeMap::new(),
@@ -134,9 +156,14 @@ pub fn directory(
 struct Rendering<'a> {
     tree: &'a dyn Tree,
     options: &'a DirectoryOptions,
+    /// What an earlier render knew.
+    before: &'a KnownFiles,
+    known: KnownFiles,
+    /// The manifests of the file that is being read.
+    of_file: Vec<(Scope, Arc<Manifest>)>,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
-    manifests: BTreeMap<ObjectId, Manifest>,
+    manifests: BTreeMap<ObjectId, Arc<Manifest>>,
     /// Kinds that CRDs of the input define.
     defined: Scopes,
     /// Objects of kinds that only a CRD of the input can define. All others
@@ -165,6 +192,7 @@ impl Rendering<'_> {
             inputs: InputDigest(Digest::of_parts(inputs)),
             files: selected.len(),
             warnings: std::mem::take(&mut self.warnings),
+            known: std::mem::take(&mut self.known),
         })
     }
 
@@ -215,6 +243,17 @@ impl Rendering<'_> {
         }
         let (mut bytes_read, mut objects_read) = (0_u64, 0);
         for file in selected {
+            let id = self.tree.content_id(&file.content).filter(|_| !self.options.lenient);
+            if let Some(known) = id.as_ref().and_then(|id| self.known_before(file, id, scopes)) {
+                bytes_read = bytes_read.saturating_add(known.bytes);
+                objects_read += known.manifests.len();
+                inputs.push(file.path.clone().into_bytes());
+                inputs.push(known.digest.clone().into_bytes());
+                known.manifests.iter().for_each(|(_, manifest)| self.add(Arc::clone(manifest)));
+                self.known.files.insert(file.path.clone(), known);
+                self.check_limits(bytes_read, objects_read)?;
+                continue;
+            }
             let content = match self.tree.read(&file.content) {
                 Ok(content) => content,
                 Err(error) => {
@@ -223,9 +262,8 @@ impl Rendering<'_> {
                 }
             };
             bytes_read = bytes_read.saturating_add(content.len() as u64);
-            if bytes_read > limits.bytes {
-                return self.give_up(format!("its files are more than the limit of {} bytes together", limits.bytes));
-            }
+            self.check_limits(bytes_read, objects_read)?;
+            let (problems_before, deferred_before) = (self.problems.len(), self.deferred.len());
             let (documents, problems) = read_documents(&file.path, &content, &limits.yaml);
             self.problems.extend(problems);
             let mut objects = Vec::new();
@@ -233,12 +271,43 @@ impl Rendering<'_> {
                 flatten(&file.path, document, &mut objects, &mut self.problems);
             }
             objects_read += objects.len();
-            if objects_read > limits.objects {
-                return self.give_up(format!("holds more than the limit of {} objects", limits.objects));
-            }
+            self.check_limits(bytes_read, objects_read)?;
+            self.of_file.clear();
             objects.into_iter().for_each(|object| self.place(object, scopes));
+            let digest = Digest::of(&content).to_string();
             inputs.push(file.path.clone().into_bytes());
-            inputs.push(Digest::of(&content).to_string().into_bytes());
+            inputs.push(digest.clone().into_bytes());
+            // Where a file defines kinds, others depend on it, and what it could
+            // not place by itself depends on others.
+            let by_itself = self.problems.len() == problems_before
+                && self.deferred.len() == deferred_before
+                && self.of_file.iter().all(|(_, manifest)| manifest.id.group != "apiextensions.k8s.io");
+            if let Some(id) = id.filter(|_| by_itself) {
+                let (bytes, manifests) = (content.len() as u64, std::mem::take(&mut self.of_file));
+                self.known.files.insert(file.path.clone(), KnownFile { content: id, bytes, digest, manifests });
+            }
+        }
+        Some(())
+    }
+
+    /// What is known of a file, if it would come to the same again.
+    fn known_before(&self, file: &Selected, id: &[u8], scopes: &dyn ScopeLookup) -> Option<KnownFile> {
+        if self.before.default_namespace != self.options.default_namespace {
+            return None;
+        }
+        let known = self.before.files.get(&file.path).filter(|known| known.content == id)?;
+        let same =
+            known.manifests.iter().all(|(scope, manifest)| scopes.scope(&manifest.gvk.group_kind()) == Some(*scope));
+        same.then(|| known.clone())
+    }
+
+    fn check_limits(&mut self, bytes: u64, objects: usize) -> Option<()> {
+        let limits = &self.options.limits;
+        if bytes > limits.bytes {
+            return self.give_up(format!("its files are more than the limit of {} bytes together", limits.bytes));
+        }
+        if objects > limits.objects {
+            return self.give_up(format!("holds more than the limit of {} objects", limits.objects));
         }
         Some(())
     }
@@ -284,12 +353,18 @@ impl Rendering<'_> {
             Err(problems) => self.problems.extend(problems),
             Ok((manifest, faults)) => {
                 if self.options.lenient { &mut self.warnings } else { &mut self.problems }.extend(faults);
-                match self.manifests.get(&manifest.id) {
-                    Some(first) => self.problems.push(duplicate(first, &manifest)),
-                    None => {
-                        self.manifests.insert(manifest.id.clone(), manifest);
-                    }
-                }
+                let manifest = Arc::new(manifest);
+                self.of_file.push((scope, Arc::clone(&manifest)));
+                self.add(manifest);
+            }
+        }
+    }
+
+    fn add(&mut self, manifest: Arc<Manifest>) {
+        match self.manifests.get(&manifest.id) {
+            Some(first) => self.problems.push(duplicate(first, &manifest)),
+            None => {
+                self.manifests.insert(manifest.id.clone(), manifest);
             }
         }
     }

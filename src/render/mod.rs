@@ -15,12 +15,14 @@
 mod detect;
 mod directory;
 mod flatten;
+mod known;
 mod output;
 mod scopes;
 mod select;
 mod well_known;
 
 pub use detect::{RenderType, detect};
-pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, directory};
+pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, directory, directory_after};
+pub use known::KnownFiles;
 pub use output::{json_array, yaml_stream};
 pub use scopes::{BuiltIn, Chain, ScopeLookup, Scopes, UnknownKind};

@@ -152,6 +152,11 @@ impl Tree for GitTree {
             TreeError::Unreadable { path: path.to_owned(), message: visible(error.message()) }
         })
     }
+
+    fn content_id(&self, path: &str) -> Option<Vec<u8>> {
+        let index = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
+        (self.entries[index].kind == EntryKind::File).then(|| self.blobs[index].as_bytes().to_vec())
+    }
 }
 
 impl fmt::Debug for GitTree {

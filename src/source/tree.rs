@@ -68,6 +68,12 @@ pub trait Tree: Send + Sync {
     /// The path is not a regular file of the tree, is too large, or cannot be
     /// read.
     fn read(&self, path: &str) -> Result<Vec<u8>, TreeError>;
+
+    /// A name of the content of a regular file, where the store has one that
+    /// costs no reading: equal names mean equal content.
+    fn content_id(&self, _path: &str) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// A tree in memory.
@@ -96,5 +102,10 @@ impl Tree for MemoryTree {
 
     fn read(&self, path: &str) -> Result<Vec<u8>, TreeError> {
         self.files.get(path).cloned().ok_or_else(|| TreeError::Missing { path: path.to_owned() })
+    }
+
+    fn content_id(&self, path: &str) -> Option<Vec<u8>> {
+        // In memory nothing is shorter to come by than the content itself.
+        self.files.get(path).cloned()
     }
 }

@@ -281,7 +281,7 @@ pub fn manifest(value: Value) -> Arc<Manifest> {
     let namespace = metadata["namespace"].as_str().map(str::to_owned);
     let id = ObjectId::new(gvk.group_kind(), namespace, metadata["name"].as_str().unwrap());
     let digest = ManifestDigest(Digest::of(value.to_string().as_bytes()));
-    Arc::new(Manifest { id, gvk, value, digest, origin: None })
+    Arc::new(Manifest { id, gvk, value: value.into(), digest, origin: None })
 }
 
 pub fn action(manifest: &Manifest, verb: Verb, precondition: Precondition, body: Option<Value>) -> Action {
@@ -292,7 +292,7 @@ pub fn action(manifest: &Manifest, verb: Verb, precondition: Precondition, body:
         reason: "test".into(),
         stage: 0,
         precondition,
-        body: body.map(Box::new),
+        body: body.map(Into::into),
         manifest: Some(manifest.digest.clone()),
         changes: Vec::new(),
         drops: Vec::new(),

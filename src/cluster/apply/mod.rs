@@ -27,7 +27,7 @@ pub(in crate::cluster) use write::being_deleted;
 
 use super::{Cluster, Identity};
 use crate::{
-    manifest::{GroupKind, ObjectId},
+    manifest::{Fingerprint, GroupKind, ObjectId},
     plan::{
         Action, DryRun, Observation, Observations, ServerError, Verb,
         ownership::{ByHand, handed_over},
@@ -95,8 +95,10 @@ pub struct Applied {
     /// Its resourceVersion.
     pub resource_version: String,
     /// The whole object as the server answered: the live index and the
-    /// fingerprint are made from it.
+    /// fingerprint are made from it. Whoever is told of the progress may take it.
     pub object: Box<Value>,
+    /// The hash over what the application answers for on it, once it was taken.
+    pub fingerprint: Option<Fingerprint>,
     /// Whether it was made by this action.
     pub created: bool,
 }
@@ -140,15 +142,15 @@ pub struct Stage<'a> {
 pub async fn apply_stage(
     stage: &Stage<'_>,
     actions: &[&Action],
-    progress: impl Fn(&ActionResult),
+    mut progress: impl FnMut(&mut ActionResult),
 ) -> Vec<ActionResult> {
     let mut results = Vec::with_capacity(actions.len());
     let mut failed = false;
     for group in groups(actions) {
         if failed {
             results.extend(group.iter().map(|action| {
-                let result = result(action, Outcome::NotBegun(NotBegun::EarlierFailure));
-                progress(&result);
+                let mut result = result(action, Outcome::NotBegun(NotBegun::EarlierFailure));
+                progress(&mut result);
                 result
             }));
             continue;
@@ -160,9 +162,9 @@ pub async fn apply_stage(
         loop {
             let room = UNDER_WAY - running.len();
             running.extend(waiting.by_ref().take(room).map(|action| begin(stage, action, &out_of_reach)));
-            let Some(result) = running.next().await else { break };
+            let Some(mut result) = running.next().await else { break };
             failed |= !result.outcome.is_done();
-            progress(&result);
+            progress(&mut result);
             results.push(result);
         }
     }

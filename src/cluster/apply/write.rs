@@ -51,8 +51,8 @@ pub(super) async fn dry_run(
         let target = Target { id: &action.id, served: &served, identity };
         let call = match (action.verb, &action.body) {
             (Verb::Delete, _) => target.delete(&action.precondition, action.propagation, Mode::DryRun)?,
-            (Verb::Replace, Some(body)) => target.try_under_another_name(manager, body)?,
-            (_, Some(body)) => target.apply(manager, body, &action.precondition, true, Mode::DryRun)?,
+            (Verb::Replace, Some(body)) => target.try_under_another_name(manager, &body.read())?,
+            (_, Some(body)) => target.apply(manager, &body.read(), &action.precondition, true, Mode::DryRun)?,
             (_, None) => return Ok(DryRun::NotTried),
         };
         let answer = match cluster.read(call).await {
@@ -154,7 +154,7 @@ async fn apply(stage: &Stage<'_>, target: Target<'_>, action: &Action) -> Result
     let mut precondition = action.precondition.clone();
     let mut patience = Patience::new();
     for _ in 0..=RENEWALS {
-        let call = target.apply(stage.manager, body, &precondition, true, Mode::Write)?;
+        let call = target.apply(stage.manager, &body.read(), &precondition, true, Mode::Write)?;
         let error = match send(stage, &call, &mut patience).await {
             Ok(answer) => return applied(stage, target, action, answer, &mut patience).await,
             Err(Stopped::Failed(error)) if is_unsettled(&error) => error,
@@ -228,6 +228,7 @@ async fn applied(
         uid: uid.to_owned(),
         resource_version: version.to_owned(),
         created,
+        fingerprint: None,
         object: Box::new(object),
     }))
 }

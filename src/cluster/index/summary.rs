@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cluster::OwnerKey,
     health::{Health, HealthStatus},
-    manifest::ObjectId,
+    manifest::{GroupVersionKind, ObjectId},
     plan::Owned,
 };
 
@@ -120,11 +120,17 @@ impl State {
             }
         }
         summary.broken.sort_by(|left, right| left.kind.cmp(&right.kind));
+        let mut place: Option<Place<'_, '_>> = None;
         for (id, owned) in expected {
             if owned.hook {
                 continue;
             }
-            let health = match self.find(owner, id, owned) {
+            // Neighbours are mostly of one kind and namespace.
+            let place = match place {
+                Some(last) if last.is_of(id, owned) => last,
+                _ => *place.insert(self.place(owner, id, owned)),
+            };
+            let health = match place.find(owner, id) {
                 Found::NotYet => {
                     summary.in_sync = false;
                     Health::new(HealthStatus::Unknown, "not read yet")
@@ -163,7 +169,7 @@ impl State {
 
     /// What is known of one object of an application; `None` where nothing is.
     pub fn object(&self, owner: &OwnerKey, id: &ObjectId, owned: &Owned) -> Option<LiveObject> {
-        match self.find(owner, id, owned) {
+        match self.place(owner, id, owned).find(owner, id) {
             Found::Entry(entry, _) => Some(LiveObject {
                 uid: entry.uid.to_string(),
                 version: entry.version,
@@ -176,27 +182,48 @@ impl State {
         }
     }
 
-    fn find(&self, owner: &OwnerKey, id: &ObjectId, owned: &Owned) -> Found<'_> {
+    /// Where an object of an application would be known.
+    fn place<'a>(&self, owner: &OwnerKey, id: &'a ObjectId, owned: &'a Owned) -> Place<'_, 'a> {
         let narrow = id.namespace.clone().map(Scope::Namespace);
         let kind = narrow
             .into_iter()
             .chain([Scope::Cluster])
             .find_map(|scope| self.kinds.get(&KindKey::new(owned.gvk.clone(), scope)));
-        let Some(kind) = kind else { return Found::NotYet };
-        if let KindStatus::Broken { message, .. } = &kind.status {
-            return Found::Broken(message);
-        }
-        match kind.entries.get(id_key(id).as_str()) {
-            Some(entry) if entry.owner == *owner => Found::Entry(entry, self.is_read(kind, owner)),
-            _ if kind.status == KindStatus::InSync && self.is_read(kind, owner) => Found::Absent,
-            _ => Found::NotYet,
-        }
+        let kind = kind.map(|kind| (kind, self.is_read(kind, owner)));
+        Place { gvk: &owned.gvk, namespace: id.namespace.as_deref(), kind }
     }
 
     /// Whether all objects of an owner in a kind were read under its current policy.
     fn is_read(&self, kind: &Kind, owner: &OwnerKey) -> bool {
         let current = self.owners.get(owner).map(|known| known.generation);
         current.is_some() && kind.wanted.get(owner).copied().flatten() == current
+    }
+}
+
+/// The kind that an object is of, and whether all of its application's objects
+/// were read under the current policy.
+#[derive(Clone, Copy)]
+struct Place<'s, 'a> {
+    gvk: &'a GroupVersionKind,
+    namespace: Option<&'a str>,
+    kind: Option<(&'s Kind, bool)>,
+}
+
+impl<'s> Place<'s, '_> {
+    fn is_of(&self, id: &ObjectId, owned: &Owned) -> bool {
+        *self.gvk == owned.gvk && self.namespace == id.namespace.as_deref()
+    }
+
+    fn find(self, owner: &OwnerKey, id: &ObjectId) -> Found<'s> {
+        let Some((kind, is_read)) = self.kind else { return Found::NotYet };
+        if let KindStatus::Broken { message, .. } = &kind.status {
+            return Found::Broken(message);
+        }
+        match kind.entries.get(id_key(id).as_str()) {
+            Some(entry) if entry.owner == *owner => Found::Entry(entry, is_read),
+            _ if kind.status == KindStatus::InSync && is_read => Found::Absent,
+            _ => Found::NotYet,
+        }
     }
 }
 

@@ -22,6 +22,8 @@ use crate::{
     manifest::{BundleDigest, Manifest},
 };
 
+/// So many chunks are written without asking which are there.
+const FEW: usize = 4;
 /// The key of a bundle Secret that has the content.
 const CONTENT: &str = "content";
 
@@ -38,10 +40,11 @@ pub struct Swept {
 }
 
 impl ApplicationStore {
-    /// Stores a bundle: the chunks that are missing, and then the index. A
-    /// bundle that is there already costs two lists and one request.
+    /// Stores a bundle: the chunks that are missing, and then the index. Which
+    /// are missing is asked for by two lists, or found out by writing where
+    /// there are no more than a few.
     pub async fn store_bundle(&self, packed: &Packed) -> Result<(), StoreError> {
-        let existing = self.chunks().await?;
+        let existing = if packed.chunks.len() > FEW { self.chunks().await? } else { Vec::new() };
         let existing: BTreeSet<(ChunkStore, &str)> =
             existing.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
         // Boxed and collected first, so that the whole can be sent between

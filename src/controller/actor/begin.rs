@@ -89,9 +89,13 @@ impl Actor {
         let proposal = self.proposal(&content, &occasion);
         let spec = self.release(&begin, &content, &proposal, &occasion);
         let number = spec.number;
-        let packed = bundles::pack(self.known.owner.name(), &content.manifests, &content.id.bundle)
+        let (name, known) = (self.known.owner.name(), &self.known.chunks);
+        let pack = || bundles::pack_beside(name, &content.manifests, &content.id.bundle, known);
+        // Compressing thousands of manifests would hold up the runtime's thread.
+        let packed = tokio::task::block_in_place(pack)
             .map_err(|error| StepError::Content { release: number, message: error.to_string() })?;
         self.store.store_bundle(&packed).await?;
+        self.known.chunks = packed.known;
         let created = match self.store.create_release(spec).await {
             Ok(created) => created,
             Err(error) => {

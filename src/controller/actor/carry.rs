@@ -303,7 +303,10 @@ impl Actor {
         let stages_left = plan.stages().saturating_sub(next_stage);
         let applied = applied + u32::try_from(written).unwrap_or(u32::MAX);
         self.set_gate(if stages_left == 0 { plan.last_gate.clone() } else { plan.gate(next_stage) });
-        self.known.underway = Some(Underway { plan, observations, next_stage, applied, to_apply });
+        self.known.progress = Some((applied, to_apply));
+        // A plan that is carried out is of no more use, and may be large.
+        self.known.underway =
+            (stages_left > 0).then_some(Underway { plan, observations, next_stage, applied, to_apply });
         self.set_stage(if stages_left == 0 { Stage::Applied } else { Stage::Planned { stages_left } });
         Ok(())
     }
@@ -352,6 +355,7 @@ impl Actor {
 
     /// Writes to the cluster, while this replica leads.
     pub(super) async fn write(&self, actions: &[&Action], observations: &Observations) -> Vec<ActionResult> {
+        let policy = FingerprintPolicy::new(&self.policy(&Occasion::default()), "");
         let permit = || self.shared.leadership.may_write();
         let (manager, identity) = (self.membership().manager, self.identity());
         let stage = apply::Stage {
@@ -362,8 +366,11 @@ impl Actor {
             permit: &permit,
         };
         apply::apply_stage(&stage, actions, |done| {
-            if let Outcome::Applied(applied) = &done.outcome {
+            if let Outcome::Applied(applied) = &mut done.outcome {
                 self.shared.index.record(&applied.object);
+                applied.fingerprint = policy.fingerprint(&applied.object);
+                // Ten thousand objects as they are in the cluster fill the memory.
+                *applied.object = serde_json::Value::Null;
             }
         })
         .await
@@ -403,7 +410,6 @@ impl Actor {
         actions: &[&Action],
         results: &[ActionResult],
     ) -> Result<(), StepError> {
-        let policy = FingerprintPolicy::new(&self.policy(&Occasion::default()), "");
         let mut owned = self.known.stored.objects.clone();
         let actions: BTreeMap<&ObjectId, &&Action> = actions.iter().map(|action| (&action.id, action)).collect();
         for result in results {
@@ -411,12 +417,11 @@ impl Actor {
             match &result.outcome {
                 Outcome::Applied(applied) if action.manifest.is_some() => {
                     let hook = action.hook.is_some();
-                    let fingerprint = if hook { None } else { policy.fingerprint(&applied.object) };
                     let entry = Owned {
                         gvk: action.gvk.clone(),
                         uid: Some(applied.uid.clone()),
                         manifest: action.manifest.clone(),
-                        fingerprint,
+                        fingerprint: applied.fingerprint.clone().filter(|_| !hook),
                         done: false,
                         hook,
                     };

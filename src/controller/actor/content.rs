@@ -1,9 +1,6 @@
 //! From a commit to content: read the tree, render it, know whether it changed.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
@@ -21,7 +18,7 @@ use crate::{
         settings::destination,
     },
     manifest::{Digest, Problem},
-    render::{DirectoryOptions, Render, RenderFailure, ScopeLookup},
+    render::{DirectoryOptions, KnownFiles, Render, RenderFailure, ScopeLookup},
     source::{Commit, CommitId, SourceError, TreeLimits},
     telemetry::Step,
 };
@@ -139,8 +136,11 @@ impl Actor {
             Looked::Rendered(from, render) => {
                 self.shared.metrics.took(Step::Render, began.elapsed());
                 info!(commit = commit.short, objects = render.manifests.len(), took = ?began.elapsed(), "rendered");
-                let Render { manifests, bundle, inputs, .. } = *render;
-                let manifests = manifests.into_iter().map(Arc::new).collect();
+                let Render { manifests, bundle, inputs, known, .. } = *render;
+                let before = self.known.content.take();
+                self.keep_what_runs(before);
+                self.known.files = known;
+                let manifests = manifests.into();
                 self.known.content = Some(Content { id: ContentId { bundle, inputs, commit }, manifests });
                 self.known.rendered_from = Some(from);
             }
@@ -168,6 +168,15 @@ impl Actor {
         self.propose_head();
     }
 
+    /// The content of the release in the cluster is held against what comes
+    /// next; here it costs little, since both share what did not change.
+    fn keep_what_runs(&mut self, before: Option<Content>) {
+        let Some(current) = self.known.history.current() else { return };
+        if let Some(before) = before.filter(|before| before.id.bundle == current.spec.bundle) {
+            self.known.running_content = Some(before);
+        }
+    }
+
     /// Asks again what the head would change: after a render, an apply, or a
     /// change of the Application.
     pub(super) fn propose_head(&mut self) {
@@ -187,7 +196,7 @@ impl Actor {
         match self.look_at(found, None).await {
             Looked::Rendered(_, render) => {
                 let Render { manifests, bundle, inputs, .. } = *render;
-                let manifests = manifests.into_iter().map(Arc::new).collect();
+                let manifests = manifests.into();
                 Ok(Content { id: ContentId { bundle, inputs, commit }, manifests })
             }
             Looked::Unreadable(error) => Err(error.to_string()),
@@ -246,7 +255,7 @@ impl Actor {
             // The semaphore is never closed.
             let turn = self.shared.renders.acquire().await.ok();
             let looked = tokio::task::block_in_place(|| {
-                look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes)
+                look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes, &self.known.files)
             });
             drop(turn);
             let unknown = scopes.unknown();
@@ -270,6 +279,7 @@ fn look(
     settings: String,
     last: Option<&RenderedFrom>,
     scopes: &dyn ScopeLookup,
+    before: &KnownFiles,
 ) -> Looked {
     let id = match found.mirror.tree_id(&found.commit.id, path) {
         Ok(tree) => tree,
@@ -295,7 +305,7 @@ fn look(
         explicit: spec.kind == Some(RenderKind::Directory),
         ..DirectoryOptions::default()
     };
-    match crate::render::directory(&tree, &options, scopes) {
+    match crate::render::directory_after(&tree, &options, scopes, before) {
         Ok(render) => Looked::Rendered(from, Box::new(render)),
         Err(RenderFailure { problems }) => Looked::Failed(from, problems, false),
     }

@@ -7,7 +7,7 @@ use crate::{
     api::{CommitRecord, DeletionPolicy},
     cluster::apply::ActionResult,
     controller::{decide::ContentId, settings::Occasion},
-    manifest::{InputDigest, bundle_digest},
+    manifest::{InputDigest, Manifest, bundle_digest},
     plan::{Action, Observation},
 };
 
@@ -65,7 +65,7 @@ impl Actor {
     }
 
     async fn prune_all(&mut self) -> Result<(), StepError> {
-        let bundle = bundle_digest(&[]);
+        let bundle = bundle_digest::<Manifest>(&[]);
         let inputs = InputDigest(crate::manifest::Digest::of(b""));
         let id = ContentId { bundle, inputs, commit: CommitRecord::default() };
         let content = Content { id, manifests: Vec::new().into() };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::{Actor, StepError};
@@ -11,11 +11,13 @@ use crate::{
     cluster::explain,
     controller::decide::{End, Stage},
     health::HealthStatus,
-    history,
+    history::{self, bundles::KnownChunks},
 };
 
 /// The pause before what a late watch tells is looked at.
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
+/// How long after a release was forgotten its content is looked for.
+const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// How many of the objects that failed are looked into.
 const EXPLAINED: usize = 3;
 /// How many objects are read before a release fails for their health.
@@ -168,7 +170,10 @@ impl Actor {
                 }
             }
         }
-        self.sweep().await;
+        // Nothing goes before it is old, so there is no hurry, and many releases
+        // in a row are swept up after once.
+        let due = Timestamp::now() + SWEEP_AFTER;
+        self.known.sweep_due = Some(self.known.sweep_due.map_or(due, |known| known.min(due)));
     }
 
     /// Deletes content that no release names any more. What is too young for
@@ -176,7 +181,12 @@ impl Actor {
     pub(super) async fn sweep(&mut self) {
         let kept = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
         match self.store.sweep_bundles(&kept, Timestamp::now()).await {
-            Ok(swept) => self.known.sweep_due = swept.due,
+            Ok(swept) => {
+                self.known.sweep_due = swept.due;
+                if swept.chunks > 0 {
+                    self.known.chunks = KnownChunks::default();
+                }
+            }
             Err(error) => {
                 warn!(%error, "old content could not be swept");
                 self.known.sweep_due = Some(Timestamp::now() + jiff::SignedDuration::from_hours(1));

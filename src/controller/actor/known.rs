@@ -18,9 +18,10 @@ use crate::{
         decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View},
         poller::{Found, HeadEvent},
     },
-    history::History,
+    history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
     plan::{Observations, Plan, schedule::HookRun},
+    render::KnownFiles,
     source::TreeId,
 };
 
@@ -83,12 +84,16 @@ pub(super) struct Known {
     pub(super) head: HeadView,
     pub(super) content: Option<Content>,
     pub(super) rendered_from: Option<RenderedFrom>,
+    /// What the next render need not read again.
+    pub(super) files: KnownFiles,
     pub(super) fetch_error: Option<String>,
     pub(super) pin: Option<Pin>,
     pub(super) pinned: Option<Found>,
     // The cluster.
     pub(super) history: History,
     pub(super) stored: StoredInventory,
+    /// Chunks that the bundle of the last release begun here is stored in.
+    pub(super) chunks: KnownChunks,
     pub(super) live: Live,
     pub(super) summary: LiveSummary,
     // The work.
@@ -109,6 +114,8 @@ pub(super) struct Known {
     /// The resourceVersion at which the finalizer was changed last.
     pub(super) finalizer_at: Option<String>,
     pub(super) underway: Option<Underway>,
+    /// How much of the plan that was carried out last was written, of how much.
+    pub(super) progress: Option<(u32, u32)>,
     pub(super) running_content: Option<Content>,
     pub(super) brake: bool,
     pub(super) repair_not_before: Option<Timestamp>,
@@ -181,11 +188,13 @@ impl Known {
             head: HeadView::Unknown,
             content: None,
             rendered_from: None,
+            files: KnownFiles::default(),
             fetch_error: None,
             pin: None,
             pinned: None,
             history: History::default(),
             stored: StoredInventory::default(),
+            chunks: KnownChunks::default(),
             live: Live::default(),
             summary: LiveSummary::default(),
             attempt: None,
@@ -201,6 +210,7 @@ impl Known {
             pinned_by: None,
             finalizer_at: None,
             underway: None,
+            progress: None,
             running_content: None,
             brake: false,
             repair_not_before: None,

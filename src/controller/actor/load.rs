@@ -17,6 +17,7 @@ use crate::{
         watched::watched,
     },
     health::HealthStatus,
+    history::bundles::KnownChunks,
     manifest::{GroupVersionKind, Manifest, ObjectId},
     plan::{Membership, OwnedObjects},
 };
@@ -46,6 +47,8 @@ impl Actor {
             attempt => *attempt = None,
         }
         self.known.underway = None;
+        // What is stored is looked at again.
+        self.known.chunks = KnownChunks::default();
         self.known.loaded = true;
         if self.known.again.due.is_none() {
             self.put_off_another_try(Timestamp::now());

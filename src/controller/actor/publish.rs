@@ -7,7 +7,7 @@ use crate::{
     api::{ApplicationStatus, ConditionType, ObjectCounts, ObjectProblem, SyncStatus},
     controller::{
         contest::Contest,
-        decide::HeadView,
+        decide::{HeadView, Stage},
         status::{Facts, application_status},
     },
     health::HealthStatus,
@@ -17,7 +17,9 @@ impl Actor {
     /// Writes the status if it says something else than before. The write is
     /// handed over: what is to be done next does not wait for it.
     pub(super) fn publish(&mut self, now: Timestamp) {
-        let progress = self.known.underway.as_ref().map(|underway| (underway.applied, underway.to_apply));
+        let underway = self.known.underway.as_ref().map(|underway| (underway.applied, underway.to_apply));
+        let applied = self.known.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Applied);
+        let progress = underway.or(self.known.progress.filter(|_| applied));
         self.publish_with(now, progress);
     }
 

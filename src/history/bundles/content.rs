@@ -43,13 +43,22 @@ struct Entry<V> {
 
 /// The JSON of one manifest as a chunk holds it.
 pub(super) fn write(manifest: &Manifest) -> Option<Vec<u8>> {
-    let same = identity(&manifest.value).is_some_and(|(id, gvk)| id == manifest.id && gvk == manifest.gvk);
+    let value = manifest.value.read();
+    let same = identity(&value).is_some_and(|(id, gvk)| id == manifest.id && gvk == manifest.gvk);
     if !same {
         return None;
     }
     let mut floats = BTreeMap::new();
-    rounded_floats(&manifest.value, &mut String::new(), &mut floats);
-    serde_json::to_vec(&Entry { value: &manifest.value, floats }).ok()
+    rounded_floats(&value, &mut String::new(), &mut floats);
+    serde_json::to_vec(&Entry { value: value.as_ref(), floats }).ok()
+}
+
+/// How many bytes [`write`] makes of a manifest.
+pub(super) fn bytes(manifest: &Manifest) -> Option<usize> {
+    match manifest.value.exact_text() {
+        Some(text) => Some(text.len() + r#"{"value":}"#.len()),
+        None => write(manifest).map(|json| json.len()),
+    }
 }
 
 /// The manifests of a chunk's JSON.
@@ -66,7 +75,7 @@ fn manifest(entry: Entry<Value>) -> Result<Manifest, &'static str> {
     }
     let (id, gvk) = identity(&value).ok_or("an object has no apiVersion, kind or name")?;
     let digest = manifest_digest(&value);
-    Ok(Manifest { id, gvk, value, digest, origin: None })
+    Ok(Manifest { id, gvk, value: value.into(), digest, origin: None })
 }
 
 fn identity(value: &Value) -> Option<(ObjectId, GroupVersionKind)> {

@@ -17,51 +17,76 @@ const MOST_BYTES: usize = 256 * 1024;
 /// The number of bits that split: beyond these, manifests stay together.
 const BITS: usize = 256;
 
-/// A manifest with its place in the trie and its JSON.
-struct Leaf {
+/// A manifest with its place in the trie and the size of its JSON.
+pub(super) struct Leaf<'a> {
     hash: [u8; 32],
-    json: Vec<u8>,
+    bytes: usize,
+    pub(super) manifest: &'a Manifest,
 }
 
-/// The JSON of the chunks of manifests, which are sorted by identity.
-pub(super) fn chunks(sorted: &[&Manifest]) -> Result<Vec<Vec<u8>>, BundleError> {
+/// The manifests of one chunk.
+pub(super) type Group<'a> = Vec<Leaf<'a>>;
+
+/// Which of the manifests, which are sorted by identity, share a chunk.
+pub(super) fn groups<'a>(sorted: &[&'a Manifest]) -> Result<Vec<Group<'a>>, BundleError> {
     let leaves = sorted.iter().map(|manifest| {
-        let json = content::write(manifest).ok_or_else(|| BundleError::Identity(manifest.id.clone()))?;
-        Ok(Leaf { hash: Sha256::digest(manifest.id.key()).into(), json })
+        let bytes = content::bytes(manifest).ok_or_else(|| BundleError::Identity(manifest.id.clone()))?;
+        Ok(Leaf { hash: Sha256::digest(manifest.id.key()).into(), bytes, manifest })
     });
-    let leaves: Vec<Leaf> = leaves.collect::<Result<_, BundleError>>()?;
+    let leaves: Vec<Leaf<'_>> = leaves.collect::<Result<_, BundleError>>()?;
     let mut found = Vec::new();
     // A large manifest is a chunk by itself, and its neighbours stay together.
-    let (large, small): (Vec<Leaf>, Vec<Leaf>) = leaves.into_iter().partition(|leaf| leaf.json.len() > MOST_BYTES / 2);
-    found.extend(large.iter().map(|leaf| json_array(std::slice::from_ref(leaf))));
+    let (large, small): (Vec<Leaf<'_>>, Vec<Leaf<'_>>) =
+        leaves.into_iter().partition(|leaf| leaf.bytes > MOST_BYTES / 2);
+    found.extend(large.into_iter().map(|leaf| vec![leaf]));
     split(small, 0, &mut found);
     Ok(found)
 }
 
-fn split(leaves: Vec<Leaf>, bit: usize, found: &mut Vec<Vec<u8>>) {
+fn split<'a>(leaves: Group<'a>, bit: usize, found: &mut Vec<Group<'a>>) {
     if leaves.is_empty() {
         return;
     }
-    let bytes: usize = leaves.iter().map(|leaf| leaf.json.len()).sum();
+    let bytes: usize = leaves.iter().map(|leaf| leaf.bytes).sum();
     let fits = leaves.len() == 1 || (leaves.len() <= MOST_MANIFESTS && bytes <= MOST_BYTES);
     if fits || bit >= BITS {
-        found.push(json_array(&leaves));
+        found.push(leaves);
         return;
     }
-    let (ones, zeros): (Vec<Leaf>, Vec<Leaf>) =
+    let (ones, zeros): (Group<'a>, Group<'a>) =
         leaves.into_iter().partition(|leaf| leaf.hash[bit / 8] >> (7 - bit % 8) & 1 == 1);
     split(zeros, bit + 1, found);
     split(ones, bit + 1, found);
 }
 
-fn json_array(leaves: &[Leaf]) -> Vec<u8> {
-    let mut text = vec![b'['];
-    for (index, leaf) in leaves.iter().enumerate() {
+/// How many bytes of JSON the manifests of a chunk are.
+pub(super) fn bytes(group: &Group<'_>) -> usize {
+    group.iter().map(|leaf| leaf.bytes + 1).sum::<usize>() + 1
+}
+
+/// The name of what is in a chunk: which manifests, and their content.
+pub(super) fn members(group: &Group<'_>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for leaf in group {
+        for part in [leaf.manifest.id.key(), leaf.manifest.digest.to_string()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().into()
+}
+
+/// The JSON of a chunk.
+pub(super) fn json(group: &Group<'_>) -> Result<Vec<u8>, BundleError> {
+    let mut text = Vec::with_capacity(bytes(group));
+    text.push(b'[');
+    for (index, leaf) in group.iter().enumerate() {
         if index > 0 {
             text.push(b',');
         }
-        text.extend_from_slice(&leaf.json);
+        let json = content::write(leaf.manifest).ok_or_else(|| BundleError::Identity(leaf.manifest.id.clone()))?;
+        text.extend_from_slice(&json);
     }
     text.push(b']');
-    text
+    Ok(text)
 }

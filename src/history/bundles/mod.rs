@@ -13,7 +13,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 pub use sweep::{StoredChunk, UNUSED_FOR, sweep};
 
@@ -27,8 +27,18 @@ use crate::{
 pub struct Packed {
     /// The index.
     pub spec: BundleSpec,
-    /// The chunks that it names, each once.
+    /// The chunks that it names, each once, but those that were known.
     pub chunks: Vec<PackedChunk>,
+    /// All chunks that it names, to be known once they are stored.
+    pub known: KnownChunks,
+}
+
+/// Chunks that are stored already, by what is in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownChunks {
+    /// By the name of what is in them; the parts of one that was too large.
+    chunks: HashMap<(ChunkStore, [u8; 32]), Vec<ChunkRef>>,
+    origins: Option<ChunkRef>,
 }
 
 /// A chunk as it is to be stored.
@@ -105,6 +115,17 @@ pub enum BundleError {
 /// Lays out the manifests of a bundle in chunks. The same manifests give the
 /// same chunks, whatever their order.
 pub fn pack(application: &str, manifests: &[Arc<Manifest>], digest: &BundleDigest) -> Result<Packed, BundleError> {
+    pack_beside(application, manifests, digest, &KnownChunks::default())
+}
+
+/// As [`pack`], beside chunks that are stored already: they are named and not
+/// made again, so that a small change of a large bundle costs little.
+pub fn pack_beside(
+    application: &str,
+    manifests: &[Arc<Manifest>],
+    digest: &BundleDigest,
+    known: &KnownChunks,
+) -> Result<Packed, BundleError> {
     let mut sorted: Vec<&Manifest> = manifests.iter().map(AsRef::as_ref).collect();
     sorted.sort_by(|one, other| one.id.cmp(&other.id));
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0].id == pair[1].id) {
@@ -113,32 +134,42 @@ pub fn pack(application: &str, manifests: &[Arc<Manifest>], digest: &BundleDiges
     let (secrets, others): (Vec<&Manifest>, Vec<&Manifest>) = sorted.iter().partition(|manifest| manifest.is_secret());
 
     let mut chunks = Vec::new();
+    let mut references: Vec<ChunkRef> = Vec::new();
+    let mut all = KnownChunks::default();
     let mut bytes = 0;
     for (store, manifests) in [(ChunkStore::BundleChunk, others), (ChunkStore::Secret, secrets)] {
-        for text in layout::chunks(&manifests)? {
-            bytes += text.len();
-            push_fragments(&mut chunks, application, store, &text)?;
+        for group in layout::groups(&manifests)? {
+            bytes += layout::bytes(&group);
+            let key = (store, layout::members(&group));
+            let parts = match known.chunks.get(&key) {
+                Some(parts) => parts.clone(),
+                None => push_fragments(&mut chunks, application, store, &layout::json(&group)?)?,
+            };
+            references.extend(parts.iter().cloned());
+            all.chunks.insert(key, parts);
         }
     }
-    let references: Vec<ChunkRef> = chunks.iter().map(|chunk: &PackedChunk| chunk.reference.clone()).collect();
     if references.len() > MOST_CHUNKS {
         return Err(BundleError::TooLarge(references.len()));
     }
     if bytes > MOST_BYTES {
         return Err(BundleError::TooManyBytes);
     }
-    let origins = origins_chunk(application, &sorted)?;
+    let origins = origins_chunk(application, &sorted, known.origins.as_ref())?;
+    all.origins = origins.as_ref().map(|origins| origins.reference().clone());
     let spec = BundleSpec {
         application: application.to_owned(),
         digest: digest.clone(),
         objects: u32::try_from(sorted.len()).unwrap_or(u32::MAX),
         chunks: references,
-        origins: origins.as_ref().map(|chunk| chunk.reference.clone()),
+        origins: all.origins.clone(),
     };
-    chunks.extend(origins);
+    if let Some(Origins::New(chunk)) = origins {
+        chunks.push(chunk);
+    }
     chunks.sort_by(|one, other| one.reference.cmp_key().cmp(&other.reference.cmp_key()));
     chunks.dedup_by(|one, other| one.reference.cmp_key() == other.reference.cmp_key());
-    Ok(Packed { spec, chunks })
+    Ok(Packed { spec, chunks, known: all })
 }
 
 /// Puts the manifests of a bundle together again, sorted by identity. `lookup`
@@ -218,11 +249,14 @@ fn push_fragments(
     application: &str,
     store: ChunkStore,
     text: &[u8],
-) -> Result<(), BundleError> {
+) -> Result<Vec<ChunkRef>, BundleError> {
+    let mut references = Vec::new();
     for (index, fragment) in text.chunks(content::FRAGMENT_BYTES).enumerate() {
-        chunks.push(chunk(application, store, fragment, index > 0)?);
+        let chunk = chunk(application, store, fragment, index > 0)?;
+        references.push(chunk.reference.clone());
+        chunks.push(chunk);
     }
-    Ok(())
+    Ok(references)
 }
 
 fn chunk(application: &str, store: ChunkStore, text: &[u8], continues: bool) -> Result<PackedChunk, BundleError> {
@@ -232,12 +266,37 @@ fn chunk(application: &str, store: ChunkStore, text: &[u8], continues: bool) -> 
     Ok(PackedChunk { reference: ChunkRef { name, store, digest, continues }, content })
 }
 
-fn origins_chunk(application: &str, sorted: &[&Manifest]) -> Result<Option<PackedChunk>, BundleError> {
+/// The chunk that says where manifests were read.
+enum Origins {
+    /// It is stored already.
+    Known(ChunkRef),
+    New(PackedChunk),
+}
+
+impl Origins {
+    fn reference(&self) -> &ChunkRef {
+        match self {
+            Self::Known(reference) => reference,
+            Self::New(chunk) => &chunk.reference,
+        }
+    }
+}
+
+fn origins_chunk(
+    application: &str,
+    sorted: &[&Manifest],
+    known: Option<&ChunkRef>,
+) -> Result<Option<Origins>, BundleError> {
     let text = content::origins(sorted);
+    if let (Some(text), Some(known)) = (&text, known)
+        && Digest::of(text) == known.digest
+    {
+        return Ok(Some(Origins::Known(known.clone())));
+    }
     // An index of files too large for one chunk is left out: it only serves people.
     match text {
         Some(text) if text.len() <= content::FRAGMENT_BYTES => {
-            chunk(application, ChunkStore::BundleChunk, &text, false).map(Some)
+            chunk(application, ChunkStore::BundleChunk, &text, false).map(|chunk| Some(Origins::New(chunk)))
         }
         _ => Ok(None),
     }

@@ -46,6 +46,31 @@ fn a_small_change_shares_all_but_a_few_chunks(#[case] change: fn(&mut Vec<Arc<Ma
 }
 
 #[test]
+fn beside_known_chunks_only_new_ones_are_made_and_the_index_is_the_same() {
+    let mut manifests = sample(2_000);
+    manifests.push(secret(1, "aHVudGVyMg=="));
+    let before = packed(&manifests);
+    manifests[700] = Arc::new(changed(&manifests[700]));
+    let digest = digest_of(&manifests);
+    let beside = pack_beside("shop", &manifests, &digest, &before.known).unwrap();
+    let alone = pack("shop", &manifests, &digest).unwrap();
+    assert_eq!((&beside.spec, &beside.known), (&alone.spec, &alone.known));
+    assert_eq!(beside.chunks.len(), 1, "where they were read did not change");
+    let mut all = beside.clone();
+    all.chunks.extend(before.chunks);
+    assert_eq!(unpacked(&all).unwrap(), sorted(manifests));
+}
+
+#[test]
+fn what_is_packed_stays_packed_in_memory() {
+    let manifests = sample(100);
+    let unpacked = unpacked(&packed(&manifests)).unwrap();
+    for manifest in manifests.iter().chain(&unpacked) {
+        assert!(manifest.value.is_packed(), "{}", manifest.id);
+    }
+}
+
+#[test]
 fn chunks_have_about_a_dozen_manifests() {
     let chunks = packed(&sample(2_000)).spec.chunks.len();
     assert!((2_000 / 24..2_000 / 8).contains(&chunks), "{chunks} chunks");
@@ -276,7 +301,7 @@ fn config_map(number: usize, value: &str) -> Arc<Manifest> {
 }
 
 fn changed(manifest: &Manifest) -> Manifest {
-    let mut value = manifest.value.clone();
+    let mut value = manifest.value.read().into_owned();
     value["data"]["key"] = json!("changed");
     Manifest::from_value(value, None, Scope::Namespaced, manifest.origin.clone()).unwrap()
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    manifest::{Digest, Manifest, ManifestDigest},
+    manifest::{Digest, Manifest, ManifestDigest, Packed},
     plan::{
         DryRun, Owned, OwnedObjects, RefusalReason, RollbackPolicy, ServerError, body, propose,
         testing::{
@@ -80,6 +80,22 @@ impl Scene {
         let proposal = propose(&self.desired, &bundle(), &self.owned, &self.drifted, &BTreeSet::new(), &self.policy);
         conclude(&proposal, &self.seen, &self.policy)
     }
+}
+
+#[test]
+fn a_plan_of_very_many_creations_keeps_the_content_of_few_and_its_digest_covers_all() {
+    let many = |last: &str| -> Vec<Arc<Manifest>> {
+        let content = |number: usize| if number == 599 { last.to_owned() } else { number.to_string() };
+        (0..600).map(|number| config_map(&format!("c{number:03}"), &content(number))).collect()
+    };
+    let plan = |manifests: &[Arc<Manifest>]| {
+        manifests.iter().fold(Scene::new(), |scene, it| scene.wants(it).sees(&it.id, absent())).plan()
+    };
+    let (one, other) = (plan(&many("one")), plan(&many("other")));
+    let in_full = one.actions.iter().filter(|action| !action.changes.is_empty()).count();
+    assert_eq!((one.writes().count(), in_full), (600, CREATIONS_IN_FULL));
+    assert!(one.actions.iter().all(|action| action.body.as_ref().is_some_and(Packed::is_packed)));
+    assert_ne!(one.digest, other.digest);
 }
 
 fn absent() -> Observation {

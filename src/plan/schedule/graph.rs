@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn the_wave_of_argo_cd_counts_where_there_is_no_other() {
         let argo = |own: Option<&str>| {
-            let mut object = object("a", own, &[]).value.clone();
+            let mut object = object("a", own, &[]).value.read().into_owned();
             object["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"] = json!("5");
             manifest(object)
         };

@@ -4,7 +4,7 @@ use super::*;
 use crate::plan::{HookRuns, schedule::HookRun};
 
 fn annotated(manifest: &Arc<Manifest>, annotations: &[(&str, &str)]) -> Arc<Manifest> {
-    let mut value = manifest.value.clone();
+    let mut value = manifest.value.read().into_owned();
     for (name, text) in annotations {
         value["metadata"]["annotations"][*name] = json!(text);
     }

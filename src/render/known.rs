@@ -1,0 +1,40 @@
+//! What a render keeps of each file, so that the next one reads only files that
+//! changed.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::manifest::{Manifest, Scope};
+
+/// What became of the files of a render. Empty where nothing is known.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct KnownFiles {
+    /// The namespace of objects that name none: another one makes other manifests.
+    pub(super) default_namespace: Option<String>,
+    pub(super) files: HashMap<String, KnownFile>,
+}
+
+/// A file all of whose manifests depend on nothing but its content, the scopes
+/// of their kinds and the default namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct KnownFile {
+    /// Name of its content, as the tree gives it.
+    pub(super) content: Vec<u8>,
+    /// How many bytes it has.
+    pub(super) bytes: u64,
+    /// Digest of its content.
+    pub(super) digest: String,
+    /// Its manifests, with the scopes that they were read by.
+    pub(super) manifests: Vec<(Scope, Arc<Manifest>)>,
+}
+
+impl KnownFiles {
+    /// How many files are known.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether no file is known.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+}
