@@ -217,6 +217,8 @@ impl RefusalReason {
         Self::NamespaceAbsent,
         Self::Unreadable,
         Self::Terminating,
+        Self::DependencyCycle,
+        Self::DependencyAbsent,
     ];
 
     /// The reason as conditions, events and metrics carry it.

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 use bowline::{
     manifest::{BundleDigest, Digest, GroupVersionKind, Manifest, ManifestDigest, ObjectId},
     plan::{
-        ConflictPolicy, DryRun, Membership, Observation, Observations, Owned, OwnedObjects, Plan, Policy,
+        ConflictPolicy, DryRun, HookRuns, Membership, Observation, Observations, Owned, OwnedObjects, Plan, Policy,
         RefusalReason, RollbackPolicy, ServerError, Verb, conclude, propose,
     },
 };
@@ -359,7 +359,52 @@ fn absences() -> Vec<Case> {
         },
         Case { when: "the namespace does not exist", plan: wanted(config_map("a"), Observation::NamespaceAbsent) },
         Case { when: "the object cannot be read", plan: wanted(widget(), unreadable) },
-        Case { when: "the object is being deleted", plan: wanted_with(config_map("a"), true, live(held), |_| ()) },
+        Case {
+            when: "the object is being deleted, and is not known to be ours",
+            plan: wanted(config_map("a"), live(held)),
+        },
+    ]
+}
+
+/// What manifests ask of order, and cannot have.
+fn order() -> Vec<Case> {
+    let annotated = |name: &str, annotations: Value| {
+        let mut object = config_map(name);
+        object["metadata"]["annotations"] = annotations;
+        manifest(object)
+    };
+    let on = |name: &str| json!({"config.kubernetes.io/depends-on": format!("/namespaces/team-a/ConfigMap/{name}")});
+    let plan = |all: &[Arc<Manifest>]| {
+        let absent = |manifest: &Arc<Manifest>| {
+            (manifest.id.clone(), Observation::Absent { dry_run: DryRun::Would(Box::new(json!({}))) })
+        };
+        planned(all, &OwnedObjects::new(), all.iter().map(absent).collect(), |_| ())
+    };
+    let hook = |annotations: Value| {
+        let mut job = object("batch/v1", "Job", "a");
+        job["metadata"]["annotations"] = annotations;
+        job
+    };
+    let runs = |policy: &mut Policy| {
+        policy.hooks = Some(HookRuns { release: 7, first: false, ended: BTreeSet::new(), failed: false });
+    };
+    let theirs = live(theirs(&object("batch/v1", "Job", "a"), json!({})));
+    vec![
+        Case { when: "objects wait for each other", plan: plan(&[annotated("a", on("b")), annotated("b", on("a"))]) },
+        Case {
+            when: "an object waits for a later wave",
+            plan: plan(&[annotated("a", on("b")), annotated("b", json!({"bowline.dev/wave": "1"}))]),
+        },
+        Case { when: "an object waits for one that is not there", plan: plan(&[annotated("a", on("b"))]) },
+        Case { when: "a wave is no number", plan: plan(&[annotated("a", json!({"bowline.dev/wave": "first"}))]) },
+        Case {
+            when: "a hook's phase is misspelt",
+            plan: wanted(hook(json!({"bowline.dev/hook": "Presync"})), Observation::KindAbsent),
+        },
+        Case {
+            when: "the name of a hook is taken",
+            plan: wanted_with(hook(json!({"bowline.dev/hook": "PreSync"})), false, theirs, runs),
+        },
     ]
 }
 
@@ -443,7 +488,7 @@ pub fn page() -> String {
          says more about each reason.\n\n## What stops a plan\n",
     );
     let cases: Vec<Case> =
-        [guards(), claims(), conflicts(), server(), immutable(), absences()].into_iter().flatten().collect();
+        [guards(), claims(), conflicts(), server(), immutable(), absences(), order()].into_iter().flatten().collect();
     for reason in RefusalReason::ALL {
         write!(text, "\n### {}\n\n", reason.as_str()).unwrap();
         text.push_str(match (reason.can_be_allowed(), reason.is_transient()) {

@@ -234,8 +234,12 @@ pub(super) fn may_try_again(view: &View<'_>) -> bool {
     }
     let HeadView::Rendered { content, guards, .. } = view.head else { return false };
     let refused = || {
-        let outcome = view.history.current()?.status.as_ref()?.outcome.as_ref()?;
-        Some(!outcome.touched_cluster && outcome.failures.iter().all(|failure| failure.health.is_none()))
+        let status = view.history.current()?.status.as_ref()?;
+        let outcome = status.outcome.as_ref()?;
+        // A hook that failed would be run again, and nothing outside tells that
+        // it would succeed.
+        let hooks = status.hooks.iter().all(|hook| hook.succeeded);
+        Some(hooks && !outcome.touched_cluster && outcome.failures.iter().all(|failure| failure.health.is_none()))
     };
     guards.is_empty()
         && view.dependencies.are_met()

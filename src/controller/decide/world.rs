@@ -277,7 +277,10 @@ impl World {
             Decision::TryAgain => {
                 self.tries += 1;
                 let head = self.head.content().unwrap().bundle.clone();
-                let refused = self.fates.iter().any(|(known, fate)| *known == head && *fate == Fate::Refused);
+                let refused = self
+                    .fates
+                    .iter()
+                    .any(|(known, fate)| *known == head && matches!(fate, Fate::Refused | Fate::Unanswered));
                 self.lifted = (!refused).then_some(head);
                 self.try_again_at = refused.then(|| self.now + SignedDuration::from_secs(60));
             }
