@@ -70,6 +70,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     if let Some(cluster) = &cluster {
         command.envs(cluster.test_environment());
+        // Most of these tests wait for a cluster most of the time.
+        if std::env::var_os(THREADS).is_none() {
+            let cores = std::thread::available_parallelism().map_or(2, usize::from);
+            command.env(THREADS, (2 * cores).to_string());
+        }
     }
     let tested = counted(&mut command, |line| println!("{line}"));
     // Whatever came of the others, nothing is left running.
@@ -90,6 +95,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     conclude(&counts, &failed, start)
 }
+
+/// How many tests run at a time, for the test programs.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Writes what belongs to the code into `charts/`, `manifests/` and `docs/`.
 pub(crate) fn generate() -> Outcome {
