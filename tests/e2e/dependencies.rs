@@ -68,6 +68,9 @@ async fn an_application_goes_after_those_that_it_depends_on() {
     for name in NAMES {
         team.until_synced(name, &first).await;
     }
+    // A commit that concerns only the last one: the others have looked at it, too.
+    let only = team.push("Only the front", &[("front/one.yaml", config_map("front", "only").to_string())]);
+    team.until_synced("front", &only).await;
     for pair in NAMES.windows(2) {
         let ended =
             team.get("releases", &format!("{}-1", pair[0])).await.unwrap()["status"]["outcome"]["endedAt"].clone();
