@@ -268,7 +268,7 @@ pub struct ApplicationStatus {
     /// What happens next and when, or what a person can do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub next: String,
-    /// The commit of the revision that changed last what is rendered.
+    /// What the revision resolves to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
     /// The newest release.

@@ -44,9 +44,6 @@ pub struct Facts<'a> {
     pub step_error: Option<&'a str>,
     /// Whether it depends on other applications.
     pub depends: bool,
-    /// Whether others depend on the application and have not been told of its
-    /// head.
-    pub is_waited_for: bool,
     /// A revision that a person asked for.
     pub pin: Option<&'a Pin>,
     /// Who suspended it and why, in one phrase.
@@ -133,21 +130,9 @@ fn guards<'a>(view: &'a View<'_>) -> &'a [crate::plan::Refusal] {
     }
 }
 
-/// The commit that the content comes from. A later one that changes nothing of
-/// what is rendered is not told: with many applications in one repository, each
-/// commit would write the status of all of them. Where others wait for the
-/// application, they are told that it has looked at the commit.
 fn head(facts: &Facts<'_>) -> Option<Head> {
     let commit = facts.head_commit?;
     let content = facts.view.head.content();
-    let told = facts.previous.and_then(|previous| previous.head.as_ref()).filter(|_| !facts.is_waited_for);
-    if let (Some(told), Some(content)) = (told, content)
-        && told.bundle.as_ref() == Some(&content.bundle)
-        && told.inputs.as_ref() == Some(&content.inputs)
-        && told.short.rsplit_once(' ').map(|(revision, _)| revision) == Some(facts.revision)
-    {
-        return Some(told.clone());
-    }
     Some(Head {
         short: format!("{} {}", facts.revision, commit.short).trim_start().to_owned(),
         commit: commit.id.clone(),

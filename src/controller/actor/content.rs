@@ -255,7 +255,8 @@ impl Actor {
             // The semaphore is never closed.
             let turn = self.shared.renders.acquire().await.ok();
             let looked = tokio::task::block_in_place(|| {
-                look(&found, &path, &namespace, &spec, settings.clone(), last.as_ref(), &scopes, &self.known.files)
+                let before = Before { rendered: last.as_ref(), files: &self.known.files };
+                look(&found, &path, &namespace, &spec, settings.clone(), &before, &scopes)
             });
             drop(turn);
             let unknown = scopes.unknown();
@@ -271,22 +272,27 @@ impl Actor {
     }
 }
 
+/// What is known of renders before.
+struct Before<'a> {
+    rendered: Option<&'a RenderedFrom>,
+    files: &'a KnownFiles,
+}
+
 fn look(
     found: &Found,
     path: &str,
     namespace: &str,
     spec: &RenderSpec,
     settings: String,
-    last: Option<&RenderedFrom>,
+    before: &Before<'_>,
     scopes: &dyn ScopeLookup,
-    before: &KnownFiles,
 ) -> Looked {
     let id = match found.mirror.tree_id(&found.commit.id, path) {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
     let from = RenderedFrom { tree: id, settings };
-    if last == Some(&from) {
+    if before.rendered == Some(&from) {
         return Looked::Same;
     }
     let tree = match found.mirror.tree(&found.commit.id, path, &TreeLimits::default()) {
@@ -305,7 +311,7 @@ fn look(
         explicit: spec.kind == Some(RenderKind::Directory),
         ..DirectoryOptions::default()
     };
-    match crate::render::directory_after(&tree, &options, scopes, before) {
+    match crate::render::directory_after(&tree, &options, scopes, before.files) {
         Ok(render) => Looked::Rendered(from, Box::new(render)),
         Err(RenderFailure { problems }) => Looked::Failed(from, problems, false),
     }

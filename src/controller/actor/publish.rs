@@ -115,29 +115,12 @@ impl Actor {
             health: self.health(),
             progress,
             depends: !spec.depends_on.is_empty(),
-            is_waited_for: self.is_waited_for(),
             pin: known.pin.as_ref(),
             suspension: self.suspension(now),
             drift: self.drift(now),
             previous: known.published.as_ref(),
         };
         application_status(&facts)
-    }
-
-    /// Whether others depend on this application and have not been told of its
-    /// head: what they wait for is that it was looked at.
-    fn is_waited_for(&self) -> bool {
-        let known = &self.known;
-        let told = known.published.as_ref().and_then(|status| status.head.as_ref()).map(|head| head.commit.as_str());
-        let head = known.head_commit.as_ref().map(|commit| commit.id.as_str());
-        if told == head {
-            return false;
-        }
-        let own = &self.shared.own;
-        let of_namespace = own.applications().into_iter().filter(|other| other.namespace() == known.owner.namespace());
-        of_namespace
-            .filter_map(|other| own.application(&other))
-            .any(|other| other.spec.depends_on.iter().any(|name| name == known.owner.name()))
     }
 
     /// The worst health, where an object that is gone is Missing.
