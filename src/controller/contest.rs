@@ -158,7 +158,7 @@ mod tests {
     use super::*;
     use crate::{
         manifest::{GroupKind, GroupVersionKind},
-        plan::{FieldChange, Precondition},
+        plan::FieldChange,
     };
 
     fn at(seconds: i64) -> Timestamp {
@@ -173,23 +173,10 @@ mod tests {
             after: None,
             owned: true,
         };
+        let id = ObjectId::new(GroupKind::new(group, kind), Some("team-a".into()), "web");
         Action {
-            id: ObjectId::new(GroupKind::new(group, kind), Some("team-a".into()), "web"),
-            gvk: GroupVersionKind::new(group, "v1", kind),
-            verb,
-            reason: "drifted".into(),
-            stage: 0,
-            precondition: Precondition::default(),
-            body: None,
-            manifest: None,
             changes: pointers.iter().map(change).collect(),
-            drops: Vec::new(),
-            unproven: false,
-            hook: None,
-            untried: None,
-            takes: Vec::new(),
-            former: Vec::new(),
-            propagation: Default::default(),
+            ..Action::new(id, GroupVersionKind::new(group, "v1", kind), verb, "drifted")
         }
     }
 

@@ -200,20 +200,13 @@ mod tests {
     use super::*;
     use crate::{
         manifest::{BundleDigest, Digest, GroupVersionKind, ObjectId, PlanDigest},
-        plan::{Precondition, Refusal, RefusalReason, Verb},
+        plan::{Refusal, RefusalReason, Verb},
     };
 
     fn action(kind: &str, name: &str, changes: &[(&str, &str, Value)]) -> Action {
         let gvk = GroupVersionKind::new("", "v1", kind);
+        let id = ObjectId::new(gvk.group_kind(), Some("team-a".into()), name);
         Action {
-            id: ObjectId::new(gvk.group_kind(), Some("team-a".into()), name),
-            gvk,
-            verb: Verb::Update,
-            reason: "its manifest changed".into(),
-            stage: 0,
-            precondition: Precondition::default(),
-            body: None,
-            manifest: None,
             changes: changes
                 .iter()
                 .map(|(path, pointer, after)| FieldChange {
@@ -224,13 +217,7 @@ mod tests {
                     owned: true,
                 })
                 .collect(),
-            drops: Vec::new(),
-            unproven: false,
-            hook: None,
-            untried: None,
-            takes: Vec::new(),
-            former: Vec::new(),
-            propagation: Default::default(),
+            ..Action::new(id, gvk, Verb::Update, "its manifest changed")
         }
     }
 

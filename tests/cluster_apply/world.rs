@@ -286,22 +286,10 @@ pub fn manifest(value: Value) -> Arc<Manifest> {
 
 pub fn action(manifest: &Manifest, verb: Verb, precondition: Precondition, body: Option<Value>) -> Action {
     Action {
-        id: manifest.id.clone(),
-        gvk: manifest.gvk.clone(),
-        verb,
-        reason: "test".into(),
-        stage: 0,
         precondition,
         body: body.map(Into::into),
         manifest: Some(manifest.digest.clone()),
-        changes: Vec::new(),
-        drops: Vec::new(),
-        unproven: false,
-        hook: None,
-        untried: None,
-        takes: Vec::new(),
-        former: Vec::new(),
-        propagation: Default::default(),
+        ..Action::new(manifest.id.clone(), manifest.gvk.clone(), verb, "test")
     }
 }
 

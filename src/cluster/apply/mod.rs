@@ -253,27 +253,11 @@ fn neighbours(actions: Vec<&Action>) -> Vec<Vec<&Action>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{manifest::GroupVersionKind, plan::Precondition};
+    use crate::manifest::GroupVersionKind;
 
     fn action(verb: Verb, kind: &str, name: &str) -> Action {
-        Action {
-            id: ObjectId::new(GroupKind::new("", kind), Some("a".into()), name),
-            gvk: GroupVersionKind::new("", "v1", kind),
-            verb,
-            reason: String::new(),
-            stage: 0,
-            precondition: Precondition::default(),
-            body: None,
-            manifest: None,
-            changes: Vec::new(),
-            drops: Vec::new(),
-            unproven: false,
-            hook: None,
-            untried: None,
-            takes: Vec::new(),
-            former: Vec::new(),
-            propagation: Default::default(),
-        }
+        let id = ObjectId::new(GroupKind::new("", kind), Some("a".into()), name);
+        Action::new(id, GroupVersionKind::new("", "v1", kind), verb, "")
     }
 
     #[test]

@@ -120,11 +120,6 @@ impl OwnResources {
         lock(&self.0.stores.applications).applications().count()
     }
 
-    /// The number of the newest release of an application.
-    pub fn newest_release(&self, key: &OwnerKey) -> Option<u64> {
-        lock(&self.0.stores.releases).of(key).iter().map(|release| release.spec.number).max()
-    }
-
     /// An application; `None` where there is none, or it cannot be read.
     pub fn application(&self, key: &OwnerKey) -> Option<Arc<Application>> {
         lock(&self.0.stores.applications).of(key).into_iter().next()

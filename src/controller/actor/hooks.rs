@@ -12,7 +12,7 @@ use crate::{
     api::{Cause, HookResult, Include, Phase},
     cluster::{apply::ActionResult, observe::observe},
     controller::{
-        decide::{End, HookProgress},
+        decide::{End, HookProgress, hook_failed},
         settings::Occasion,
     },
     health::HealthStatus,
@@ -132,8 +132,7 @@ impl Actor {
             let succeeded = progress == HookProgress::Succeeded;
             match &progress {
                 HookProgress::Failed(why) => {
-                    let why = why.strip_prefix("failed: ").unwrap_or(why);
-                    let message = format!("the {} hook {} failed: {why}", run.phase, run.id);
+                    let message = hook_failed(&run, why);
                     warn!(message, "a hook failed");
                     self.event("HookFailed", &message, true);
                 }

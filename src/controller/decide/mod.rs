@@ -21,7 +21,7 @@ mod world;
 use jiff::{SignedDuration, Timestamp};
 
 pub use dependencies::{Dependencies, Dependency, Unready, circle};
-pub use opening::waits_for;
+pub use opening::{hook_failed, waits_for};
 pub use view::{Ask, Attempt, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View};
 
 use crate::api::{Cause, DriftPolicy, ObjectFailure, Phase, RollbackVerdict, SyncMode};

@@ -81,16 +81,18 @@ pub fn waits_for(view: &View<'_>, attempt: &Attempt) -> Option<String> {
 pub(super) fn failed_hook(view: &View<'_>, gate: &Gate) -> Option<Opening> {
     gate.hooks.iter().find_map(|run| match view.live.hooks.get(run) {
         Some(HookProgress::Failed(why)) => Some(Opening::Failed {
-            message: format!("the {} hook {} failed: {}", run.phase, run.id, cause(why)),
+            message: hook_failed(run, why),
             failures: vec![ObjectFailure { object: run.id.to_string(), health: None, message: why.clone() }],
         }),
         _ => None,
     })
 }
 
-/// A reason without the word that is said already.
-fn cause(why: &str) -> &str {
-    why.strip_prefix("failed: ").unwrap_or(why)
+/// That a hook failed, in words for a person.
+pub fn hook_failed(run: &HookRun, why: &str) -> String {
+    // Health says the word already.
+    let why = why.strip_prefix("failed: ").unwrap_or(why);
+    format!("the {} hook {} failed: {why}", run.phase, run.id)
 }
 
 /// The first hook that has not ended, in words.

@@ -259,8 +259,6 @@ impl Controller {
             Decision::Repair => self.repair(cluster),
             Decision::NoteDegraded { release } => self.note_degraded(cluster, *release),
             Decision::TryAgain => self.try_again(cluster),
-            #[allow(unreachable_patterns)]
-            other => Ok(broken(laws::KNOWN, format!("{other:?}"))?),
         };
         match done {
             Ok(()) => Ok(decision),
