@@ -19,12 +19,9 @@ async fn a_wave_is_written_when_the_one_before_is_healthy() {
     team.push("A broken first wave", &[("deploy/all.yaml", files("registry.example/web:missing"))]);
     team.deploy_shop(json!({"sync": {"timeout": "5m"}}));
 
-    let status = team
-        .until("shop", "waits for the first wave", |status| {
-            status["note"].as_str().is_some_and(|note| note.contains("waiting for"))
-        })
-        .await;
-    insta::assert_snapshot!(status["note"].as_str().unwrap().replace(&team.namespace, "NS"), @"1/3 applied, waiting for Deployment NS/web: 0 of 1 replicas updated, 0 available");
+    // What is told first depends on how far the rollout is; this is where it stays.
+    let waits = format!("1/3 applied, waiting for Deployment {}/web: 0 of 1 replicas available", team.namespace);
+    team.until("shop", "waits for the first wave", |status| status["note"] == waits).await;
     team.polls(2).await;
     assert!(team.get("configmaps", "plain").await.is_none(), "the second wave is not begun");
 
