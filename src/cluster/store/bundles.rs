@@ -70,17 +70,11 @@ impl ApplicationStore {
     /// Reads the manifests of a bundle, sorted by identity, and proves them by
     /// their digests.
     pub async fn load_bundle(&self, digest: &BundleDigest) -> Result<Vec<Arc<Manifest>>, StoreError> {
-        let name = bundle_name(&self.application, digest);
-        let what = || format!("read {}", self.named::<Bundle>(&name));
-        let bundle = send(what, self.api::<Bundle>().get_opt(&name)).await?;
-        let spec = bundle.ok_or_else(|| StoreError::Absent(self.named::<Bundle>(&name)))?.spec;
-        if spec.digest != *digest {
-            return Err(BundleError::Digest { expected: digest.clone(), found: spec.digest }.into());
-        }
+        let spec = self.load_index(digest).await?;
         let references: Vec<ChunkRef> = spec.chunks.iter().chain(&spec.origins).cloned().collect();
         let contents: BTreeMap<(ChunkStore, String), Vec<u8>> = stream::iter(references)
             .map(|reference| async move {
-                let content = self.read_chunk(&reference).await?;
+                let content = self.read_chunk(reference.store, &reference.name).await?;
                 Ok::<_, StoreError>(content.map(|content| ((reference.store, reference.name), content)))
             })
             .buffer_unordered(IN_FLIGHT)
@@ -99,6 +93,18 @@ impl ApplicationStore {
             Ok(manifests) => Ok(manifests?),
             Err(_) => Err(StoreError::Bundle(BundleError::Interrupted)),
         }
+    }
+
+    /// The index of a bundle.
+    pub(super) async fn load_index(&self, digest: &BundleDigest) -> Result<BundleSpec, StoreError> {
+        let name = bundle_name(&self.application, digest);
+        let what = || format!("read {}", self.named::<Bundle>(&name));
+        let bundle = send(what, self.api::<Bundle>().get_opt(&name)).await?;
+        let spec = bundle.ok_or_else(|| StoreError::Absent(self.named::<Bundle>(&name)))?.spec;
+        if spec.digest != *digest {
+            return Err(BundleError::Digest { expected: digest.clone(), found: spec.digest }.into());
+        }
+        Ok(spec)
     }
 
     /// Whether a bundle is stored.
@@ -203,14 +209,13 @@ impl ApplicationStore {
     }
 
     /// The content of a chunk; none if there is no such chunk.
-    async fn read_chunk(&self, reference: &ChunkRef) -> Result<Option<Vec<u8>>, StoreError> {
-        let name = &reference.name;
-        match reference.store {
+    pub(super) async fn read_chunk(&self, store: ChunkStore, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match store {
             ChunkStore::BundleChunk => {
                 let what = || format!("read {}", self.named::<BundleChunk>(name));
                 let chunk = send(what, self.api::<BundleChunk>().get_opt(name)).await?;
                 let content = chunk.map(|chunk| STANDARD.decode(chunk.spec.content)).transpose();
-                content.map_err(|_| BundleError::Corrupt(name.clone()).into())
+                content.map_err(|_| BundleError::Corrupt(name.to_owned()).into())
             }
             ChunkStore::Secret => {
                 let what = || format!("read {}", self.named::<Secret>(name));

@@ -19,6 +19,7 @@ mod events;
 mod finalizers;
 mod installation;
 mod inventory;
+mod reader;
 mod releases;
 mod statuses;
 
@@ -34,6 +35,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, ObjectMeta, Preconditions},
 };
+pub use reader::BundleReader;
 pub use releases::release_name;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;

@@ -138,7 +138,7 @@ fn where_a_manifest_was_read_is_remembered_and_is_no_part_of_its_chunk() {
     let moved: Vec<_> = sample(60)
         .into_iter()
         .map(|manifest| {
-            let origin = Some(Origin { file: "other.yaml".into(), position: Some(Position { line: 7, column: 1 }) });
+            let origin = Some(Origin::new("other.yaml", Some(Position { line: 7, column: 1 })));
             Arc::new(Manifest { origin, ..(*manifest).clone() })
         })
         .collect();
@@ -322,6 +322,6 @@ fn custom(value: &Value) -> Arc<Manifest> {
 
 fn manifest(value: Value, number: usize) -> Arc<Manifest> {
     let position = Some(Position { line: u32::try_from(number).unwrap() + 1, column: 1 });
-    let origin = Some(Origin { file: format!("deploy/{}.yaml", number % 7), position });
+    let origin = Some(Origin::new(format!("deploy/{}.yaml", number % 7), position));
     Arc::new(Manifest::from_value(value, Some("team-a"), Scope::Namespaced, origin).unwrap())
 }
