@@ -34,8 +34,8 @@ pub use lists::{
 };
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{
-    CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome,
-    ReleaseSpec, ReleaseStatus,
+    CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseDurations,
+    ReleaseOutcome, ReleaseSpec, ReleaseStatus,
 };
 pub use request::{ApplicationRef, RequestStatus, RollbackRequest, RollbackRequestSpec, SyncRequest, SyncRequestSpec};
 pub use suspension::{Suspension, SuspensionSpec};

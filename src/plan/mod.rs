@@ -40,6 +40,7 @@ pub use body::body;
 pub use conclude::conclude;
 pub use diff::compared;
 pub use observation::{DryRun, KIND_UNKNOWN, Observation, Observations, ServerError};
+pub use order::sort_as_written;
 pub use policy::{
     APPLICATION_ANNOTATION, ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL,
 };

@@ -29,12 +29,7 @@ pub struct BundleReader {
 impl ApplicationStore {
     /// A reader of the application's bundles.
     pub fn reader(&self) -> BundleReader {
-        BundleReader {
-            store: self.clone(),
-            chunks: BTreeMap::new(),
-            read: BTreeMap::new(),
-            without_secrets: false,
-        }
+        BundleReader { store: self.clone(), chunks: BTreeMap::new(), read: BTreeMap::new(), without_secrets: false }
     }
 }
 
@@ -60,7 +55,8 @@ impl BundleReader {
         }
         // A bundle that has no Secrets is whole for everybody.
         let partly = self.without_secrets && spec.chunks.iter().any(|chunk| chunk.store == ChunkStore::Secret);
-        let lookup = |reference: &ChunkRef| self.chunks.get(&key(reference)).map(|chunk| Cow::Borrowed(chunk.as_slice()));
+        let lookup =
+            |reference: &ChunkRef| self.chunks.get(&key(reference)).map(|chunk| Cow::Borrowed(chunk.as_slice()));
         // Thousands of manifests are hashed, and a command has nothing else to do meanwhile.
         let manifests =
             if partly { bundles::unpack_without_secrets(&spec, lookup) } else { bundles::unpack(&spec, lookup) };

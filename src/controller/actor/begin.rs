@@ -108,6 +108,8 @@ impl Actor {
         info!(release = number, cause = %begin.cause, commit = content.id.commit.short, "the release begins");
         self.known.history.put(created);
         self.known.offered = false;
+        let of_head = (begin.content == From::Head).then(|| content.id.commit.id.clone());
+        self.known.took.begun(of_head.as_deref());
         self.take_up(number, content, false).await;
         self.announce(&begin, number).await
     }

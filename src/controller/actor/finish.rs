@@ -39,7 +39,9 @@ impl Actor {
         if end.phase == Phase::Failed {
             self.run_failure_hooks(&end).await?;
         }
+        let Some(release) = self.known.history.get(end.release) else { return Ok(()) };
         let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.release == end.release);
+        let now = Timestamp::now();
         let outcome = ReleaseOutcome {
             phase: end.phase,
             message: cut(&end.message),
@@ -48,9 +50,9 @@ impl Actor {
             // Without an attempt in this process nobody can tell that nothing was written.
             touched_cluster: attempt.is_none_or(|attempt| attempt.touched),
             rollback: end.rollback,
-            ended_at: Timestamp::now(),
+            durations: self.known.took.durations(release, now),
+            ended_at: now,
         };
-        let Some(release) = self.known.history.get(end.release) else { return Ok(()) };
         let ended = self.store.set_outcome(release, outcome).await?;
         let (cause, commit) = (ended.spec.cause, ended.spec.commit.short.clone());
         self.known.history.put(ended);

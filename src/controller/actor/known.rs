@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, hooks::RunningHook};
+use super::{again::Again, hooks::RunningHook, took::Took};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
@@ -132,6 +132,8 @@ pub(super) struct Known {
     pub(super) sweep_due: Option<Timestamp>,
     /// When the commit was fetched that is on its way to the cluster.
     pub(super) fetched_at: Option<Instant>,
+    /// How long the parts of the running release took.
+    pub(super) took: Took,
     pub(super) watched_at: Option<Timestamp>,
     pub(super) approved_release: Option<u64>,
     /// Whether another application let go of an object for this one since it
@@ -224,6 +226,7 @@ impl Known {
             published: None,
             sweep_due: None,
             fetched_at: None,
+            took: Took::default(),
             watched_at: None,
             approved_release: None,
             offered: false,

@@ -20,6 +20,7 @@ mod outcome;
 mod publish;
 mod repair;
 mod requests;
+mod took;
 
 use std::{sync::Arc, time::Duration};
 

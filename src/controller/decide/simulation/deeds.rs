@@ -269,6 +269,7 @@ impl Controller {
             written: 0,
             touched_cluster: attempt.is_none_or(|attempt| attempt.touched),
             rollback: end.rollback,
+            durations: crate::api::ReleaseDurations::default(),
             ended_at: cluster.now(),
         };
         let ended = self.send(cluster, |cluster| cluster.end(&release, outcome))?;
