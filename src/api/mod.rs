@@ -57,3 +57,5 @@ pub const APPLICATION_LABEL: &str = "bowline.dev/application";
 pub const APPLICATION_NAME_MAX: usize = 52;
 /// The type of the Secrets that keep manifests of Secrets for a rollback.
 pub const BUNDLE_SECRET_TYPE: &str = "bowline.dev/bundle";
+/// How many bytes of content a chunk of a bundle has, for metrics.
+pub const CHUNK_BYTES_ANNOTATION: &str = "bowline.dev/bytes";

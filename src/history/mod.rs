@@ -34,4 +34,4 @@ pub use chain::{ChainProblem, ChainReport, release_digest, verify};
 pub use compare::{Comparison, ObjectDifference, Side, compare};
 pub use hold::{Decision, Rejected, same_content};
 pub use releases::{History, ReleaseNumber};
-pub use retention::{WHOLE_WINDOW, trim};
+pub use retention::{Keep, WHOLE_WINDOW, next_too_old, trim};

@@ -428,3 +428,36 @@ async fn without_the_policies_a_name_is_recorded_as_unverified() {
         "{out}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_that_are_too_old_are_forgotten_though_nothing_happens_and_what_is_needed_stays() {
+    let site = Site::new();
+    let controller = site.start(&Start::default());
+    let team = Team::at(&site, "age").await;
+    for number in 1..=4 {
+        let content = yaml(&[config_map("settings", &number.to_string())]);
+        let commit = team.push(&format!("Change {number}"), &[("deploy/all.yaml", content)]);
+        if number == 1 {
+            team.deploy_shop(json!({"rollback": {"historyAge": "1h"}}));
+        }
+        assert_eq!(team.until_synced("shop", &commit).await, number);
+    }
+    assert_eq!(team.releases("shop").await.len(), 4, "none is an hour old");
+    let bytes = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok());
+    let kept: Vec<String> = controller.metric("bowline_history_bytes");
+    assert!(kept.first().and_then(|line| bytes(line)).is_some_and(|bytes| bytes > 200), "{kept:?}");
+
+    let patch = json!({"spec": {"rollback": {"historyAge": "2s"}}});
+    team.patch("applications", "shop", "person", &patch).await;
+    // The newest and the target of a rollback from it are never too old.
+    eventually("the old releases are gone", async || {
+        let numbers: Vec<u64> = team.releases("shop").await.iter().map(|release| release.spec.number).collect();
+        if numbers == [3, 4] { Ok(()) } else { Err(format!("{numbers:?}")) }
+    })
+    .await;
+    team.polls(5).await;
+    assert_eq!(team.releases("shop").await.len(), 2);
+    let (code, out, err) = bowline(&team, &["history", "shop", "--verify"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.ends_with("The chain is whole from release 3 (older ones are trimmed).\n"), "{out}");
+}

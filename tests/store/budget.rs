@@ -25,11 +25,12 @@ const CHANGED: usize = 5;
 async fn a_history_of_a_thousand_objects_stays_within_its_budget() {
     let world = World::new().await;
     let mut history = History::default();
+    let mut added = 0;
     for number in 1..=RELEASES {
         let manifests = sample(&world.namespace, number);
         let digest = digest_of(&manifests);
         let packed = pack("shop", &manifests, &digest).unwrap();
-        world.shop.store_bundle(&packed).await.unwrap();
+        added += world.shop.store_bundle(&packed).await.unwrap();
         let mut spec = release(number);
         spec.bundle = digest;
         spec.previous = history.tip();
@@ -49,6 +50,12 @@ async fn a_history_of_a_thousand_objects_stays_within_its_budget() {
     }
     println!("{RELEASES} releases of {OBJECTS} objects: {} KiB ({})", total >> 10, by_kind.join(", "));
     assert!(total < BUDGET, "{total} bytes: {}", by_kind.join(", "));
+
+    // What was counted is what is counted again, and most of the chunks' size.
+    let kept = world.shop.kept_bytes().await.unwrap();
+    assert_eq!(kept, added);
+    let kept = usize::try_from(kept).unwrap();
+    assert!(kept < total && kept > total / 5, "{kept} of {total} bytes are content");
 
     // What is measured is whole: the first and the last are read back.
     for number in [1, RELEASES] {

@@ -16,7 +16,8 @@ use kube::api::{ListParams, PostParams};
 use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, of_uid, send};
 use crate::{
     api::{
-        APPLICATION_LABEL, BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore,
+        APPLICATION_LABEL, BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec,
+        CHUNK_BYTES_ANNOTATION, ChunkRef, ChunkStore,
     },
     history::bundles::{self, BundleError, Packed, PackedChunk, StoredChunk, UNUSED_FOR, bundle_name},
     manifest::{BundleDigest, Manifest},
@@ -34,6 +35,8 @@ pub struct Swept {
     pub bundles: usize,
     /// How many chunks were deleted.
     pub chunks: usize,
+    /// How many bytes of content are left.
+    pub kept_bytes: u64,
     /// When something will be old enough that nobody needs: the time of the
     /// next sweep, if there is no reason before.
     pub due: Option<Timestamp>,
@@ -42,29 +45,35 @@ pub struct Swept {
 impl ApplicationStore {
     /// Stores a bundle: the chunks that are missing, and then the index. Which
     /// are missing is asked for by two lists, or found out by writing where
-    /// there are no more than a few.
-    pub async fn store_bundle(&self, packed: &Packed) -> Result<(), StoreError> {
+    /// there are no more than a few. Gives how many bytes of content were added.
+    pub async fn store_bundle(&self, packed: &Packed) -> Result<u64, StoreError> {
         let existing = if packed.chunks.len() > FEW { self.chunks().await? } else { Vec::new() };
         let existing: BTreeSet<(ChunkStore, &str)> =
             existing.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
         // Boxed and collected first, so that the whole can be sent between
         // threads: a closure over references within the stream could not.
-        let missing: Vec<BoxFuture<'_, Result<(), StoreError>>> = packed
+        let missing: Vec<BoxFuture<'_, Result<u64, StoreError>>> = packed
             .chunks
             .iter()
             .filter(|chunk| !existing.contains(&(chunk.reference.store, chunk.reference.name.as_str())))
             .map(|chunk| self.create_chunk(chunk).boxed())
             .collect();
-        stream::iter(missing).buffer_unordered(IN_FLIGHT).try_collect::<Vec<()>>().await?;
+        let added: Vec<u64> = stream::iter(missing).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let added = added.into_iter().sum();
 
         let name = bundle_name(&self.application, &packed.spec.digest);
         let bundle = Bundle { metadata: self.metadata(&name), spec: packed.spec.clone() };
         let what = || format!("create {}", self.named::<Bundle>(&name));
         match send(what, self.api::<Bundle>().create(&written(), &bundle)).await {
             // The content of a digest is always the same.
-            Err(error) if error.is_already_exists() => Ok(()),
-            other => other.map(|_| ()),
+            Err(error) if error.is_already_exists() => Ok(added),
+            other => other.map(|_| added),
         }
+    }
+
+    /// How many bytes of content are kept, by what the chunks say of themselves.
+    pub async fn kept_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.chunks().await?.iter().map(|chunk| chunk.bytes).sum())
     }
 
     /// Reads the manifests of a bundle, sorted by identity, and proves them by
@@ -137,11 +146,14 @@ impl ApplicationStore {
         }
         let existing = self.chunks().await?;
         let unused = bundles::sweep(&still_named, existing.clone(), Timestamp::MAX);
+        let bytes = |chunks: &[StoredChunk]| -> u64 { chunks.iter().map(|chunk| chunk.bytes).sum() };
+        let all_bytes = bytes(&existing);
         let old = bundles::sweep(&still_named, existing, now);
         for young in unused.iter().filter(|chunk| !old.contains(chunk)) {
             swept.due = earliest(swept.due, young.created_at + UNUSED_FOR);
         }
         swept.chunks = old.len();
+        swept.kept_bytes = all_bytes.saturating_sub(bytes(&old));
         stream::iter(old)
             .map(|chunk| self.delete_chunk(chunk))
             .buffer_unordered(IN_FLIGHT)
@@ -166,12 +178,16 @@ impl ApplicationStore {
         let now = Timestamp::MAX;
         let of = |store: ChunkStore, metadata: ObjectMeta| {
             let created_at = created_at(&metadata, now);
+            let annotations = metadata.annotations.as_ref();
+            let bytes = annotations.and_then(|annotations| annotations.get(CHUNK_BYTES_ANNOTATION)?.parse().ok());
+            let bytes = bytes.unwrap_or_default();
             let there = metadata.deletion_timestamp.is_none();
             there.then(|| StoredChunk {
                 store,
                 name: metadata.name.unwrap_or_default(),
                 uid: metadata.uid.unwrap_or_default(),
                 created_at,
+                bytes,
             })
         };
         let others = others.items.into_iter().filter_map(|chunk| of(ChunkStore::BundleChunk, chunk.metadata));
@@ -179,9 +195,15 @@ impl ApplicationStore {
         Ok(others.chain(secrets).collect())
     }
 
-    async fn create_chunk(&self, chunk: &PackedChunk) -> Result<(), StoreError> {
+    /// Creates a chunk; the bytes of content that were added.
+    async fn create_chunk(&self, chunk: &PackedChunk) -> Result<u64, StoreError> {
         let name = &chunk.reference.name;
-        let metadata = self.metadata(name);
+        let mut metadata = self.metadata(name);
+        let bytes = match chunk.reference.store {
+            ChunkStore::BundleChunk => chunk.content.len().div_ceil(3) * 4,
+            ChunkStore::Secret => chunk.content.len(),
+        };
+        metadata.annotations = Some(BTreeMap::from([(CHUNK_BYTES_ANNOTATION.to_owned(), bytes.to_string())]));
         let created = match chunk.reference.store {
             ChunkStore::BundleChunk => {
                 let content = STANDARD.encode(&chunk.content);
@@ -203,8 +225,8 @@ impl ApplicationStore {
         };
         match created {
             // Named by its content: the one that is there is the same.
-            Err(error) if error.is_already_exists() => Ok(()),
-            other => other,
+            Err(error) if error.is_already_exists() => Ok(0),
+            other => other.map(|()| bytes as u64),
         }
     }
 

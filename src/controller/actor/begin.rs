@@ -94,7 +94,8 @@ impl Actor {
         // Compressing thousands of manifests would hold up the runtime's thread.
         let packed = tokio::task::block_in_place(pack)
             .map_err(|error| StepError::Content { release: number, message: error.to_string() })?;
-        self.store.store_bundle(&packed).await?;
+        let added = self.store.store_bundle(&packed).await?;
+        self.keeps(self.known.kept_bytes + added);
         self.known.chunks = packed.known;
         let created = match self.store.create_release(spec).await {
             Ok(created) => created,

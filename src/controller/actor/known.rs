@@ -130,6 +130,10 @@ pub(super) struct Known {
     pub(super) waiting_noted: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
+    /// When the next release is too old to be kept.
+    pub(super) forget_due: Option<Timestamp>,
+    /// How many bytes of content are kept.
+    pub(super) kept_bytes: u64,
     /// When the commit was fetched that is on its way to the cluster.
     pub(super) fetched_at: Option<Instant>,
     /// How long the parts of the running release took.
@@ -225,6 +229,8 @@ impl Known {
             waiting_noted: false,
             published: None,
             sweep_due: None,
+            forget_due: None,
+            kept_bytes: 0,
             fetched_at: None,
             took: Took::default(),
             watched_at: None,

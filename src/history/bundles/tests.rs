@@ -259,6 +259,7 @@ fn only_what_nobody_names_for_an_hour_is_swept(#[case] chunk: usize, #[case] min
         store: reference.store,
         name: reference.name.clone(),
         uid: "uid".into(),
+        bytes: 100,
         created_at: now - SignedDuration::from_mins(minutes),
     };
     let swept = sweep(std::slice::from_ref(&kept.spec), vec![stored.clone()], now);

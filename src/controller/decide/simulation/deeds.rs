@@ -310,7 +310,7 @@ impl Controller {
         });
         let wanted = wanted.collect();
         let ids = head.as_ref().map(|head| (&head.bundle, &head.inputs));
-        for number in history::trim(&self.history, KEPT, ids, &wanted) {
+        for number in history::trim(&self.history, history::Keep::newest(KEPT), ids, &wanted) {
             match self.send(cluster, |cluster| cluster.forget(number, head.as_ref())) {
                 Ok(()) => self.history.forget(number),
                 Err(stop @ (Stop::Died | Stop::Broken(_))) => return Err(stop),
