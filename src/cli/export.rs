@@ -111,6 +111,7 @@ fn text(manifests: &[Arc<Manifest>], format: DataFormat) -> Result<String, Comma
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;

@@ -157,6 +157,7 @@ fn chain(release: &Release, history: &History) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{
         super::testing::{NOW, Releases, ago, plain},

@@ -60,6 +60,7 @@ fn release_as_of(release: &Release, history: &History, at: Timestamp) -> Release
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use jiff::SignedDuration;
     use rstest::rstest;

@@ -106,6 +106,7 @@ fn source<'a>(live: &Value, pointer: Option<&str>, layers: &[Layer<'a>], whole: 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

@@ -87,6 +87,7 @@ fn one_sided(manifest: &Manifest, side: Side) -> ObjectDifference {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

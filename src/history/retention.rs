@@ -132,6 +132,7 @@ impl Decision<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;

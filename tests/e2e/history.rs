@@ -300,6 +300,36 @@ async fn an_edited_a_removed_and_a_reordered_release_and_a_damaged_chunk_are_nam
         "{answer:#}"
     );
     assert_eq!(team.get("configmaps", "settings").await.unwrap(), before);
+    let told = |words: &str| {
+        let words = words.to_owned();
+        move |status: &Value| {
+            status["problems"].as_array().is_some_and(|problems| {
+                problems.iter().any(|problem| {
+                    problem["object"] == "Release shop-3" && problem["message"].as_str().unwrap().contains(&words)
+                })
+            })
+        }
+    };
+    team.until("shop", "names the chunk that is missing", told(&format!("chunk {chunk} of the bundle is missing")))
+        .await;
+    let (_, out, _) = bowline(&team, &["status", "shop"]);
+    assert!(out.contains("Release shop-3") && out.contains(chunk), "{out}");
+
+    // A chunk that holds something else is found by its digest, and not applied either.
+    let mut forged = team.list("bundlechunks").await.into_iter().next().unwrap();
+    forged["metadata"] = json!({"name": chunk});
+    team.create(&forged);
+    let (code, _, err) = verify();
+    assert!(code == 1 && err.contains(&format!("chunk {chunk} of the bundle is corrupt")), "{err}");
+    assert!(err.contains(&format!("hint: nothing is made of content that is not whole; delete {chunk}")), "{err}");
+    team.create(&json!({
+        "apiVersion": "bowline.dev/v1alpha1", "kind": "RollbackRequest", "metadata": {"name": "again"},
+        "spec": {"applicationRef": {"name": "shop"}, "fromRelease": 5, "toRelease": 3},
+    }));
+    let answer = team.until_answered("rollbackrequests", "again").await;
+    assert!(answer["phase"] == "Refused" && answer["message"].as_str().unwrap().contains("is corrupt"), "{answer:#}");
+    assert_eq!(team.get("configmaps", "settings").await.unwrap(), before);
+    team.until("shop", "names the chunk that is corrupt", told("is corrupt")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,11 +35,18 @@ pub struct Swept {
     pub bundles: usize,
     /// How many chunks were deleted.
     pub chunks: usize,
-    /// How many bytes of content are left.
-    pub kept_bytes: u64,
     /// When something will be old enough that nobody needs: the time of the
     /// next sweep, if there is no reason before.
     pub due: Option<Timestamp>,
+}
+
+/// What is kept of an application's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptContent {
+    /// How many bytes all chunks have, as they are stored.
+    pub bytes: u64,
+    /// The bundles that are not whole, with what is missing.
+    pub missing: BTreeMap<BundleDigest, String>,
 }
 
 impl ApplicationStore {
@@ -71,9 +78,26 @@ impl ApplicationStore {
         }
     }
 
-    /// How many bytes of content are kept, by what the chunks say of themselves.
-    pub async fn kept_bytes(&self) -> Result<u64, StoreError> {
-        Ok(self.chunks().await?.iter().map(|chunk| chunk.bytes).sum())
+    /// What is kept of some bundles: how many bytes all chunks have, by what
+    /// they say of themselves, and what is missing. Only names are read: whether
+    /// a content is what it should be shows when it is needed.
+    pub async fn kept_content(&self, wanted: &BTreeSet<BundleDigest>) -> Result<KeptContent, StoreError> {
+        let what = || format!("list the bundles of {}/{}", self.namespace, self.application);
+        let bundles = send(what, self.api::<Bundle>().list(&self.by_application())).await?.items;
+        let chunks = self.chunks().await?;
+        let there: BTreeSet<(ChunkStore, &str)> =
+            chunks.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
+        let missing = |digest: &BundleDigest| -> Option<String> {
+            let Some(bundle) = bundles.iter().find(|bundle| bundle.spec.digest == *digest) else {
+                let name = bundle_name(&self.application, digest);
+                return Some(format!("{} does not exist", self.named::<Bundle>(&name)));
+            };
+            let absent = |chunk: &&ChunkRef| !there.contains(&(chunk.store, chunk.name.as_str()));
+            let chunk = bundle.spec.chunks.iter().find(absent)?;
+            Some(BundleError::Missing(chunk.name.clone()).to_string())
+        };
+        let missing = wanted.iter().filter_map(|digest| Some((digest.clone(), missing(digest)?))).collect();
+        Ok(KeptContent { bytes: chunks.iter().map(|chunk| chunk.bytes).sum(), missing })
     }
 
     /// Reads the manifests of a bundle, sorted by identity, and proves them by
@@ -146,14 +170,11 @@ impl ApplicationStore {
         }
         let existing = self.chunks().await?;
         let unused = bundles::sweep(&still_named, existing.clone(), Timestamp::MAX);
-        let bytes = |chunks: &[StoredChunk]| -> u64 { chunks.iter().map(|chunk| chunk.bytes).sum() };
-        let all_bytes = bytes(&existing);
         let old = bundles::sweep(&still_named, existing, now);
         for young in unused.iter().filter(|chunk| !old.contains(chunk)) {
             swept.due = earliest(swept.due, young.created_at + UNUSED_FOR);
         }
         swept.chunks = old.len();
-        swept.kept_bytes = all_bytes.saturating_sub(bytes(&old));
         stream::iter(old)
             .map(|chunk| self.delete_chunk(chunk))
             .buffer_unordered(IN_FLIGHT)

@@ -25,7 +25,7 @@ mod statuses;
 
 use std::{collections::BTreeMap, fmt::Debug, future::Future, time::Duration};
 
-pub use bundles::Swept;
+pub use bundles::{KeptContent, Swept};
 pub use error::StoreError;
 pub use events::{EventKind, Events};
 pub use installation::RequestPolicies;

@@ -65,7 +65,12 @@ impl Actor {
 
     /// Begins a release: content first, then the Release that names it.
     pub(super) async fn begin(&mut self, begin: Begin) -> Result<(), StepError> {
-        let content = match self.content_of(begin.content).await {
+        let read = self.content_of(begin.content).await;
+        if let (From::Release(number), Err(StepError::Content { message, .. })) = (begin.content, &read) {
+            let message = message.clone();
+            self.content_is_damaged(number, message);
+        }
+        let content = match read {
             Ok(content) => content,
             Err(error @ StepError::Content { .. }) if begin.request.is_some() => {
                 let uid = begin.request.clone().unwrap_or_default();
@@ -97,6 +102,13 @@ impl Actor {
         let added = self.store.store_bundle(&packed).await?;
         self.keeps(self.known.kept_bytes + added);
         self.known.chunks = packed.known;
+        if self.known.damage.is_missing_something() {
+            // What was missing may have been stored anew.
+            self.look_at_content().await;
+        }
+        if let From::Release(number) = begin.content {
+            self.known.damage.mended(number);
+        }
         let created = match self.store.create_release(spec).await {
             Ok(created) => created,
             Err(error) => {

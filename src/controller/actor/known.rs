@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, hooks::RunningHook, took::Took};
+use super::{again::Again, hooks::RunningHook, retain::Damage, took::Took};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
@@ -132,6 +132,8 @@ pub(super) struct Known {
     pub(super) sweep_due: Option<Timestamp>,
     /// When the next release is too old to be kept.
     pub(super) forget_due: Option<Timestamp>,
+    /// Releases whose content is not whole.
+    pub(super) damage: Damage,
     /// How many bytes of content are kept.
     pub(super) kept_bytes: u64,
     /// When the commit was fetched that is on its way to the cluster.
@@ -230,6 +232,7 @@ impl Known {
             published: None,
             sweep_due: None,
             forget_due: None,
+            damage: Damage::default(),
             kept_bytes: 0,
             fetched_at: None,
             took: Took::default(),

@@ -1,18 +1,47 @@
 //! Forgetting: releases that are too many or too old, and content that no
 //! release names any more; and how much is kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::Actor;
-use crate::history::{self, Keep, bundles::KnownChunks};
+use crate::history::{self, History, Keep, bundles::KnownChunks};
 
 /// How long after a release was forgotten its content is looked for.
 const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// How long after something could not be deleted it is tried again.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
+
+/// Releases whose content is not whole, with what is wrong.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Damage {
+    missing: BTreeMap<u64, String>,
+    /// Found when it was to be read.
+    unreadable: BTreeMap<u64, String>,
+}
+
+impl Damage {
+    /// Each release of a history whose content is damaged, once.
+    pub(super) fn of(&self, history: &History) -> Vec<(u64, &str)> {
+        let numbers: BTreeSet<&u64> = self.missing.keys().chain(self.unreadable.keys()).collect();
+        let kept = numbers.into_iter().filter(|number| history.get(**number).is_some());
+        let what = |number: &u64| self.unreadable.get(number).or(self.missing.get(number)).map(String::as_str);
+        kept.filter_map(|number| Some((*number, what(number)?))).collect()
+    }
+
+    /// The content of a release was read, and is whole.
+    pub(super) fn mended(&mut self, release: u64) {
+        self.unreadable.remove(&release);
+        self.missing.remove(&release);
+    }
+
+    /// Whether something is known to be missing.
+    pub(super) fn is_missing_something(&self) -> bool {
+        !self.missing.is_empty()
+    }
+}
 
 impl Actor {
     /// Deletes releases beyond the limit, and those that are too old.
@@ -61,10 +90,10 @@ impl Actor {
         match self.store.sweep_bundles(&kept, Timestamp::now()).await {
             Ok(swept) => {
                 self.known.sweep_due = swept.due;
-                self.keeps(swept.kept_bytes);
                 if swept.chunks > 0 {
                     self.known.chunks = KnownChunks::default();
                 }
+                self.look_at_content().await;
             }
             Err(error) => {
                 warn!(%error, "old content could not be swept");
@@ -73,13 +102,43 @@ impl Actor {
         }
     }
 
-    /// Reads how much content is kept, once: from then on it is counted.
-    pub(super) async fn measure(&mut self) {
-        match self.store.kept_bytes().await {
-            Ok(bytes) => self.keeps(bytes),
-            // It is only a number, and the next sweep has it.
-            Err(error) => warn!(%error, "how much content is kept is not known"),
+    /// Looks how much content is kept, and whether something of it is missing:
+    /// once when a controller begins, and where there is a reason to.
+    pub(super) async fn look_at_content(&mut self) {
+        let wanted: BTreeSet<_> = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
+        let kept = match self.store.kept_content(&wanted).await {
+            Ok(kept) => kept,
+            // Nothing is decided by it, and the next look has it.
+            Err(error) => return warn!(%error, "what is kept of the releases' content is not known"),
+        };
+        self.keeps(kept.bytes);
+        let missing = self
+            .known
+            .history
+            .iter()
+            .filter_map(|release| Some((release.spec.number, kept.missing.get(&release.spec.bundle)?.clone())));
+        let missing: BTreeMap<u64, String> = missing.collect();
+        for (release, what) in missing.iter().filter(|(release, _)| !self.known.damage.missing.contains_key(release)) {
+            self.tell_of_damage(*release, what);
         }
+        self.known.damage.missing = missing;
+    }
+
+    /// The content of a release could not be read: it is missing, or is not what
+    /// its digest says.
+    pub(super) fn content_is_damaged(&mut self, release: u64, what: String) {
+        if self.known.history.get(release).is_none() {
+            return;
+        }
+        if self.known.damage.unreadable.insert(release, what.clone()).is_none() {
+            self.tell_of_damage(release, &what);
+        }
+    }
+
+    fn tell_of_damage(&self, release: u64, what: &str) {
+        warn!(release, what, "the content of a release is damaged");
+        let message = format!("the content of release {release} is damaged, and nothing is made of it: {what}");
+        self.event("ContentDamaged", &message, true);
     }
 
     /// So many bytes of content are kept.
