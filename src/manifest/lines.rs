@@ -16,9 +16,65 @@ use super::{
 };
 
 /// The lines of the fields of one manifest. Empty where they are not known.
+///
+/// As text, each value has the distance of its line from that of the value
+/// before: most of them are one letter, and objects of one shape are one text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "String", into = "String")]
 pub struct FieldLines(Box<[u16]>);
+
+/// The letters of small distances: 0, -1, 1, -2, 2 and so on.
+const LETTERS: &[u8; 52] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+impl From<FieldLines> for String {
+    fn from(lines: FieldLines) -> Self {
+        let mut text = Self::new();
+        let mut before = 0;
+        for line in lines.0 {
+            let distance = i32::from(line) - before;
+            before = i32::from(line);
+            let folded =
+                usize::try_from(if distance < 0 { -2 * distance - 1 } else { 2 * distance }).unwrap_or_default();
+            match LETTERS.get(folded) {
+                Some(letter) => text.push(char::from(*letter)),
+                None => text.push_str(&format!("{folded}.")),
+            }
+        }
+        text
+    }
+}
+
+impl From<String> for FieldLines {
+    /// What is no such text says nothing: lines only serve people.
+    fn from(text: String) -> Self {
+        let mut lines = Vec::new();
+        let mut before = 0_i32;
+        let mut rest = text.as_bytes();
+        while let Some((first, after)) = rest.split_first() {
+            let folded = match LETTERS.iter().position(|letter| letter == first) {
+                Some(folded) => {
+                    rest = after;
+                    i32::try_from(folded).ok()
+                }
+                None => {
+                    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let number =
+                        std::str::from_utf8(&rest[..digits]).ok().and_then(|digits| digits.parse::<i32>().ok());
+                    let ended = rest.get(digits) == Some(&b'.');
+                    rest = rest.get(digits + 1..).unwrap_or_default();
+                    number.filter(|_| ended)
+                }
+            };
+            let distance = folded.map(|folded| if folded % 2 == 0 { folded / 2 } else { -(folded / 2) - 1 });
+            let line =
+                distance.and_then(|distance| before.checked_add(distance)).and_then(|line| u16::try_from(line).ok());
+            let Some(line) = line else { return Self::default() };
+            before = i32::from(line);
+            lines.push(line);
+        }
+        Self(lines.into_boxed_slice())
+    }
+}
 
 impl FieldLines {
     /// The lines of all values of `manifest`, in the order of [`FieldLines::of`].
@@ -98,9 +154,13 @@ fn count(value: &Value) -> NonZeroUsize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
-    use super::super::{Manifest, Origin, Scope, yaml};
+    use super::{
+        super::{Manifest, Origin, Scope, yaml},
+        *,
+    };
 
     fn read(text: &str) -> Manifest {
         let (documents, problems) = yaml::read_documents("a.yaml", text.as_bytes(), &yaml::Limits::default());
@@ -155,6 +215,35 @@ stringData:
     fn each_field_has_the_line_that_it_was_written_on(#[case] text: &str, #[case] pointer: &str, #[case] line: u32) {
         let manifest = read(text);
         assert_eq!(manifest.line_of(pointer), Some(line));
+    }
+
+    #[test]
+    fn most_lines_are_one_letter() {
+        let lines = read(DEPLOYMENT).origin.unwrap().lines;
+        insta::assert_snapshot!(String::from(lines), @"aaccaacecaaccaaccceacdb");
+    }
+
+    #[rstest]
+    #[case::no_letter("a-b")]
+    #[case::no_end("120")]
+    #[case::below_the_first_line("b")]
+    #[case::beyond_the_last("131072.")]
+    #[case::no_number("99999999999.")]
+    fn what_is_no_text_of_lines_says_nothing(#[case] text: &str) {
+        assert_eq!(FieldLines::from(text.to_owned()), FieldLines::default());
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_read_as_they_were_written(lines: Vec<u16>) {
+            let lines = FieldLines(lines.into_boxed_slice());
+            prop_assert_eq!(FieldLines::from(String::from(lines.clone())), lines);
+        }
+
+        #[test]
+        fn any_text_is_read_or_says_nothing(text: String) {
+            let _ = FieldLines::from(text);
+        }
     }
 
     #[test]

@@ -491,3 +491,73 @@ async fn releases_that_are_too_old_are_forgotten_though_nothing_happens_and_what
     assert_eq!(code, 0, "{err}");
     assert!(out.ends_with("The chain is whole from release 3 (older ones are trimmed).\n"), "{out}");
 }
+
+/// Others' histories hold ten entries without outcome, reason or mark of a
+/// rollback, and refuse a rollback while they sync by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_1_each_of_more_than_ten_releases_has_its_outcome_and_a_rollback_its_mark_and_reason() {
+    let team = Team::new("trap-1").await;
+    for number in 1..=12 {
+        let content = yaml(&[config_map("settings", &number.to_string())]);
+        let commit = team.push(&format!("Change {number}"), &[("deploy/all.yaml", content)]);
+        if number == 1 {
+            team.deploy_shop(json!({"rollback": {"historyLimit": 50}}));
+        }
+        assert_eq!(team.until_synced("shop", &commit).await, number);
+    }
+    // Syncing by itself stays on, and what was left stays out.
+    let (code, _, err) =
+        bowline(&team, &["rollback", "shop", "3", "--yes", "--wait", "--reason", "it was better then"]);
+    assert_eq!(code, 0, "{err}");
+    team.polls(3).await;
+    assert_eq!(team.get("configmaps", "settings").await.unwrap()["data"]["key"], "3");
+
+    let (_, out, _) = bowline(&team, &["history", "shop", "-o", "json"]);
+    let data: Value = serde_json::from_str(&out).unwrap();
+    let releases = data["releases"].as_array().unwrap();
+    assert_eq!(releases.len(), 13);
+    assert!(releases.iter().all(|release| release["outcome"]["phase"] == "Healthy"), "{data:#}");
+    let newest = &releases[0];
+    assert_eq!((&newest["cause"], &newest["rollbackTo"]), (&json!("Rollback"), &json!(3)));
+    assert_eq!((&newest["reason"], &newest["verified"]), (&json!("it was better then"), &json!(true)));
+    assert_eq!(newest["rejects"], json!([12, 11, 10, 9, 8, 7, 6, 5, 4]));
+    assert_eq!(releases[1]["after"]["rolledBackBy"], 13);
+}
+
+/// Others keep digests and no manifests, or all of a release in one object of
+/// at most a mebibyte.
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_2_a_release_larger_than_one_object_is_kept_whole_and_read_without_git() {
+    let team = Team::new("trap-2").await;
+    let large = |seed: &str| -> String {
+        let objects: Vec<Value> = (0..4)
+            .map(|number| {
+                let mut noise = String::new();
+                while noise.len() < 500_000 {
+                    let digest = bowline::manifest::Digest::of(format!("{seed} {number} {}", noise.len()).as_bytes());
+                    noise.push_str(&digest.hex());
+                }
+                config_map(&format!("large-{number}"), &noise)
+            })
+            .collect();
+        yaml(&objects)
+    };
+    let first = team.push("Large", &[("deploy/all.yaml", large("first"))]);
+    team.deploy_shop(json!({"sync": {"timeout": "60s"}}));
+    team.until_synced("shop", &first).await;
+    let second = team.push("Large again", &[("deploy/all.yaml", large("second"))]);
+    team.until_synced("shop", &second).await;
+    std::fs::rename(team.repo.bare_path(), team.repo.bare_path().with_extension("gone")).unwrap();
+
+    let (code, out, err) = bowline(&team, &["export", "shop", "--release", "1"]);
+    assert!(code == 0 && out.len() > 2_000_000, "{} bytes: {err}", out.len());
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("all.yaml"), out.replace("NS", &team.namespace)).unwrap();
+    let tree = bowline::source::working::WorkingTree::open(directory.path()).unwrap();
+    let options = bowline::render::DirectoryOptions::default();
+    let render = bowline::render::directory(&tree, &options, &bowline::render::BuiltIn).unwrap();
+    assert_eq!(render.bundle, team.releases("shop").await[0].spec.bundle);
+    let (code, out, _) = bowline(&team, &["diff", "shop", "--from", "1", "--to", "2", "-o", "json"]);
+    let data: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, data["objects"].as_array().unwrap().len()), (1, 4));
+}

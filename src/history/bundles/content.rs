@@ -126,8 +126,14 @@ struct Origins {
 type Place = (u32, Option<(u32, u32)>, FieldLines);
 
 /// The JSON that says where manifests, sorted by identity, were read; none if
-/// nothing is known of any.
+/// nothing is known of any, or if it is too large for a chunk even without the
+/// lines of fields: it only serves people.
 pub(super) fn origins(sorted: &[&Manifest]) -> Option<Vec<u8>> {
+    let fits = |text: &Vec<u8>| text.len() <= FRAGMENT_BYTES;
+    written_origins(sorted, true).filter(fits).or_else(|| written_origins(sorted, false).filter(fits))
+}
+
+fn written_origins(sorted: &[&Manifest], with_lines: bool) -> Option<Vec<u8>> {
     let names: BTreeSet<&str> =
         sorted.iter().filter_map(|manifest| Some(manifest.origin.as_ref()?.file.as_str())).collect();
     if names.is_empty() {
@@ -137,7 +143,7 @@ pub(super) fn origins(sorted: &[&Manifest]) -> Option<Vec<u8>> {
     let place = |origin: &Origin| {
         let file = files.binary_search(&origin.file).ok().and_then(|index| u32::try_from(index).ok())?;
         let position = origin.position.map(|position| (position.line, position.column));
-        Some((file, position, origin.lines.clone()))
+        Some((file, position, if with_lines { origin.lines.clone() } else { FieldLines::default() }))
     };
     let places = |secret: bool| {
         let manifests = sorted.iter().filter(|manifest| manifest.is_secret() == secret);

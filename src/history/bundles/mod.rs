@@ -323,13 +323,8 @@ fn origins_chunk(
     {
         return Ok(Some(Origins::Known(known.clone())));
     }
-    // An index of files too large for one chunk is left out: it only serves people.
-    match text {
-        Some(text) if text.len() <= content::FRAGMENT_BYTES => {
-            chunk(application, ChunkStore::BundleChunk, &text, false).map(|chunk| Some(Origins::New(chunk)))
-        }
-        _ => Ok(None),
-    }
+    let Some(text) = text else { return Ok(None) };
+    chunk(application, ChunkStore::BundleChunk, &text, false).map(|chunk| Some(Origins::New(chunk)))
 }
 
 impl ChunkRef {
