@@ -66,6 +66,9 @@ pub async fn run(
             for line in commits_text(&between, from, to) {
                 output.say(&line)?;
             }
+            for note in &difference.notes {
+                output.say(&format!("note: {note}"))?;
+            }
             output.say(&sum(&difference))?;
         }
     }
@@ -90,9 +93,6 @@ async fn plan(
     };
     let request = create_sync(session, SyncRequestSpec { dry_run: true, ..spec }).await?;
     let plan = planned(session, &request, output).await?;
-    if plan.omitted > 0 {
-        output.say(&format!("note: {} more objects differ: the whole is too large to be shown", plan.omitted))?;
-    }
     Ok(plan)
 }
 
@@ -104,6 +104,8 @@ struct Difference {
     moved: Vec<(String, String, String)>,
     unchanged: usize,
     without_secrets: bool,
+    /// What must be known to read it right.
+    notes: Vec<String>,
 }
 
 fn of_releases(comparison: &Comparison, masker: &Masker) -> Difference {
@@ -114,7 +116,7 @@ fn of_releases(comparison: &Comparison, masker: &Masker) -> Difference {
         Some((object.id.to_string(), before, after))
     };
     let moved = comparison.objects.iter().filter_map(moved).collect();
-    Difference { actions, moved, unchanged: comparison.unchanged, without_secrets: false }
+    Difference { actions, moved, unchanged: comparison.unchanged, ..Difference::default() }
 }
 
 fn action(object: &ObjectDifference, masker: &Masker) -> ActionView {
@@ -147,24 +149,46 @@ fn action(object: &ObjectDifference, masker: &Masker) -> ActionView {
 }
 
 /// A plan leads from what is live to some content; turned around, it says how
-/// what is live differs from that content.
+/// what is live differs from that content. What the plan would leave alone, or
+/// what it may not do, is a difference all the same, and said.
 fn of_plan(plan: &PlanView, turned: bool) -> Difference {
-    let actions = plan.actions.iter().filter(|action| action.verb.writes()).cloned();
-    let actions = actions.map(|action| if turned { turn(action) } else { action }).collect();
-    Difference { actions, moved: Vec::new(), unchanged: plan.unchanged as usize, without_secrets: false }
+    let mut difference = Difference { unchanged: plan.unchanged as usize, ..Difference::default() };
+    for action in &plan.actions {
+        match action.verb {
+            Verb::Leave => {
+                let object = words::line(&action.id().to_string());
+                difference.notes.push(format!("{object} is left alone: {}", words::line(&action.reason)));
+            }
+            _ if turned => difference.actions.push(turn(action.clone())),
+            _ => difference.actions.push(action.clone()),
+        }
+    }
+    for action in difference.actions.iter_mut().filter(|action| action.verb == Verb::Refuse) {
+        action.verb = Verb::Update;
+    }
+    let refusals = plan.refusals.iter().map(|refusal| format!("it could not be brought so: {}", words::line(refusal)));
+    difference.notes.extend(refusals);
+    if plan.omitted > 0 {
+        let omitted = format!("{} more objects differ: the whole is too large to be shown", plan.omitted);
+        difference.notes.push(omitted);
+    }
+    difference
 }
 
 fn turn(mut action: ActionView) -> ActionView {
+    if action.verb != Verb::Refuse {
+        // Other reasons are of the plan, and not of the difference.
+        action.reason = String::new();
+    }
     action.verb = match action.verb {
         Verb::Create => Verb::Delete,
         Verb::Delete => Verb::Create,
+        Verb::Refuse => Verb::Refuse,
         _ => Verb::Update,
     };
     for change in &mut action.changes {
         std::mem::swap(&mut change.before, &mut change.after);
     }
-    // Reasons are of the plan, and not of the difference.
-    action.reason = String::new();
     action
 }
 
@@ -263,6 +287,7 @@ fn as_data(
         "moved": difference.moved.iter().map(moved).collect::<Vec<_>>(),
         "unchanged": difference.unchanged,
         "withoutSecrets": difference.without_secrets,
+        "notes": difference.notes,
         "between": between.iter().map(commit).collect::<Vec<_>>(),
     })
 }
@@ -374,10 +399,12 @@ mod tests {
                 )]),
                 action(Verb::Delete, "ConfigMap", "extra", "not in the content"),
                 action(Verb::Leave, "Job", "migrate", "finished"),
+                action(Verb::Refuse, "Service", "web", "spec.clusterIP is immutable"),
             ],
             7,
         );
         let difference = of_plan(&plan, true);
+        assert_eq!(difference.notes, ["Job team-a/migrate is left alone: finished"]);
         insta::assert_snapshot!(plain(&(actions_text(&difference.actions, "release 3", "live") + &sum(&difference))), @r#"
         --- ConfigMap team-a/gone (release 3)
         +++ /dev/null
@@ -388,7 +415,10 @@ mod tests {
         +live
         --- /dev/null
         +++ ConfigMap team-a/extra (live)
-        1 added, 1 changed, 1 removed, 7 the same
+        --- Service team-a/web (release 3)
+        +++ Service team-a/web (live)
+        @@ spec.clusterIP is immutable @@
+        1 added, 2 changed, 1 removed, 7 the same
         "#);
     }
 }

@@ -13,6 +13,16 @@ use crate::{
     manifest::Manifest,
 };
 
+/// What became of a look at the content of a release.
+pub enum Checked {
+    /// It is what its digests say.
+    Whole,
+    /// It may not be read.
+    Forbidden(CommandError),
+    /// It is not, or it cannot be read.
+    Damaged(CommandError),
+}
+
 /// The content of releases of one application.
 pub struct Content {
     reader: BundleReader,
@@ -30,6 +40,17 @@ impl Content {
     pub async fn read(&mut self, release: &Release) -> Result<Arc<[Arc<Manifest>]>, CommandError> {
         let read = self.reader.read(&release.spec.bundle).await;
         read.map_err(|error| unreadable(release.spec.number, &self.namespace, &error))
+    }
+
+    /// Whether the content of a release is whole.
+    pub async fn check(&mut self, release: &Release) -> Checked {
+        match self.reader.read(&release.spec.bundle).await {
+            Ok(_) => Checked::Whole,
+            Err(error) if error.is_forbidden() => {
+                Checked::Forbidden(unreadable(release.spec.number, &self.namespace, &error))
+            }
+            Err(error) => Checked::Damaged(unreadable(release.spec.number, &self.namespace, &error)),
+        }
     }
 
     /// Says once what was left out for want of rights.

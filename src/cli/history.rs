@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     CommandError, Connection, Output, at,
-    content::Content,
+    content::{Checked, Content},
     output::{DataFormat, ListFormat},
     point::{Point, Resolved},
     release_text::release_text,
@@ -107,12 +107,24 @@ async fn verified(
 ) -> Result<u8, CommandError> {
     let mut content = Content::of(session, application);
     let mut damaged = Vec::new();
+    let mut forbidden = None;
     for release in history {
-        if let Err(error) = content.read(release).await {
-            damaged.push(error);
+        match content.check(release).await {
+            Checked::Whole => {}
+            Checked::Damaged(error) => damaged.push(error),
+            Checked::Forbidden(error) => {
+                // What holds for one holds for all.
+                forbidden = Some(error);
+                break;
+            }
         }
     }
     content.tell(output)?;
+    if let Some(error) = &forbidden {
+        output
+            .say("note: only the chain was looked at, and not the content of the releases, which you may not read")?;
+        error.hints.iter().try_for_each(|hint| output.say(&format!("hint: {hint}")))?;
+    }
     if !report.problems.is_empty() {
         let problems: Vec<String> = report.problems.iter().map(|problem| format!("- {problem}")).collect();
         damaged.iter().try_for_each(|error| output.say(&format!("also: {}", words::line(&error.error))))?;
@@ -120,6 +132,9 @@ async fn verified(
             .hint("compare with what you have kept elsewhere: the API server's audit log tells who wrote Releases"));
     }
     let Some(first) = damaged.first().cloned() else {
+        if forbidden.is_some() {
+            return Ok(0);
+        }
         output.say(&format!("the content of {} is whole", words::count(history.releases().len(), "release")))?;
         return Ok(0);
     };

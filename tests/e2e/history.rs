@@ -361,6 +361,13 @@ async fn who_may_not_read_content_is_told_which_right_is_missing_and_who_may_not
         );
     }
 
+    let (code, out, err) = bowline_as(&team, &eve, &["history", "shop", "--verify"]);
+    assert!(code == 0 && out.ends_with("The chain is whole.\n"), "{out}{err}");
+    assert!(
+        err.starts_with("note: only the chain was looked at") && err.contains("the verb get on bundles.bowline.dev"),
+        "{err}"
+    );
+
     grant("content", "bundles.bowline.dev,bundlechunks.bowline.dev,deployments.apps");
     eventually("the right to read content has arrived", async || {
         let (code, _, err) = bowline_as(&team, &eve, &["export", "shop"]);

@@ -132,6 +132,8 @@ pub(super) struct Known {
     pub(super) sweep_due: Option<Timestamp>,
     /// When the next release is too old to be kept.
     pub(super) forget_due: Option<Timestamp>,
+    /// Whether nobody has looked at what is kept of the releases' content yet.
+    pub(super) content_unseen: bool,
     /// Releases whose content is not whole.
     pub(super) damage: Damage,
     /// How many bytes of content are kept.
@@ -232,6 +234,7 @@ impl Known {
             published: None,
             sweep_due: None,
             forget_due: None,
+            content_unseen: true,
             damage: Damage::default(),
             kept_bytes: 0,
             fetched_at: None,

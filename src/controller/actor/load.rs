@@ -50,7 +50,7 @@ impl Actor {
         // What is stored is looked at again.
         self.known.chunks = KnownChunks::default();
         self.known.loaded = true;
-        self.look_at_content().await;
+        self.known.content_unseen = true;
         if self.known.again.due.is_none() {
             self.put_off_another_try(Timestamp::now());
         }

@@ -265,6 +265,10 @@ impl Actor {
             self.settle().await?;
             self.explain_drift().await?;
             self.known.step_error = None;
+            if std::mem::take(&mut self.known.content_unseen) {
+                // What is urgent after a start, or a change of leaders, is done.
+                self.look_at_content().await;
+            }
             self.publish(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
