@@ -197,6 +197,17 @@ mod tests {
     }
 
     #[test]
+    fn the_evidence_of_a_hold_is_never_too_old() {
+        let story = healthy(1).push("B").healthy().rollback_to(1).healthy();
+        let history = (0..6).fold(story, |story, number| story.push(&format!("C{number}")).healthy()).history();
+        let all_old = Keep { limit: 100, since: Some(Timestamp::MAX) };
+        let (bundle, inputs) = content("B");
+        let trimmed = trim(&history, all_old, Some((&bundle, &inputs)), &BTreeSet::new());
+        assert_eq!(trimmed, [1, 2], "release 3 rejects what the head renders");
+        assert_eq!(trim(&history, all_old, None, &BTreeSet::new()), [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
     fn the_time_of_the_next_deletion_is_known_and_at_that_time_there_is_one() {
         let mut history = healthy(5).history();
         let age = SignedDuration::from_mins(10);

@@ -118,6 +118,13 @@ async fn any_two_releases_are_compared_and_secrets_stay_secret() {
     let (code, out, err) = bowline(&team, &["diff", "shop", "--from", "HEAD"]);
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
 
+    // What was never released is known to the controller, which has the repository.
+    team.repo.git(&["push", "origin", "HEAD~2:refs/heads/older"]).unwrap();
+    let (code, out, err) = bowline(&team, &["diff", "shop", "--from", "older", "--to", "live"]);
+    assert!(code == 1 && out.contains("--- Deployment NS/web (older)\n+++ Deployment NS/web (live)\n"), "{out}{err}");
+    let (code, _, err) = bowline(&team, &["diff", "shop", "--from", "older", "--to", "2"]);
+    assert!(code == 2 && err.contains("what was never released can be compared with what is live: --to live"), "{err}");
+
     let (code, _, err) = bowline(&team, &["diff", "shop", "--from", "9", "--to", "live"]);
     assert_eq!((code, err.as_str()), (2, "error: release 9 of shop is not kept\nhint: releases 1 to 3 are kept\n"));
 }
