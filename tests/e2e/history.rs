@@ -575,3 +575,54 @@ async fn trap_2_a_release_larger_than_one_object_is_kept_whole_and_read_without_
     let data: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, data["objects"].as_array().unwrap().len()), (1, 4));
 }
+
+/// The evidence of a hold outlives its age, also over a restart, when nobody
+/// knows yet what the head renders.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_content_stays_out_is_never_too_old_to_be_known_not_even_after_a_restart() {
+    let site = Site::new();
+    let mut controller = site.start(&Start::default());
+    let team = Team::at(&site, "evidence").await;
+    let push = |value: &str| team.push(value, &[("deploy/all.yaml", yaml(&[config_map("settings", value)]))]);
+    let first = push("good");
+    team.deploy_shop(json!({}));
+    team.until_synced("shop", &first).await;
+    team.until_synced("shop", &push("bad")).await;
+    let (code, _, err) = bowline(&team, &["rollback", "shop", "--yes", "--wait", "--reason", "it is bad"]);
+    assert_eq!(code, 0, "{err}");
+    for value in ["better", "best"] {
+        team.until_synced("shop", &push(value)).await;
+    }
+    push("bad");
+    let held = |status: &Value| status["sync"] == "Held" && status["hold"]["rejectedRelease"] == 2;
+    team.until("shop", "Held, since release 3 rejects it", held).await;
+
+    let patch = json!({"spec": {"rollback": {"historyAge": "1s"}}});
+    team.patch("applications", "shop", "person", &patch).await;
+    let numbers =
+        async || -> Vec<u64> { team.releases("shop").await.iter().map(|release| release.spec.number).collect() };
+    eventually("all is gone that nobody needs", async || {
+        let numbers = numbers().await;
+        if numbers == [3, 4, 5] { Ok(()) } else { Err(format!("{numbers:?}")) }
+    })
+    .await;
+    // While it starts, and the repository is away, it does not know the head.
+    let away = team.repo.bare_path().with_extension("away");
+    controller.kill();
+    std::fs::rename(team.repo.bare_path(), &away).unwrap();
+    controller.start_again();
+    eventually("it tried the repository", async || {
+        if team.events("shop").await.iter().any(|event| event.contains("NotFound") || event.contains("Unreachable")) {
+            Ok(())
+        } else {
+            Err(format!("{:?}", team.events("shop").await))
+        }
+    })
+    .await;
+    assert_eq!(numbers().await, [3, 4, 5]);
+    std::fs::rename(&away, team.repo.bare_path()).unwrap();
+    team.polls(5).await;
+    team.until("shop", "still Held", held).await;
+    assert_eq!(numbers().await, [3, 4, 5]);
+    assert_eq!(team.get("configmaps", "settings").await.unwrap()["data"]["key"], "best");
+}

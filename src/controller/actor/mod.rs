@@ -245,7 +245,7 @@ impl Actor {
         if self.known.sweep_due.is_some_and(|due| due <= now) {
             self.sweep().await;
         }
-        if self.known.forget_due.is_some_and(|due| due <= now) {
+        if self.forget_due().is_some_and(|due| due <= now) {
             self.forget_old(now).await;
         }
         self.keep_finalizer().await?;
@@ -272,7 +272,7 @@ impl Actor {
             self.publish(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
-            let due = [until, self.known.sweep_due, self.known.forget_due, self.known.render_retry_at, unserved];
+            let due = [until, self.known.sweep_due, self.forget_due(), self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }

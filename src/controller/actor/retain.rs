@@ -1,13 +1,19 @@
 //! Forgetting: releases that are too many or too old, and content that no
 //! release names any more; and how much is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use super::Actor;
-use crate::history::{self, History, Keep, bundles::KnownChunks};
+use crate::{
+    api::RollbackRequest,
+    history::{self, History, Keep, bundles::KnownChunks},
+};
 
 /// How long after a release was forgotten its content is looked for.
 const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(10);
@@ -44,8 +50,20 @@ impl Damage {
 }
 
 impl Actor {
-    /// Deletes releases beyond the limit, and those that are too old.
+    /// When releases are to be looked at for their age, if that can be done: not
+    /// before the head is known.
+    pub(super) fn forget_due(&self) -> Option<Timestamp> {
+        self.known.forget_due.filter(|_| self.known.head.content().is_some())
+    }
+
+    /// Deletes releases beyond the limit, and those that are too old. Nothing
+    /// goes while it is not known what the head renders: one of them may be why
+    /// that stays out.
     pub(super) async fn forget_old(&mut self, now: Timestamp) {
+        if self.known.head.content().is_none() {
+            self.known.forget_due = Some(now);
+            return;
+        }
         let retention = &self.known.application.spec.rollback;
         let limit = retention.history_limit as usize;
         let age = retention.history_age.map(crate::api::Duration::signed);
@@ -53,8 +71,10 @@ impl Actor {
         let head = self.known.head.content().map(|content| (content.bundle.clone(), content.inputs.clone()));
         let head = head.as_ref().map(|(bundle, inputs)| (bundle, inputs));
         // What somebody asks to go back to is not forgotten before that is done.
-        let wanted: BTreeSet<u64> =
-            self.known.rollback_requests.values().filter_map(|request| request.spec.to_release).collect();
+        let is_open =
+            |request: &&Arc<RollbackRequest>| request.status.as_ref().is_none_or(|status| status.ended_at.is_none());
+        let open = self.known.rollback_requests.values().filter(is_open);
+        let wanted: BTreeSet<u64> = open.filter_map(|request| request.spec.to_release).collect();
         let old = history::trim(&self.known.history, Keep { limit, since }, head, &wanted);
         let mut trouble = false;
         for number in &old {
