@@ -44,8 +44,10 @@ impl FromStr for Point {
         };
         Ok(match text {
             "live" => Self::Live,
-            // Nine digits at most: a longer number is a commit.
-            _ if text.len() <= 9 && text.parse::<u64>().is_ok() => Self::Release(text.parse().unwrap_or_default()),
+            // With more digits it may be a commit that has no letters.
+            _ if text.len() < COMMIT_DIGITS && text.parse::<u64>().is_ok() => {
+                Self::Release(text.parse().unwrap_or_default())
+            }
             _ => match text.strip_prefix("HEAD").and_then(back) {
                 Some(back) => Self::Head(back),
                 None => Self::Revision(text.to_owned()),
@@ -76,7 +78,8 @@ impl Point {
                 // A rollback carries an old commit: the release that brought it first is meant.
                 let of_commit = releases.iter().rev().filter(|release| release.spec.rollback_to.is_none());
                 let text_is = |release: &&Release| release.spec.commit.id.starts_with(&text.to_ascii_lowercase());
-                match of_commit.filter(|_| digits).find(text_is) {
+                let of_number = || history.get(text.parse().ok()?);
+                match of_commit.filter(|_| digits).find(text_is).or_else(of_number) {
                     Some(release) => Ok(Resolved::Release(release)),
                     None => Ok(Resolved::Revision(text)),
                 }
@@ -136,7 +139,8 @@ mod tests {
     #[case("HEAD^^", Point::Head(2))]
     #[case("HEAD~x", Point::Revision("HEAD~x".into()))]
     #[case("main", Point::Revision("main".into()))]
-    #[case("1234567890", Point::Revision("1234567890".into()))]
+    #[case("123456", Point::Release(123_456))]
+    #[case::a_commit_may_have_no_letters("82837254", Point::Revision("82837254".into()))]
     fn what_is_typed_is_understood(#[case] text: &str, #[case] point: Point) {
         assert_eq!(text.parse(), Ok(point));
     }
@@ -146,6 +150,8 @@ mod tests {
     #[case("HEAD", "release 6")]
     #[case("HEAD~3", "release 3")]
     #[case::the_release_that_brought_it_and_not_the_rollback("0000000000000000000000000000000000000004", "release 4")]
+    #[case::the_same_in_short("00000000000000000000000000000000000000", "release 5")]
+    #[case::a_number_of_many_digits("0000005", "release 5")]
     #[case("live", "live")]
     #[case("main", "main")]
     #[case::not_enough_digits("0000", "release 0")]
