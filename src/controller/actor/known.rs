@@ -128,6 +128,8 @@ pub(super) struct Known {
     pub(super) compared_last: Option<ObjectId>,
     pub(super) degraded_since: Option<Timestamp>,
     pub(super) waiting_noted: bool,
+    /// Whether an event told that the running release began.
+    pub(super) beginning_told: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
     /// When the commit was fetched that is on its way to the cluster.
@@ -221,6 +223,7 @@ impl Known {
             compared_last: None,
             degraded_since: None,
             waiting_noted: false,
+            beginning_told: true,
             published: None,
             sweep_due: None,
             fetched_at: None,
