@@ -9,7 +9,10 @@ use std::{
 
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use kube::Resource as _;
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -27,6 +30,9 @@ use crate::{
 const WRITES_AT_A_TIME: usize = 16;
 /// The pause after a status could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long word of progress waits: what is over by then is told at once by its
+/// end.
+const GATHERED: Duration = Duration::from_millis(200);
 /// How many events wait at most; more are dropped and counted.
 const EVENTS_WAITING: usize = 1_024;
 
@@ -39,12 +45,18 @@ pub(super) struct Statuses {
 
 #[derive(Default)]
 struct State {
-    waiting: BTreeMap<OwnerKey, Arc<Application>>,
+    waiting: BTreeMap<OwnerKey, Waiting>,
     /// Whose status is being written: one at a time of each.
     writing: BTreeSet<OwnerKey>,
     /// What the server answered to the last write of each, which the watch may
     /// not have told of yet.
     told: HashMap<OwnerKey, Told>,
+}
+
+/// A status that is to be written.
+struct Waiting {
+    application: Arc<Application>,
+    due: Instant,
 }
 
 /// A status as it was written last.
@@ -64,8 +76,20 @@ pub(super) struct Desk<'a> {
 impl Statuses {
     /// Hands over a status to be written soon.
     pub(super) fn write(&self, owner: &OwnerKey, application: &Application, status: ApplicationStatus) {
-        let application = Application { status: Some(status), ..application.clone() };
-        self.state().waiting.insert(owner.clone(), Arc::new(application));
+        self.hand_over(owner, application, status, Instant::now());
+    }
+
+    /// Hands over word of progress, which the next status may overtake.
+    pub(super) fn write_soon(&self, owner: &OwnerKey, application: &Application, status: ApplicationStatus) {
+        self.hand_over(owner, application, status, Instant::now() + GATHERED);
+    }
+
+    fn hand_over(&self, owner: &OwnerKey, application: &Application, status: ApplicationStatus, due: Instant) {
+        let application = Arc::new(Application { status: Some(status), ..application.clone() });
+        let mut state = self.state();
+        let due = state.waiting.get(owner).map_or(due, |before| before.due.min(due));
+        state.waiting.insert(owner.clone(), Waiting { application, due });
+        drop(state);
         self.wake.notify_one();
     }
 
@@ -99,28 +123,42 @@ impl Statuses {
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < WRITES_AT_A_TIME
-                && let Some((owner, wanted)) = self.take_next()
+                && let Some((owner, wanted)) = self.take_next(stop.is_cancelled())
             {
                 running.push(self.tell(desk, owner, wanted, &stop));
             }
             if running.is_empty() && stop.is_cancelled() {
                 return;
             }
+            let due = self.next_due().filter(|_| running.len() < WRITES_AT_A_TIME);
             tokio::select! {
-                () = stop.cancelled(), if running.is_empty() => {}
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
                 () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 Some(()) = running.next() => {}
             }
         }
     }
 
-    /// The next status whose application has none on its way.
-    fn take_next(&self) -> Option<(OwnerKey, Arc<Application>)> {
+    /// The next status that is due and whose application has none on its way;
+    /// at the end all are due.
+    fn take_next(&self, at_the_end: bool) -> Option<(OwnerKey, Arc<Application>)> {
         let mut state = self.state();
-        let owner = state.waiting.keys().find(|owner| !state.writing.contains(*owner))?.clone();
-        let wanted = state.waiting.remove(&owner)?;
+        let now = Instant::now();
+        let free = |(owner, waiting): &(&OwnerKey, &Waiting)| {
+            !state.writing.contains(*owner) && (at_the_end || waiting.due <= now)
+        };
+        let owner = state.waiting.iter().find(free)?.0.clone();
+        let wanted = state.waiting.remove(&owner)?.application;
         state.writing.insert(owner.clone());
         Some((owner, wanted))
+    }
+
+    /// When the next status is due that no other of its application holds up.
+    fn next_due(&self) -> Option<Instant> {
+        let state = self.state();
+        let free = state.waiting.iter().filter(|(owner, _)| !state.writing.contains(*owner));
+        free.map(|(_, waiting)| waiting.due).min()
     }
 
     async fn tell(&self, desk: Desk<'_>, owner: OwnerKey, wanted: Arc<Application>, stop: &CancellationToken) {
@@ -147,7 +185,7 @@ impl Statuses {
             }
             // What was handed over meanwhile is newer.
             Err(_) if !stop.is_cancelled() => {
-                state.waiting.entry(owner).or_insert(wanted);
+                state.waiting.entry(owner).or_insert(Waiting { application: wanted, due: Instant::now() });
             }
             Err(_) => {}
         }

@@ -74,7 +74,11 @@ pub fn bucket_of(id: &ObjectId, buckets: u32) -> u32 {
 }
 
 /// All buckets of a layout, also the empty ones.
-pub fn split(application: &str, objects: &OwnedObjects, layout: Layout) -> Vec<InventorySpec> {
+pub fn split<'a>(
+    application: &str,
+    objects: impl IntoIterator<Item = (&'a ObjectId, &'a Owned)>,
+    layout: Layout,
+) -> Vec<InventorySpec> {
     let mut buckets: Vec<InventorySpec> = (0..layout.buckets.max(1))
         .map(|bucket| InventorySpec {
             application: application.to_owned(),
@@ -92,25 +96,24 @@ pub fn split(application: &str, objects: &OwnedObjects, layout: Layout) -> Vec<I
     buckets
 }
 
-/// The buckets of a layout whose content differs between two inventories.
-pub fn changed_buckets(
+/// What changes in an inventory: what is known of an object from now on, or
+/// nothing where the application has it no more.
+pub type Changes = BTreeMap<ObjectId, Option<Owned>>;
+
+/// The buckets of a layout that hold what changed, or held it; `objects` is the
+/// inventory after the change.
+pub fn changed_buckets<'a>(
     application: &str,
-    before: &OwnedObjects,
-    after: &OwnedObjects,
+    objects: &OwnedObjects,
+    changed: impl IntoIterator<Item = &'a ObjectId>,
     layout: Layout,
 ) -> Vec<InventorySpec> {
-    let gone = before.keys().filter(|id| !after.contains_key(*id));
-    let other = after.iter().filter(|(id, owned)| before.get(*id) != Some(*owned)).map(|(id, _)| id);
-    let changed: BTreeSet<u32> = gone.chain(other).map(|id| bucket_of(id, layout.buckets)).collect();
+    let changed: BTreeSet<u32> = changed.into_iter().map(|id| bucket_of(id, layout.buckets)).collect();
     if changed.is_empty() {
         return Vec::new();
     }
-    let of_changed: OwnedObjects = after
-        .iter()
-        .filter(|(id, _)| changed.contains(&bucket_of(id, layout.buckets)))
-        .map(|(id, owned)| (id.clone(), owned.clone()))
-        .collect();
-    let buckets = split(application, &of_changed, layout);
+    let of_changed = objects.iter().filter(|(id, _)| changed.contains(&bucket_of(id, layout.buckets)));
+    let buckets = split(application, of_changed, layout);
     buckets.into_iter().filter(|bucket| changed.contains(&bucket.bucket)).collect()
 }
 
@@ -251,7 +254,7 @@ mod tests {
         let layout = Layout::first(before.len());
         let mut after = before.clone();
         after.insert(id(7), owned_object(99));
-        let changed = changed_buckets("shop", &before, &after, layout);
+        let changed = changed_buckets("shop", &after, [&id(7)], layout);
         assert_eq!(changed.len(), 1);
         assert_eq!(changed.first(), split("shop", &after, layout).get(bucket_of(&id(7), layout.buckets) as usize));
     }
@@ -306,7 +309,9 @@ mod tests {
             let (before, after) = (of(&before), of(&after));
             let layout = Layout { generation: 0, buckets: 8 };
             let mut stored = split("shop", &before, layout);
-            for bucket in changed_buckets("shop", &before, &after, layout) {
+            let all: BTreeSet<&ObjectId> = before.keys().chain(after.keys()).collect();
+            let changed = all.into_iter().filter(|id| before.get(*id) != after.get(*id));
+            for bucket in changed_buckets("shop", &after, changed, layout) {
                 let number = bucket.bucket as usize;
                 stored[number] = bucket;
             }

@@ -52,7 +52,10 @@ impl Digest {
 
     /// All 64 hex digits, without the scheme.
     pub fn hex(&self) -> String {
-        self.bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 15)]);
+        let mut hex = String::with_capacity(64);
+        hex.extend(self.bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
+        hex
     }
 
     /// The first digits, for people and for names: `length` hex digits.
@@ -65,7 +68,9 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.scheme, self.hex())
+        f.write_str(&self.scheme)?;
+        f.write_str(":")?;
+        f.write_str(&self.hex())
     }
 }
 

@@ -132,15 +132,18 @@ struct Roles<'a> {
 impl<'a> Roles<'a> {
     fn of(desired: &'a [Arc<Manifest>]) -> Self {
         let mut roles = Self::default();
+        let mut members = Vec::with_capacity(desired.len());
         for manifest in desired {
             match role(manifest) {
-                Ok(Role::Member) => _ = roles.members.insert(&manifest.id, manifest),
+                Ok(Role::Member) => members.push((&manifest.id, manifest)),
                 Ok(Role::Hook(hook)) => roles.hooks.push((manifest, hook)),
                 Ok(Role::LeftOut(why)) => roles.left_out.push((manifest.id.clone(), why)),
                 // What is meant to be a hook is no member, however it is misspelt.
                 Err(refusal) => roles.problems.push(*refusal),
             }
         }
+        // A bundle is sorted, and so is made into a map at once.
+        roles.members = members.into_iter().collect();
         roles
     }
 }

@@ -2,6 +2,7 @@
 
 use bowline::{
     api::Inventory,
+    cluster::store::{StoreError, StoredInventory},
     history::inventory::{Layout, split},
     manifest::{Digest, Fingerprint, GroupKind, GroupVersionKind, ManifestDigest, ObjectId},
     plan::{Owned, OwnedObjects},
@@ -15,7 +16,7 @@ async fn what_was_written_is_read_again() {
     let world = World::new().await;
     let empty = world.shop.load_inventory().await.unwrap();
     assert!(empty.objects.is_empty() && empty.missing.is_empty());
-    world.shop.write_inventory(&empty, objects(0..500)).await.unwrap();
+    write(&world, &empty, objects(0..500)).await.unwrap();
     assert_eq!(world.shop.load_inventory().await.unwrap().objects, objects(0..500));
 }
 
@@ -23,12 +24,12 @@ async fn what_was_written_is_read_again() {
 async fn one_changed_object_is_one_request_and_no_change_is_none() {
     let world = World::new().await;
     let empty = world.shop.load_inventory().await.unwrap();
-    let stored = world.shop.write_inventory(&empty, objects(0..1_000)).await.unwrap();
+    let stored = write(&world, &empty, objects(0..1_000)).await.unwrap();
     let mark = world.access.audit_log().mark().unwrap();
     let mut changed = objects(0..1_000);
     changed.insert(id(7), owned(8_888));
-    let stored = world.shop.write_inventory(&stored, changed.clone()).await.unwrap();
-    let stored = world.shop.write_inventory(&stored, changed.clone()).await.unwrap();
+    let stored = write(&world, &stored, changed.clone()).await.unwrap();
+    let stored = write(&world, &stored, changed.clone()).await.unwrap();
     assert_eq!(world.requests_since(mark), ["update"]);
     assert_eq!(stored.objects, changed);
     assert_eq!(world.shop.load_inventory().await.unwrap().objects, changed);
@@ -38,11 +39,11 @@ async fn one_changed_object_is_one_request_and_no_change_is_none() {
 async fn the_second_of_two_writers_must_read_again() {
     let world = World::new().await;
     let empty = world.shop.load_inventory().await.unwrap();
-    let first = world.shop.write_inventory(&empty, objects(0..10)).await.unwrap();
-    let late = world.shop.write_inventory(&empty, objects(5..15)).await.unwrap_err();
+    let first = write(&world, &empty, objects(0..10)).await.unwrap();
+    let late = write(&world, &empty, objects(5..15)).await.unwrap_err();
     assert!(late.is_already_exists(), "{late}");
-    world.shop.write_inventory(&first, objects(0..11)).await.unwrap();
-    let late = world.shop.write_inventory(&first, objects(0..12)).await.unwrap_err();
+    write(&world, &first, objects(0..11)).await.unwrap();
+    let late = write(&world, &first, objects(0..12)).await.unwrap_err();
     assert!(late.is_conflict() && late.is_lost_race(), "{late}");
     assert_eq!(world.shop.load_inventory().await.unwrap().objects, objects(0..11));
 }
@@ -52,7 +53,7 @@ async fn the_buckets_grow_and_shrink_with_the_objects() {
     let world = World::new().await;
     let mut stored = world.shop.load_inventory().await.unwrap();
     for (count, buckets) in [(10, 1), (300, 8), (290, 8), (20, 1)] {
-        stored = world.shop.write_inventory(&stored, objects(0..count)).await.unwrap();
+        stored = write(&world, &stored, objects(0..count)).await.unwrap();
         let names = world.kubectl(&["get", "inventories", "-o", "name"]).unwrap();
         assert_eq!(names.lines().count(), buckets, "{count} objects: {names}");
         assert_eq!(world.shop.load_inventory().await.unwrap().objects, objects(0..count));
@@ -63,7 +64,7 @@ async fn the_buckets_grow_and_shrink_with_the_objects() {
 async fn a_writing_of_more_buckets_that_broke_off_is_as_if_it_had_not_begun() {
     let world = World::new().await;
     let empty = world.shop.load_inventory().await.unwrap();
-    world.shop.write_inventory(&empty, objects(0..90)).await.unwrap();
+    write(&world, &empty, objects(0..90)).await.unwrap();
     // Two of the eight new buckets were written, and then the controller was killed.
     let next = split("shop", &objects(0..400), Layout { generation: 1, buckets: 8 });
     for bucket in next.into_iter().take(2) {
@@ -73,7 +74,7 @@ async fn a_writing_of_more_buckets_that_broke_off_is_as_if_it_had_not_begun() {
     }
     let found = world.shop.load_inventory().await.unwrap();
     assert_eq!(found.objects, objects(0..90));
-    let stored = world.shop.write_inventory(&found, objects(0..300)).await.unwrap();
+    let stored = write(&world, &found, objects(0..300)).await.unwrap();
     assert_eq!(world.shop.load_inventory().await.unwrap().objects, objects(0..300));
     world.shop.delete_inventory(&stored).await.unwrap();
     assert_eq!(world.kubectl(&["get", "inventories", "-o", "name"]).unwrap(), "");
@@ -83,14 +84,23 @@ async fn a_writing_of_more_buckets_that_broke_off_is_as_if_it_had_not_begun() {
 async fn a_bucket_that_somebody_deleted_is_said_and_written_anew() {
     let world = World::new().await;
     let empty = world.shop.load_inventory().await.unwrap();
-    world.shop.write_inventory(&empty, objects(0..300)).await.unwrap();
+    write(&world, &empty, objects(0..300)).await.unwrap();
     world.kubectl(&["delete", "inventory", "shop-0-3"]).unwrap();
     let found = world.shop.load_inventory().await.unwrap();
     assert_eq!(found.missing, [3]);
     assert!(found.objects.len() < 300);
-    world.shop.write_inventory(&found, objects(0..300)).await.unwrap();
+    write(&world, &found, objects(0..300)).await.unwrap();
     let mended = world.shop.load_inventory().await.unwrap();
     assert_eq!((mended.objects, mended.missing), (objects(0..300), vec![]));
+}
+
+/// Writes an inventory as it is wanted over a stored one.
+async fn write(world: &World, stored: &StoredInventory, wanted: OwnedObjects) -> Result<StoredInventory, StoreError> {
+    let gone = stored.objects.keys().filter(|id| !wanted.contains_key(*id)).map(|id| (id.clone(), None));
+    let changes = gone.chain(wanted.iter().map(|(id, owned)| (id.clone(), Some(owned.clone())))).collect();
+    let mut written = stored.clone();
+    world.shop.write_inventory(&mut written, changes).await?;
+    Ok(written)
 }
 
 fn objects(numbers: std::ops::Range<u32>) -> OwnedObjects {

@@ -8,7 +8,7 @@ use kube::api::{PostParams, Preconditions};
 use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, send};
 use crate::{
     api::{Inventory, InventorySpec},
-    history::inventory::{Joined, Layout, changed_buckets, join, split},
+    history::inventory::{Changes, Joined, Layout, changed_buckets, join, split},
     plan::OwnedObjects,
 };
 
@@ -41,19 +41,24 @@ impl ApplicationStore {
         Ok(StoredInventory { objects, missing, layout, versions: versions.collect() })
     }
 
-    /// Writes what changed between the stored inventory and another: one
-    /// request for a small change, none for no change. Where a bucket was
-    /// changed by somebody else this is a conflict, and after any error the
-    /// inventory must be loaded again.
-    pub async fn write_inventory(
-        &self,
-        stored: &StoredInventory,
-        objects: OwnedObjects,
-    ) -> Result<StoredInventory, StoreError> {
-        let layout = Self::next_layout(stored, objects.len());
+    /// Writes what changes in the inventory: one request for a small change, none
+    /// for no change. Where a bucket was changed by somebody else this is a
+    /// conflict, and after any error the inventory must be loaded again.
+    pub async fn write_inventory(&self, stored: &mut StoredInventory, mut changes: Changes) -> Result<(), StoreError> {
+        changes.retain(|id, owned| stored.objects.get(id) != owned.as_ref());
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for (id, owned) in &changes {
+            match owned {
+                Some(owned) => stored.objects.insert(id.clone(), owned.clone()),
+                None => stored.objects.remove(id),
+            };
+        }
+        let layout = Self::next_layout(stored, stored.objects.len());
         let changed = match stored.layout == Some(layout) {
-            true => changed_buckets(&self.application, &stored.objects, &objects, layout),
-            false => split(&self.application, &objects, layout),
+            true => changed_buckets(&self.application, &stored.objects, changes.keys(), layout),
+            false => split(&self.application, &stored.objects, layout),
         };
         let mut versions = stored.versions.clone();
         let written: Vec<(BucketKey, String)> = stream::iter(changed)
@@ -75,7 +80,10 @@ impl ApplicationStore {
             .try_collect::<Vec<()>>()
             .await?;
         versions.retain(|key, _| !left_over.contains(key));
-        Ok(StoredInventory { objects, missing: Vec::new(), layout: Some(layout), versions })
+        stored.versions = versions;
+        stored.layout = Some(layout);
+        stored.missing.clear();
+        Ok(())
     }
 
     /// The layout to write: another one where the objects no longer fit, or

@@ -145,6 +145,7 @@ impl Actor {
         self.known.replans = 0;
         self.known.hooks.clear();
         self.known.waiting_noted = false;
+        self.known.beginning_told = resumed;
         self.known.running_content = Some(content);
     }
 
@@ -252,14 +253,17 @@ impl Actor {
         let left = self.known.history.get(number - 1).map(|release| release.spec.number);
         let message = match (begin.cause, begin.content) {
             (Cause::Rollback, From::Release(to)) => {
-                format!("release {number} goes back to the content of release {to}")
+                Some(format!("release {number} goes back to the content of release {to}"))
             }
             (Cause::AutomaticRollback, From::Release(to)) => {
-                format!("release {number} takes it back to the content of release {to}: {}", begin.reason)
+                Some(format!("release {number} takes it back to the content of release {to}: {}", begin.reason))
             }
-            _ => format!("release {number} begins"),
+            _ => None,
         };
-        self.event(begin.cause.as_str(), &message, begin.cause == Cause::AutomaticRollback);
+        if let Some(message) = &message {
+            self.event(begin.cause.as_str(), message, begin.cause == Cause::AutomaticRollback);
+        }
+        self.known.beginning_told = message.is_some();
         if let (Cause::Rollback | Cause::AutomaticRollback, Some(left)) = (begin.cause, left) {
             self.note_after(left, |after| after.rolled_back_by = Some(number)).await?;
         }

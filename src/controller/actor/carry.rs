@@ -23,6 +23,7 @@ use crate::{
         settings::{Occasion, policy},
         words::count,
     },
+    history::inventory::Changes,
     manifest::ObjectId,
     plan::{Action, Gate, Observation, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
     telemetry::Step,
@@ -383,14 +384,15 @@ impl Actor {
     /// its objects: no release is begun that would be gone on with, and where
     /// it breaks off, what was gone must still be seen to be gone.
     pub(super) async fn intend(&mut self, plan: &Plan, repair: bool) -> Result<(), StepError> {
-        let mut owned = self.known.stored.objects.clone();
+        let objects = &self.known.stored.objects;
+        let mut changes = Changes::new();
         // The namespace of `createNamespace` has no manifest: it is no member.
         let members = plan.writes().filter(|action| action.manifest.is_some() && action.verb != Verb::Delete);
         for action in members {
             let gvk = action.gvk.clone();
             let hook = action.hook.is_some();
             let intended = Owned { gvk, uid: None, manifest: None, fingerprint: None, done: false, hook };
-            let entry = owned.entry(action.id.clone()).or_insert(intended);
+            let mut entry = objects.get(&action.id).cloned().unwrap_or(intended);
             entry.hook = hook;
             if action.verb == Verb::Create && !repair {
                 // The object of the uid that is known is gone; the new one is
@@ -398,12 +400,11 @@ impl Actor {
                 entry.uid = None;
                 entry.fingerprint = None;
             }
+            changes.insert(action.id.clone(), Some(entry));
         }
-        owned.extend(plan.confirmed.iter().cloned());
-        for id in &plan.forgotten {
-            owned.remove(id);
-        }
-        self.save_inventory(owned).await
+        changes.extend(plan.confirmed.iter().map(|(id, owned)| (id.clone(), Some(owned.clone()))));
+        changes.extend(plan.forgotten.iter().map(|id| (id.clone(), None)));
+        self.save_inventory(changes).await
     }
 
     /// Takes what came of writes into the inventory and the live index.
@@ -412,7 +413,8 @@ impl Actor {
         actions: &[&Action],
         results: &[ActionResult],
     ) -> Result<(), StepError> {
-        let mut owned = self.known.stored.objects.clone();
+        let objects = &self.known.stored.objects;
+        let mut changes = Changes::new();
         let actions: BTreeMap<&ObjectId, &&Action> = actions.iter().map(|action| (&action.id, action)).collect();
         for result in results {
             let Some(action) = actions.get(&result.id) else { continue };
@@ -427,24 +429,23 @@ impl Actor {
                         done: false,
                         hook,
                     };
-                    owned.insert(action.id.clone(), entry);
+                    changes.insert(action.id.clone(), Some(entry));
                 }
                 Outcome::Deleted => {
-                    owned.remove(&action.id);
+                    changes.insert(action.id.clone(), None);
                 }
                 // It goes when its finalizers are done: its absence is
                 // expected, and should it come back, it is looked at anew.
                 Outcome::Deleting { .. } => {
-                    if let Some(owned) = owned.get_mut(&action.id) {
-                        owned.done = true;
-                        owned.manifest = None;
-                        owned.fingerprint = None;
+                    if let Some(owned) = objects.get(&action.id) {
+                        let leaves = Owned { done: true, manifest: None, fingerprint: None, ..owned.clone() };
+                        changes.insert(action.id.clone(), Some(leaves));
                     }
                 }
                 _ => {}
             }
         }
-        self.save_inventory(owned).await
+        self.save_inventory(changes).await
     }
 }
 

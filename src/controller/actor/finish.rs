@@ -11,6 +11,8 @@ use crate::{
     cluster::explain,
     controller::decide::{End, Stage},
     health::HealthStatus,
+    manifest::ObjectId,
+    plan::Owned,
 };
 
 /// The pause before what a late watch tells is looked at.
@@ -146,9 +148,16 @@ impl Actor {
         }
     }
 
-    /// What is to be written down before a rest: that a release waits for
-    /// health, and Jobs that were seen complete.
+    /// What is to be written down before a rest: that a release goes on for
+    /// longer, that it waits for health, and Jobs that were seen complete.
     pub(super) async fn settle(&mut self) -> Result<(), StepError> {
+        // Of a release that is over at once its end tells enough.
+        if !std::mem::replace(&mut self.known.beginning_told, true)
+            && let Some(running) = self.known.history.running()
+        {
+            let (number, commit, cause) = (running.spec.number, running.spec.commit.short.clone(), running.spec.cause);
+            self.event(cause.as_str(), &format!("release {number} ({commit}) is on its way"), false);
+        }
         let waits = self.known.attempt.as_ref().filter(|attempt| attempt.stage == Stage::Applied);
         if let (Some(attempt), false) = (waits, self.known.waiting_noted) {
             if let Some(release) = self.known.history.get(attempt.release) {
@@ -157,24 +166,10 @@ impl Actor {
             }
             self.known.waiting_noted = true;
         }
-        let done: Vec<_> = self
-            .known
-            .summary
-            .done
-            .iter()
-            .filter(|id| self.known.stored.objects.get(*id).is_some_and(|owned| !owned.done))
-            .cloned()
-            .collect();
-        if !done.is_empty() {
-            let mut owned = self.known.stored.objects.clone();
-            for id in done {
-                if let Some(owned) = owned.get_mut(&id) {
-                    owned.done = true;
-                }
-            }
-            self.save_inventory(owned).await?;
-        }
-        Ok(())
+        let owned = |id: &ObjectId| self.known.stored.objects.get(id).filter(|owned| !owned.done);
+        let done = self.known.summary.done.iter();
+        let done = done.filter_map(|id| Some((id.clone(), Some(Owned { done: true, ..owned(id)?.clone() })))).collect();
+        self.save_inventory(done).await
     }
 
     /// Notes on a release what happened to it after its end.

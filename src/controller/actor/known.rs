@@ -128,6 +128,8 @@ pub(super) struct Known {
     pub(super) compared_last: Option<ObjectId>,
     pub(super) degraded_since: Option<Timestamp>,
     pub(super) waiting_noted: bool,
+    /// Whether an event told that the running release began.
+    pub(super) beginning_told: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
     /// When the next release is too old to be kept.
@@ -231,6 +233,7 @@ impl Known {
             compared_last: None,
             degraded_since: None,
             waiting_noted: false,
+            beginning_told: true,
             published: None,
             sweep_due: None,
             forget_due: None,

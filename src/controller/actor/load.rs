@@ -17,9 +17,9 @@ use crate::{
         watched::watched,
     },
     health::HealthStatus,
-    history::bundles::KnownChunks,
+    history::{bundles::KnownChunks, inventory::Changes},
     manifest::{GroupVersionKind, Manifest, ObjectId},
-    plan::{Membership, OwnedObjects},
+    plan::Membership,
 };
 
 impl Actor {
@@ -266,22 +266,15 @@ impl Actor {
         })
     }
 
-    /// Writes the buckets of the inventory that change.
-    pub(super) async fn save_inventory(&mut self, owned: OwnedObjects) -> Result<(), StepError> {
-        if owned == self.known.stored.objects {
+    /// Writes what changes in the inventory.
+    pub(super) async fn save_inventory(&mut self, changes: Changes) -> Result<(), StepError> {
+        if changes.is_empty() {
             return Ok(());
         }
-        match self.store.write_inventory(&self.known.stored, owned).await {
-            Ok(stored) => {
-                self.known.stored = stored;
-                Ok(())
-            }
-            Err(error) => {
-                // How much of it was written is not known.
-                self.known.loaded = false;
-                Err(error.into())
-            }
-        }
+        let written = self.store.write_inventory(&mut self.known.stored, changes).await;
+        // How much of it was written is not known.
+        self.known.loaded &= written.is_ok();
+        Ok(written?)
     }
 
     /// Writes the pin into the Application's status at once.

@@ -37,10 +37,7 @@ use super::{
     shared::Shared,
     term::Term,
 };
-use crate::{
-    cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore},
-    plan::OwnedObjects,
-};
+use crate::cluster::{OwnerKey, index::BrokenReason, store::ApplicationStore};
 
 /// How long the first pause after an error is.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -221,7 +218,8 @@ impl Actor {
         if self.known.inherits() && !self.known.stored.objects.is_empty() {
             // What an Application of this name let go of is not its successor's
             // to delete; what its content has is found again by our marks.
-            self.save_inventory(OwnedObjects::new()).await?;
+            let all = self.known.stored.objects.keys().map(|id| (id.clone(), None)).collect();
+            self.save_inventory(all).await?;
             self.look(now);
         }
         if self.known.application.metadata.deletion_timestamp.is_some() {

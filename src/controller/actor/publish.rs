@@ -4,10 +4,12 @@ use jiff::Timestamp;
 
 use super::Actor;
 use crate::{
-    api::{ApplicationStatus, ConditionType, ObjectCounts, ObjectProblem, SyncStatus},
+    api::{Application, ApplicationStatus, ConditionType, ObjectCounts, ObjectProblem, SyncStatus},
+    cluster::OwnerKey,
     controller::{
         contest::Contest,
         decide::{HeadView, Stage},
+        outbox::Statuses,
         status::{Facts, application_status},
     },
     health::HealthStatus,
@@ -20,15 +22,20 @@ impl Actor {
         let underway = self.known.underway.as_ref().map(|underway| (underway.applied, underway.to_apply));
         let applied = self.known.attempt.as_ref().is_some_and(|attempt| attempt.stage == Stage::Applied);
         let progress = underway.or(self.known.progress.filter(|_| applied));
-        self.publish_with(now, progress);
+        self.publish_with(now, progress, Statuses::write);
     }
 
     /// Shows how far an apply has come.
     pub(super) fn publish_progress(&mut self, applied: u32, to_apply: u32) {
-        self.publish_with(Timestamp::now(), Some((applied, to_apply)));
+        self.publish_with(Timestamp::now(), Some((applied, to_apply)), Statuses::write_soon);
     }
 
-    fn publish_with(&mut self, now: Timestamp, progress: Option<(u32, u32)>) {
+    fn publish_with(
+        &mut self,
+        now: Timestamp,
+        progress: Option<(u32, u32)>,
+        write: impl Fn(&Statuses, &OwnerKey, &Application, ApplicationStatus),
+    ) {
         if self.is_only_starting() {
             return;
         }
@@ -47,7 +54,7 @@ impl Actor {
             self.event("Held", &message, true);
         }
         self.tell_of_dependencies(&status);
-        self.shared.statuses.write(&self.known.owner, &self.known.application, status.clone());
+        write(&self.shared.statuses, &self.known.owner, &self.known.application, status.clone());
         self.known.published = Some(status);
     }
 
