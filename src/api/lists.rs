@@ -197,6 +197,22 @@ words! {
 }
 
 words! {
+    /// What somebody is told of.
+    NotifyEvent {
+        /// A release failed, or what Git asks for cannot be applied.
+        Failed,
+        /// A rollback ended: the content of an earlier release is there again.
+        RolledBack,
+        /// Git asks for content that was rejected.
+        Held,
+        /// A healthy release degraded later.
+        Degraded,
+        /// An object was put back again and again, and is left alone.
+        Contested,
+    }
+}
+
+words! {
     /// The types of an Application's conditions.
     ConditionType {
         /// Synced and healthy with what its head renders.

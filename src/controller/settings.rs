@@ -33,6 +33,7 @@ pub fn settings(application: &Application, observe_only: bool, request_expiry: S
         drift: spec.sync.drift,
         automatic_rollback: spec.rollback.automatic,
         timeout: spec.sync.timeout.signed(),
+        watch: spec.rollback.watch.signed(),
         request_expiry,
         observe_only,
         generation: application.metadata.generation.unwrap_or_default(),

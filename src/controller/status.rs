@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    decide::{Dependencies, HeadView, Stage, View, is_live, is_refused_before, is_rejected, may_try_again, waits_for},
+    decide::{
+        Dependencies, HeadView, Stage, View, goes_back_at, is_live, is_refused_before, is_rejected, may_try_again,
+        waits_for,
+    },
     status_waits::{circle_words, waiting_words},
 };
 use crate::{
@@ -219,7 +222,7 @@ fn words(facts: &Facts<'_>, sync: SyncStatus) -> (String, String) {
                 ("the repository has not been read yet".into(), String::new())
             }
         },
-        SyncStatus::Synced => (synced(facts), String::new()),
+        SyncStatus::Synced => (synced(facts), after_synced(facts)),
     };
     let trouble = facts.step_error.or(facts.fetch_error);
     match trouble {
@@ -353,6 +356,24 @@ fn synced(facts: &Facts<'_>) -> String {
                 )
             })
             .unwrap_or_default(),
+    }
+}
+
+/// What happens next to a release that degraded.
+fn after_synced(facts: &Facts<'_>) -> String {
+    let view = facts.view;
+    let application = facts.application;
+    let Some(newest) = view.history.current() else { return String::new() };
+    let target = || view.history.rollback_target(newest.spec.number).map(|target| target.spec.number);
+    if let (Some(at), Some(target)) = (goes_back_at(view), target()) {
+        return format!("goes back to release {target} if it is still Degraded at {at:.0}");
+    }
+    let after = newest.status.as_ref().and_then(|status| status.after.as_ref());
+    match after.and_then(|after| after.rollback) {
+        Some(RollbackVerdict::Person) if view.degraded_since.is_some() => {
+            format!("fix it in Git, or: bowline rollback {application}")
+        }
+        _ => String::new(),
     }
 }
 

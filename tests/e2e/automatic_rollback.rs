@@ -78,3 +78,80 @@ async fn a_first_release_that_breaks_has_nothing_to_go_back_to_and_says_so() {
     team.polls(5).await;
     assert_eq!(team.history("shop").await, "1 Push Failed", "the same content is not tried again and again");
 }
+
+/// A pod of its own; kwok lets it run.
+fn pod(value: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "annotations": {"example.com/value": value}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": "registry.example/web:1"}],
+        },
+    })
+}
+
+impl Team<'_> {
+    /// Says of the pod what a kubelet would.
+    async fn pod_is(&self, phase: &str) {
+        let path = format!("{}/status", self.path("pods", "web"));
+        self.patch_at(&path, "kubelet", &json!({"status": {"phase": phase}})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_degrades_soon_after_it_was_healthy_is_taken_back_also_by_a_controller_that_comes_back() {
+    let site = Site::new();
+    let mut controller = site.start(&Start::default());
+    let team = Team::at(&site, "degrades").await;
+    let content = |value: &str| [("deploy/all.yaml", yaml(&[config_map("settings", value), pod(value)]))];
+    let good = team.push("Good", &content("good"));
+    team.deploy_shop(json!({"sync": {"timeout": "5s"}}));
+    team.until_synced("shop", &good).await;
+    let bad = team.push("Bad", &content("bad"));
+    assert_eq!(team.until_synced("shop", &bad).await, 2);
+
+    team.pod_is("Failed").await;
+    let status = team
+        .until("shop", "says what is going to happen", |status| {
+            status["next"]
+                .as_str()
+                .is_some_and(|next| next.starts_with("goes back to release 1 if it is still Degraded"))
+        })
+        .await;
+    assert_eq!((&status["sync"], &status["health"]), (&json!("Synced"), &json!("Degraded")), "{status:#}");
+    // Nothing of that is in the memory of one process alone.
+    controller.start_at_once(&site);
+    team.until("shop", "goes back", |status| status["release"]["number"] == 3).await;
+    team.pod_is("Running").await;
+    team.until("shop", "Held after the rollback", |status| {
+        status["sync"] == "Held" && status["release"]["phase"] == "Healthy"
+    })
+    .await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy\n3 AutomaticRollback to 1 Healthy");
+    assert_eq!(team.get("configmaps", "settings").await.unwrap()["data"]["key"], "good");
+    let releases = team.releases("shop").await;
+    let after = releases[1].status.as_ref().unwrap().after.as_ref().unwrap();
+    let expected = format!("degraded after it had been healthy: Pod {}/web: ", team.namespace);
+    assert!(after.degraded.starts_with(&expected), "{}", after.degraded);
+    assert_eq!((after.rolled_back_by, &releases[2].spec.reason), (Some(3), &after.degraded));
+    assert_eq!(team.status("shop").await["lastHealthyRelease"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_degrades_and_is_not_watched_is_told_and_left() {
+    let site = Site::new();
+    let _controller = site.start(&Start::default());
+    let team = Team::at(&site, "unwatched").await;
+    let content = |value: &str| [("deploy/all.yaml", yaml(&[config_map("settings", value), pod(value)]))];
+    let good = team.push("Good", &content("good"));
+    team.deploy_shop(json!({"sync": {"timeout": "2s"}, "rollback": {"watch": "0s"}}));
+    team.until_synced("shop", &good).await;
+    let bad = team.push("Bad", &content("bad"));
+    assert_eq!(team.until_synced("shop", &bad).await, 2);
+    team.pod_is("Failed").await;
+    team.until("shop", "the last healthy release is another one", |status| status["lastHealthyRelease"] == 1).await;
+    team.polls(5).await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
+}

@@ -28,6 +28,7 @@ mod lease;
 mod many;
 mod modes;
 mod moving;
+mod notify;
 mod order;
 mod ownership;
 mod rights;

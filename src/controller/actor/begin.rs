@@ -134,7 +134,7 @@ impl Actor {
     }
 
     /// The content of the last release before this one that was healthy.
-    async fn healthy_before(&self, number: u64) -> Option<Content> {
+    pub(super) async fn healthy_before(&self, number: u64) -> Option<Content> {
         let before = self.known.history.iter().rev().find(|release| {
             release.spec.number < number
                 && release
@@ -264,7 +264,7 @@ impl Actor {
 }
 
 /// The objects of some content that an earlier one had not, or not so.
-fn changed(before: Option<&Content>, content: &Content) -> BTreeSet<ObjectId> {
+pub(super) fn changed(before: Option<&Content>, content: &Content) -> BTreeSet<ObjectId> {
     let before: BTreeMap<&ObjectId, &ManifestDigest> = before
         .into_iter()
         .flat_map(|before| before.manifests.iter().map(|manifest| (&manifest.id, &manifest.digest)))

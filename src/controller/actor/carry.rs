@@ -63,7 +63,9 @@ impl Actor {
             Decision::End(end) => self.end(end).await,
             Decision::TryAgain => self.try_again().await,
             Decision::Repair => self.repair().await,
-            Decision::NoteDegraded { release } => self.note_degraded(release).await,
+            Decision::NoteDegraded { release, message, rollback } => {
+                self.note_degraded(release, message, rollback).await
+            }
         }
     }
 

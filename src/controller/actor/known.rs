@@ -9,13 +9,13 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, hooks::RunningHook};
+use super::{again::Again, hooks::RunningHook, tell::Tellings};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
     controller::{
         contest::Contest,
-        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View},
+        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View, Watched},
         poller::{Found, HeadEvent},
     },
     history::{History, bundles::KnownChunks},
@@ -127,6 +127,8 @@ pub(super) struct Known {
     /// The object that was compared last.
     pub(super) compared_last: Option<ObjectId>,
     pub(super) degraded_since: Option<Timestamp>,
+    /// What the release did that may be taken back if it degrades.
+    pub(super) watched: Option<Watched>,
     pub(super) waiting_noted: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
@@ -144,6 +146,8 @@ pub(super) struct Known {
     pub(super) dependencies: Dependencies,
     /// Another try of content that was refused.
     pub(super) again: Again,
+    /// What people are told.
+    pub(super) tellings: Tellings,
 }
 
 impl Known {
@@ -161,6 +165,7 @@ impl Known {
             destination: Default::default(),
             sync: Default::default(),
             rollback: Default::default(),
+            notify: None,
             depends_on: Vec::new(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,
@@ -220,6 +225,7 @@ impl Known {
             found_by_deep_check: BTreeMap::new(),
             compared_last: None,
             degraded_since: None,
+            watched: None,
             waiting_noted: false,
             published: None,
             sweep_due: None,
@@ -230,6 +236,7 @@ impl Known {
             others_until: None,
             dependencies: Dependencies::Met,
             again: Again::default(),
+            tellings: Tellings::default(),
         }
     }
 
@@ -281,6 +288,7 @@ impl Known {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
+            watched: self.watched.as_ref(),
             inherits: self.inherits(),
             offered: self.offered,
             unusable_target: self.unusable_target,

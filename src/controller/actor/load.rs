@@ -171,11 +171,19 @@ impl Actor {
         self.known.live = live;
         let degraded =
             summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
-        self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
+        let before = self.known.degraded_since;
+        self.known.degraded_since = if degraded { before.or(Some(now)) } else { None };
         self.known.summary = summary;
         self.count_time(now);
         let applications = self.shared.own.count();
         let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // What degrades counts from the beginning, so that of many at once none
+        // goes back because it was the first.
+        match (before, self.known.degraded_since) {
+            (None, Some(_)) => brake.note(self.known.owner.as_str(), now),
+            (Some(_), None) if self.known.history.running().is_none() => brake.release(self.known.owner.as_str()),
+            _ => {}
+        }
         self.known.brake = brake.is_pulled(self.known.owner.as_str(), applications, now);
     }
 
