@@ -215,3 +215,149 @@ fn about(facts: &Facts<'_>) -> About {
 fn cut(message: &str) -> String {
     message.chars().take(LONGEST_MESSAGE).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::manifest::{BundleDigest, Digest};
+
+    const ENDED: &str = "2026-03-01T03:00:00Z";
+
+    fn bundle() -> BundleDigest {
+        BundleDigest(Digest::of(b"b"))
+    }
+
+    fn release(number: u64, spec: Value, status: Value) -> Release {
+        let digest = bundle().to_string();
+        let mut all = json!({
+            "application": "shop", "number": number, "cause": "Push", "bundle": digest, "inputs": digest,
+            "commit": {"id": "4f1c2d9".repeat(5), "short": "4f1c2d9"},
+            "counts": {}, "applicationUid": "uid", "createdAt": ENDED,
+        });
+        all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        serde_json::from_value(json!({
+            "apiVersion": "bowline.dev/v1alpha1", "kind": "Release", "metadata": {"name": format!("shop-{number}")},
+            "spec": all, "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn ended(phase: &str, rollback: &str) -> Value {
+        json!({"outcome": {"phase": phase, "message": "it breaks", "rollback": rollback, "endedAt": ENDED}})
+    }
+
+    fn facts(history: &History) -> Facts<'_> {
+        Facts {
+            now: "2026-03-01T04:00:00Z".parse().unwrap(),
+            installation: "cluster",
+            namespace: "team-a",
+            application: "shop",
+            uid: "uid",
+            history,
+            hold: None,
+            refused: None,
+            contested: Vec::new(),
+        }
+    }
+
+    fn told(history: &[Release]) -> Vec<String> {
+        let history = History::new(history.to_vec());
+        let told = tellings(&facts(&history));
+        told.iter()
+            .map(|told| format!("{} {} | {}", told.letter.event, told.letter.data.message, told.letter.data.next))
+            .collect()
+    }
+
+    #[rstest]
+    #[case::goes_back(
+        release(2, json!({}), ended("Failed", "Automatic")),
+        "Failed release 2 (4f1c2d9) failed: it breaks | it goes back to the last healthy release by itself"
+    )]
+    #[case::is_left_to_a_person(
+        release(2, json!({}), ended("Failed", "Person")),
+        "Failed release 2 (4f1c2d9) failed: it breaks | fix it in Git, or: bowline rollback shop"
+    )]
+    #[case::was_taken_back(
+        release(3, json!({
+            "cause": "AutomaticRollback", "rollbackTo": 1, "reason": "it breaks",
+            "rejects": [{"release": 2, "bundle": bundle().to_string(), "inputs": bundle().to_string()}],
+        }), ended("Healthy", "None")),
+        "RolledBack release 3 brought back the content of release 1, and that of release 2 stays out; rolled back by itself: it breaks | "
+    )]
+    #[case::by_a_person(
+        release(3, json!({"cause": "Rollback", "rollbackTo": 1, "requestedBy": "ada"}), ended("Healthy", "None")),
+        "RolledBack release 3 brought back the content of release 1; rolled back by ada | "
+    )]
+    #[case::degraded(
+        release(2, json!({}), json!({"after": {"degradedAt": ENDED, "degraded": "degraded after it had been healthy: it crashes"}})),
+        "Degraded release 2 (4f1c2d9) degraded after it had been healthy: it crashes | look at it: bowline status shop"
+    )]
+    fn what_a_person_should_know_of_a_release_is_told(#[case] release: Release, #[case] expected: &str) {
+        assert_eq!(told(&[release]), [expected]);
+    }
+
+    #[rstest]
+    #[case::went_well(release(2, json!({}), ended("Healthy", "None")))]
+    #[case::made_way(release(2, json!({}), ended("Superseded", "None")))]
+    #[case::runs(release(2, json!({}), json!({"phase": "Applying"})))]
+    #[case::of_another_application(release(2, json!({"applicationUid": "other"}), ended("Failed", "None")))]
+    #[case::long_ago(release(2, json!({}), json!({"outcome": {"phase": "Failed", "endedAt": "2026-02-28T03:59:00Z"}})))]
+    fn what_nobody_needs_to_know_is_not_told(#[case] release: Release) {
+        assert_eq!(told(&[release]), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_delivered_is_not_told_again_and_everything_else_is() {
+        let failed = release(2, json!({}), ended("Failed", "Automatic"));
+        let history = History::new(vec![failed.clone()]);
+        let id = tellings(&facts(&history))[0].letter.id.clone();
+        let mut told_of = failed;
+        told_of.status.as_mut().unwrap().after.get_or_insert_default().told.push(id.clone());
+        let history = History::new(vec![told_of, release(3, json!({}), ended("Failed", "Person"))]);
+        let tellings = tellings(&facts(&history));
+        assert_eq!(tellings.len(), 1);
+        assert_eq!(tellings[0].remembered_by, Some(3));
+        assert_ne!(tellings[0].letter.id, id);
+    }
+
+    #[test]
+    fn a_hold_is_told_once_whatever_the_commits_and_again_for_another_rejection() {
+        let history = History::new(vec![release(3, json!({"cause": "Rollback"}), json!({}))]);
+        let hold = |by| HoldStatus {
+            bundle: bundle(),
+            rejected_release: 2,
+            rejected_by: by,
+            by: "ada".into(),
+            reason: "queue backs up".into(),
+        };
+        let commit = |short: &str| CommitRecord { id: short.repeat(5), short: short.into(), ..CommitRecord::default() };
+        let letter = |hold: &HoldStatus, commit: &CommitRecord| {
+            let facts = Facts { hold: Some((hold, commit)), ..facts(&history) };
+            tellings(&facts).remove(0).letter
+        };
+        let first = letter(&hold(3), &commit("1111111"));
+        assert_eq!(first.data.message, "1111111 renders what release 2 had and release 3 rejected: queue backs up");
+        assert_eq!(first.id, letter(&hold(3), &commit("2222222")).id);
+        assert_ne!(first.id, letter(&hold(5), &commit("1111111")).id);
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_told_once_a_commit_and_a_fight_once_a_release() {
+        let history = History::new(vec![release(7, json!({}), ended("Healthy", "None"))]);
+        let commit = CommitRecord { id: "9a77e10".repeat(5), short: "9a77e10".into(), ..CommitRecord::default() };
+        let refused = Refused { commit: &commit, message: "deploy/a.yaml:3: nonsense", next: "fix it in Git" };
+        let contested = vec![("ConfigMap team-a/env".to_owned(), "changed again and again".to_owned())];
+        let facts = Facts { refused: Some(refused), contested, ..facts(&history) };
+        let told: Vec<(String, Option<u64>)> =
+            tellings(&facts).into_iter().map(|told| (told.letter.text, told.remembered_by)).collect();
+        let expected = [
+            ("team-a/shop: 9a77e10 cannot be applied: deploy/a.yaml:3: nonsense".to_owned(), Some(7)),
+            ("team-a/shop: ConfigMap team-a/env is changed again and again".to_owned(), Some(7)),
+        ];
+        assert_eq!(told, expected);
+    }
+}
