@@ -161,6 +161,8 @@ words! {
         Jobs,
         /// Change claims for storage.
         Claims,
+        /// Change namespaces.
+        Namespaces,
         /// Change CustomResourceDefinitions.
         CRDs,
         /// Run hooks.

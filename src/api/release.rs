@@ -66,7 +66,7 @@ pub struct ReleaseSpec {
     pub accepts: bool,
     /// What a rollback was told to include.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 5))]
     pub include: Vec<super::Include>,
     /// For a rollback, whether objects that its target does not have are
     /// deleted, if the person said so.

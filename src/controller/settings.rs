@@ -75,6 +75,7 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
         rollback: occasion.rollback.as_ref().map(|include| RollbackPolicy {
             jobs: include.contains(&Include::Jobs),
             claims: include.contains(&Include::Claims),
+            namespaces: include.contains(&Include::Namespaces),
             crds: include.contains(&Include::CRDs),
         }),
         create_namespace: spec.destination.create_namespace.then_some(namespace),

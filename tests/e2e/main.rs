@@ -32,6 +32,7 @@ mod notify;
 mod order;
 mod ownership;
 mod rights;
+mod rollback;
 mod sharing;
 mod silence;
 mod soak;
