@@ -13,6 +13,7 @@
 
 mod automatic_rollback;
 mod commit_to_live;
+mod damage;
 mod deep_check;
 mod deletion;
 mod dependencies;
@@ -31,6 +32,7 @@ mod moving;
 mod notify;
 mod order;
 mod ownership;
+mod replay;
 mod rights;
 mod rollback;
 mod sharing;
