@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderKind, SyncMode, SyncStatus,
+    Analysis, ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderKind, SyncMode,
+    SyncStatus,
 };
 use crate::manifest::{BundleDigest, InputDigest, ReleaseDigest};
 
@@ -245,6 +246,9 @@ pub struct Rollback {
     pub automatic: bool,
     /// How long a release is watched after it became healthy: one that degrades within that time, and stays so for `sync.timeout`, goes back like one that never became healthy. `0s` watches none.
     pub watch: Duration,
+    /// A query that a release is judged by as well while it is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// How many releases are kept.
     #[schemars(range(min = 2, max = 100))]
     pub history_limit: u32,
@@ -252,7 +256,7 @@ pub struct Rollback {
 
 impl Default for Rollback {
     fn default() -> Self {
-        Self { automatic: true, watch: Duration::from_secs(600), history_limit: 10 }
+        Self { automatic: true, watch: Duration::from_secs(600), analysis: None, history_limit: 10 }
     }
 }
 

@@ -33,7 +33,7 @@ pub use lists::{
     Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, NotifyEvent, Phase, Preflight,
     RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus,
 };
-pub use notify::{Notify, NotifySecret};
+pub use notify::{Analysis, Notify, NotifySecret};
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{
     CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome,

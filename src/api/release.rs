@@ -252,6 +252,9 @@ pub struct ReleaseAfter {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 4096))]
     pub degraded: String,
+    /// Whether that is what the analysis said, and not the health of objects.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_analysis: bool,
     /// Whether the release is taken back because it degraded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<RollbackVerdict>,

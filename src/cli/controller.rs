@@ -61,9 +61,13 @@ pub struct Args {
     /// File with the key that signs what is sent there.
     #[arg(long, env = "BOWLINE_NOTIFY_KEY_FILE", value_name = "FILE", requires = "notify_url")]
     pub notify_key_file: Option<PathBuf>,
-    /// Hosts that Applications may have spoken to, for notifications; `*.example.com` is
-    /// all below example.com. Without it any host, but no address of the
-    /// controller's own machine or its link.
+    /// Prometheus-compatible server that is asked where rollback.analysis names
+    /// none. Whoever writes an Application can have it asked anything.
+    #[arg(long, env = "BOWLINE_PROMETHEUS_URL", value_name = "URL")]
+    pub prometheus_url: Option<Target>,
+    /// Hosts that Applications may have spoken to, for notifications and
+    /// queries; `*.example.com` is all below example.com. Without it any host,
+    /// but no address of the controller's own machine or its link.
     #[arg(long, env = "BOWLINE_OUTGOING_HOSTS", value_name = "HOST", value_delimiter = ',', num_args = 1..)]
     pub outgoing_hosts: Vec<String>,
     /// How long a request is good for.
@@ -139,6 +143,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
         listen: args.listen,
         deep_checks_per_hour: args.deep_check_per_hour,
         notify: args.notify_url.clone().map(|target| NotifyDefault { target, key_file: args.notify_key_file.clone() }),
+        prometheus: args.prometheus_url.clone(),
         reach: match args.outgoing_hosts.as_slice() {
             [] => Reach::Public,
             hosts => Reach::Hosts(hosts.to_vec()),

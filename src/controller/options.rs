@@ -29,6 +29,9 @@ pub struct Options {
     pub deep_checks_per_hour: u32,
     /// Who is told of what happens to Applications that name nobody.
     pub notify: Option<NotifyDefault>,
+    /// The Prometheus-compatible server that is asked where an Application
+    /// names none.
+    pub prometheus: Option<Target>,
     /// The servers that Applications may name.
     pub reach: Reach,
     /// How long a request is good for.

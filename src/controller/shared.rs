@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
-    notify::Courier,
+    notify::{Courier, Inquirer},
     telemetry::Metrics,
 };
 
@@ -44,6 +44,7 @@ pub(super) struct Shared {
     pub(super) statuses: Statuses,
     pub(super) events: Events,
     pub(super) courier: Courier,
+    pub(super) inquirer: Inquirer,
     pub(super) metrics: Metrics,
     pub(super) policies: Policies,
     pub(super) tasks: TaskTracker,

@@ -45,6 +45,8 @@ pub struct Facts<'a> {
     pub progress: Option<(u32, u32)>,
     /// Why the last step could not be done, if it could not.
     pub step_error: Option<&'a str>,
+    /// Why the analysis tells nothing, if so.
+    pub analysis: Option<&'a str>,
     /// Whether it depends on other applications.
     pub depends: bool,
     /// A revision that a person asked for.
@@ -346,6 +348,7 @@ fn synced(facts: &Facts<'_>) -> String {
     match facts.view.live.unhealthy.first() {
         Some((id, health)) if health.reason.is_empty() => format!("{id}: {}", health.status),
         Some((id, health)) => format!("{id}: {}", health.reason),
+        None if facts.analysis.is_some() => facts.analysis.unwrap_or_default().to_owned(),
         None => facts
             .pin
             .map(|pin| {

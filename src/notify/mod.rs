@@ -14,11 +14,13 @@
 mod courier;
 mod exchange;
 mod letter;
+mod prometheus;
 mod reach;
 mod signature;
 
 pub use courier::{Courier, Delivery, KeyRing, Place};
 pub use exchange::ExchangeError;
 pub use letter::{About, Letter};
+pub use prometheus::{Inquirer, QueryError, Series, as_result};
 pub use reach::{NotATarget, NotReachable, Reach, Target};
 pub use signature::{Key, NotAKey};

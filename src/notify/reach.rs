@@ -62,6 +62,15 @@ impl Target {
         &self.0
     }
 
+    /// The same server, at a path below its own, with a query.
+    pub(super) fn with_query(&self, path: &str, pairs: &[(&str, &str)]) -> Self {
+        let mut url = self.0.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}/{path}"));
+        url.query_pairs_mut().extend_pairs(pairs);
+        Self(url)
+    }
+
     /// The host, without the brackets of an IPv6 address.
     pub(super) fn host(&self) -> String {
         match self.0.host() {

@@ -11,6 +11,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+mod analysis;
 mod automatic_rollback;
 mod commit_to_live;
 mod damage;

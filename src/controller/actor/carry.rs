@@ -63,8 +63,8 @@ impl Actor {
             Decision::End(end) => self.end(end).await,
             Decision::TryAgain => self.try_again().await,
             Decision::Repair => self.repair().await,
-            Decision::NoteDegraded { release, message, rollback } => {
-                self.note_degraded(release, message, rollback).await
+            Decision::NoteDegraded { release, message, rollback, by_analysis } => {
+                self.note_degraded(release, message, rollback, by_analysis).await
             }
         }
     }

@@ -11,7 +11,11 @@ impl Actor {
     /// Finds out what the live release did, where that is to be judged.
     pub(super) async fn recall_watched(&mut self) {
         let known = &self.known;
-        let Some(live) = known.history.applied().filter(|_| known.degraded_since.is_some()) else { return };
+        let Some(live) =
+            known.history.applied().filter(|_| known.degraded_since.is_some() || known.analysed.failed.is_some())
+        else {
+            return;
+        };
         let number = live.spec.number;
         if known.watched.as_ref().is_some_and(|watched| watched.release == number) {
             return;

@@ -250,6 +250,7 @@ impl Actor {
         number: u64,
         message: String,
         rollback: RollbackVerdict,
+        by_analysis: bool,
     ) -> Result<(), StepError> {
         let now = Timestamp::now();
         warn!(release = number, message, verdict = %rollback, "the release degraded after it had been healthy");
@@ -257,6 +258,7 @@ impl Actor {
         self.note_after(number, |after| {
             after.degraded_at = Some(now);
             after.degraded.clone_from(&message);
+            after.by_analysis = by_analysis;
             after.rollback = Some(rollback).filter(|verdict| *verdict != RollbackVerdict::None);
         })
         .await?;

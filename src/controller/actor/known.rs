@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, hooks::RunningHook, tell::Tellings};
+use super::{again::Again, analyse::Analysed, hooks::RunningHook, tell::Tellings};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
@@ -146,6 +146,8 @@ pub(super) struct Known {
     pub(super) dependencies: Dependencies,
     /// Another try of content that was refused.
     pub(super) again: Again,
+    /// What a query said of the release that is watched.
+    pub(super) analysed: Analysed,
     /// What people are told.
     pub(super) tellings: Tellings,
 }
@@ -236,6 +238,7 @@ impl Known {
             others_until: None,
             dependencies: Dependencies::Met,
             again: Again::default(),
+            analysed: Analysed::default(),
             tellings: Tellings::default(),
         }
     }
@@ -289,6 +292,7 @@ impl Known {
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
             watched: self.watched.as_ref(),
+            analysis: self.analysed.failed.as_deref(),
             inherits: self.inherits(),
             offered: self.offered,
             unusable_target: self.unusable_target,

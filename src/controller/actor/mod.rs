@@ -6,6 +6,7 @@
 //! on: the bundle, the Release, the inventory's intent, the pin.
 
 mod again;
+mod analyse;
 mod begin;
 mod carry;
 mod content;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
 
 use self::{
+    analyse::Asked,
     known::Known,
     tell::{Tellings, Told},
 };
@@ -108,6 +110,7 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle
             known.tellings = Tellings::under(&stop);
             let (tell_looked, looked) = mpsc::channel(4);
             let (tell_told, told) = mpsc::channel(4);
+            let (tell_asked, asked) = mpsc::channel(1);
             let mut actor = Actor {
                 shared,
                 store,
@@ -119,6 +122,8 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle
                 looked,
                 tell_told,
                 told,
+                tell_asked,
+                asked,
                 stop,
             };
             tokio::select! {
@@ -143,6 +148,8 @@ struct Actor {
     looked: mpsc::Receiver<Looked>,
     tell_told: mpsc::Sender<Told>,
     told: mpsc::Receiver<Told>,
+    tell_asked: mpsc::Sender<Asked>,
+    asked: mpsc::Receiver<Asked>,
     stop: CancellationToken,
 }
 
@@ -153,6 +160,7 @@ enum Woken {
     Head(Box<HeadEvent>),
     Looked(Box<Looked>),
     Told(Box<Told>),
+    Asked(Box<Asked>),
 }
 
 /// What came of looking at the repository for a request.
@@ -184,6 +192,7 @@ impl Actor {
                         Woken::Again => {}
                         Woken::Head(event) => self.take_head(*event).await,
                         Woken::Told(told) => self.take_told(*told),
+                        Woken::Asked(asked) => self.take_asked(*asked),
                         Woken::Looked(looked) => {
                             let (uid, found) = *looked;
                             if let Err(error) = self.take_looked(uid, found).await {
@@ -275,6 +284,7 @@ impl Actor {
         self.finish_hooks().await?;
         self.note_wishes();
         self.known.offered |= self.shared.handover.take_offer(&self.known.owner);
+        let ask = self.analyse(now);
         self.recall_watched().await;
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
@@ -288,7 +298,7 @@ impl Actor {
             self.tell(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
-            let due = [until, self.known.sweep_due, self.known.render_retry_at, unserved];
+            let due = [until, ask, self.known.sweep_due, self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
@@ -308,6 +318,7 @@ impl Actor {
             () = self.wake.notified() => Woken::Again,
             event = self.heads.recv() => event.map_or(Woken::Again, |event| Woken::Head(Box::new(event))),
             told = self.told.recv() => told.map_or(Woken::Again, |told| Woken::Told(Box::new(told))),
+            asked = self.asked.recv() => asked.map_or(Woken::Again, |asked| Woken::Asked(Box::new(asked))),
             looked = self.looked.recv() => looked.map_or(Woken::Again, |looked| Woken::Looked(Box::new(looked))),
             () = sleep_until(wake_at) => Woken::Again,
         }

@@ -122,6 +122,8 @@ pub enum Decision {
         message: String,
         /// Whether it is taken back by itself.
         rollback: RollbackVerdict,
+        /// Whether the analysis said so, and not the health of objects.
+        by_analysis: bool,
     },
 }
 
@@ -175,7 +177,10 @@ fn pending_rollback(view: &View<'_>) -> Option<Begin> {
     let reason = match status.after.as_ref() {
         _ if outcome.rollback == RollbackVerdict::Automatic => &outcome.message,
         // What is healthy again is left as it is.
-        Some(after) if after.rollback == Some(RollbackVerdict::Automatic) && view.degraded_since.is_some() => {
+        Some(after)
+            if after.rollback == Some(RollbackVerdict::Automatic)
+                && (after.by_analysis || view.degraded_since.is_some()) =>
+        {
             &after.degraded
         }
         _ => return None,

@@ -285,6 +285,8 @@ pub struct View<'a> {
     pub degraded_since: Option<Timestamp>,
     /// What the release did that is watched, once that is to be known.
     pub watched: Option<&'a Watched>,
+    /// Why the analysis says that the newest release is to go back, if it does.
+    pub analysis: Option<&'a str>,
     /// The applications that new content waits for.
     pub dependencies: &'a Dependencies,
     /// When content that was refused is looked at again.

@@ -36,9 +36,15 @@ pub(super) fn degraded(view: &View<'_>, live: &Release) -> Option<Decision> {
     if status.after.as_ref().is_some_and(|after| after.degraded_at.is_some()) {
         return None;
     }
+    if let Some(why) = view.analysis.filter(|_| is_watched(view, live, outcome.ended_at, view.now)) {
+        let (rollback, left) = judge(view, live, outcome.touched_cluster, Blame::Release);
+        let left = if left.is_empty() { left } else { format!("; {left}") };
+        let message = format!("degraded after it had been healthy: {why}{left}");
+        return Some(Decision::NoteDegraded { release: live.spec.number, message, rollback, by_analysis: true });
+    }
     let since = view.degraded_since.filter(|since| *since + view.settings.timeout <= view.now)?;
     let (rollback, why) = if is_watched(view, live, outcome.ended_at, since) {
-        judge(view, live, outcome.touched_cluster)
+        judge(view, live, outcome.touched_cluster, Blame::Objects)
     } else {
         (RollbackVerdict::None, String::new())
     };
@@ -51,7 +57,7 @@ pub(super) fn degraded(view: &View<'_>, live: &Release) -> Option<Decision> {
     let others = if others > 0 { format!(" (and {others} more)") } else { String::new() };
     let why = if why.is_empty() { String::new() } else { format!("; {why}") };
     let message = format!("degraded after it had been healthy: {what}{others}{why}");
-    Some(Decision::NoteDegraded { release: live.spec.number, message, rollback })
+    Some(Decision::NoteDegraded { release: live.spec.number, message, rollback, by_analysis: false })
 }
 
 /// When a release that degrades goes back, if it stays as it is.
@@ -63,7 +69,7 @@ pub fn goes_back_at(view: &View<'_>) -> Option<Timestamp> {
     let noted = status.after.as_ref().is_some_and(|after| after.degraded_at.is_some());
     let goes = !noted
         && is_watched(view, live, outcome.ended_at, since)
-        && judge(view, live, outcome.touched_cluster).0 == RollbackVerdict::Automatic;
+        && judge(view, live, outcome.touched_cluster, Blame::Objects).0 == RollbackVerdict::Automatic;
     goes.then(|| since + view.settings.timeout)
 }
 
@@ -73,7 +79,7 @@ fn is_watched(view: &View<'_>, live: &Release, ended_at: Timestamp, since: Times
     newest && !view.settings.watch.is_zero() && since <= ended_at + view.settings.watch
 }
 
-fn judge(view: &View<'_>, live: &Release, touched: bool) -> (RollbackVerdict, String) {
+fn judge(view: &View<'_>, live: &Release, touched: bool, blame: Blame) -> (RollbackVerdict, String) {
     let number = live.spec.number;
     let Some(watched) = view.watched.filter(|watched| watched.release == number) else {
         // The actor finds it out before it asks.
@@ -81,7 +87,7 @@ fn judge(view: &View<'_>, live: &Release, touched: bool) -> (RollbackVerdict, St
     };
     // What ended Healthy had nothing unhealthy before that counts.
     let own = broken(view).any(|(id, _)| watched.changed.contains(id));
-    let deeds = Deeds { touched, own, irreversible: watched.irreversible.as_deref(), blame: Blame::Objects };
+    let deeds = Deeds { touched, own, irreversible: watched.irreversible.as_deref(), blame };
     verdict(view, live, &deeds)
 }
 
@@ -155,6 +161,26 @@ mod tests {
         assert_eq!(after.rollback, Some(RollbackVerdict::Person).filter(|_| why.is_some()));
         let words = after.degraded;
         assert!(why.is_none_or(|why| words.contains(why) && words.contains("bowline rollback shop")), "{words}");
+    }
+
+    #[rstest]
+    #[case::safe(|_: &mut World| {}, "3 a AutomaticRollback Healthy")]
+    #[case::switched_off(|world: &mut World| world.settings.automatic_rollback = false, "")]
+    #[case::many_at_once(|world: &mut World| world.brake = true, "")]
+    #[case::irreversible(|world: &mut World| world.watched.as_mut().unwrap().irreversible = Some("it changed a claim".into()), "")]
+    #[case::too_late(|world: &mut World| world.settings.watch = SignedDuration::from_secs(9), "")]
+    fn an_analysis_that_failed_takes_the_release_back_at_once_where_that_is_safe(
+        #[case] prepare: fn(&mut World),
+        #[case] back: &str,
+    ) {
+        let mut world = World::new();
+        world.push("a", Fate::Healthy).settle();
+        world.push("b", Fate::Healthy).settle();
+        prepare(&mut world);
+        world.pass(10).analysis = Some("the condition of the analysis does not hold (value 0.5)".into());
+        world.settle();
+        let story = format!("1 a Push Healthy; 2 b Push Healthy; {back}");
+        assert_eq!(world.story(), story.trim_end_matches("; "));
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub(super) struct World {
     pub(super) repair_not_before: Option<Timestamp>,
     pub(super) degraded_since: Option<Timestamp>,
     pub(super) watched: Option<Watched>,
+    pub(super) analysis: Option<String>,
     pub(super) dependencies: Dependencies,
     pub(super) try_again_at: Option<Timestamp>,
     pub(super) lifted: Option<BundleDigest>,
@@ -114,6 +115,7 @@ pub(super) fn view<'a>(
         repair_not_before: None,
         degraded_since: None,
         watched: None,
+        analysis: None,
         inherits: false,
         offered: false,
         unusable_target: None,
@@ -179,6 +181,7 @@ impl World {
             repair_not_before: None,
             degraded_since: None,
             watched: None,
+            analysis: None,
             dependencies: Dependencies::Met,
             try_again_at: None,
             lifted: None,
@@ -252,6 +255,7 @@ impl World {
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
             watched: self.watched.as_ref(),
+            analysis: self.analysis.as_deref(),
             inherits: self.inherits,
             offered: self.offered,
             dependencies: &self.dependencies,
@@ -306,12 +310,13 @@ impl World {
                 self.lifted = (!refused).then_some(head);
                 self.try_again_at = refused.then(|| self.now + SignedDuration::from_secs(60));
             }
-            Decision::NoteDegraded { release, message, rollback } => {
+            Decision::NoteDegraded { release, message, rollback, by_analysis } => {
                 let mut noted = self.history.get(release).unwrap().clone();
                 let after = noted.status.get_or_insert_default().after.get_or_insert_default();
                 assert!(after.degraded_at.is_none(), "it is noted once");
                 after.degraded_at = Some(self.now);
                 after.degraded = message;
+                after.by_analysis = by_analysis;
                 after.rollback = Some(rollback).filter(|verdict| *verdict != crate::api::RollbackVerdict::None);
                 self.history.put(noted);
             }

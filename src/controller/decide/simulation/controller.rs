@@ -263,7 +263,7 @@ impl Controller {
             Decision::Apply => self.apply(cluster),
             Decision::End(end) => self.end(cluster, end),
             Decision::Repair => self.repair(cluster),
-            Decision::NoteDegraded { release, message, rollback } => {
+            Decision::NoteDegraded { release, message, rollback, .. } => {
                 self.note_degraded(cluster, *release, message, *rollback)
             }
             Decision::TryAgain => self.try_again(cluster),
