@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::world::{Application, Site, Start, Team, config_map, deployment, eventually, yaml};
+use crate::world::{Application, Site, Start, Team, config_map, deployment, eventually, many_config_maps, yaml};
 
 /// A request to go back, with more in its spec.
 pub fn request(name: &str, from: u64, more: &Value) -> Value {
@@ -70,7 +70,7 @@ async fn data(team: &Team<'_>, name: &str) -> Value {
 async fn trap_1_a_rollback_goes_ahead_with_sync_on_and_git_down_shows_its_plan_prunes_and_runs_hooks_when_told() {
     let mut team = Team::new("trap-1").await;
     let hook = migrate(json!({"bowline.dev/hook": "PreSync"}));
-    let files = |objects: &[Value]| [("deploy/all.yaml", yaml(&[&[hook.clone()], objects].concat()))];
+    let files = |objects: &[Value]| [("deploy/all.yaml", yaml(&[std::slice::from_ref(&hook), objects].concat()))];
     let old = [config_map("one", "old"), config_map("only-old", "old")];
     let new = [config_map("one", "new"), config_map("only-new", "new")];
     let first = team.push("Old", &files(&old));
@@ -397,4 +397,32 @@ async fn jobs_claims_namespaces_and_definitions_are_left_unless_told_and_what_is
     let answer = team.roll_back(4, &json!({"toRelease": 1, "include": ["Namespaces"]})).await;
     assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
     assert_eq!(cluster(&format!("namespace/{space}")), "1", "told to, it is taken back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_was_shown_is_tried_once_more_and_carried_out_by_what_that_told() {
+    let site = Site::new();
+    let _controller = site.start(&Start::default());
+    let team = Team::at(&site, "twice").await;
+    let first = team.push("One", &[("deploy/all.yaml", many_config_maps(20, "one"))]);
+    team.deploy_shop(json!({}));
+    team.until_synced("shop", &first).await;
+    let second = team.push("Two", &[("deploy/all.yaml", many_config_maps(20, "two"))]);
+    team.until_synced("shop", &second).await;
+    let log = site.cluster.audit_log();
+    let tried = |mark: u64| {
+        let requests = log.by_user_agent(mark, "bowline-controller").unwrap();
+        requests
+            .iter()
+            .filter(|request| request.uri.contains("/configmaps/") && request.uri.contains("dryRun="))
+            .count()
+    };
+    let mark = log.mark().unwrap();
+    let seen = team.roll_back(2, &json!({"dryRun": true})).await;
+    assert_eq!(tried(mark), 20, "to show it");
+    let mark = log.mark().unwrap();
+    let answer = team.roll_back(2, &json!({"toRelease": 1, "planDigest": seen["plan"]["digest"]})).await;
+    assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
+    assert_eq!(tried(mark), 20, "to see that it is still what was shown");
+    assert_eq!(data(&team, "item-0").await, "one");
 }

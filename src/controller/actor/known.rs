@@ -17,6 +17,7 @@ use crate::{
         contest::Contest,
         decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View, Watched},
         poller::{Found, HeadEvent},
+        settings::Occasion,
     },
     history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
@@ -48,6 +49,16 @@ pub(super) struct Underway {
     pub(super) next_stage: u32,
     pub(super) applied: u32,
     pub(super) to_apply: u32,
+}
+
+/// What was read and tried for the plan that a person approved, so that the
+/// release that carries it out need not ask once more. Its writes carry what
+/// was read as their preconditions.
+#[derive(Debug)]
+pub(super) struct Foreseen {
+    pub(super) occasion: Occasion,
+    pub(super) candidates: Vec<ObjectId>,
+    pub(super) observations: Observations,
 }
 
 /// What is said of an object that drifted and is not put back.
@@ -114,6 +125,8 @@ pub(super) struct Known {
     /// The resourceVersion at which the finalizer was changed last.
     pub(super) finalizer_at: Option<String>,
     pub(super) underway: Option<Underway>,
+    /// What is known for the release that is just about to begin.
+    pub(super) foreseen: Option<Foreseen>,
     /// How much of the plan that was carried out last was written, of how much.
     pub(super) progress: Option<(u32, u32)>,
     pub(super) running_content: Option<Content>,
@@ -217,6 +230,7 @@ impl Known {
             pinned_by: None,
             finalizer_at: None,
             underway: None,
+            foreseen: None,
             progress: None,
             running_content: None,
             brake: false,
