@@ -298,7 +298,8 @@ impl Actor {
             self.tell(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
-            let due = [until, ask, self.known.sweep_due, self.known.render_retry_at, unserved];
+            let late = self.little_time_left_at(now);
+            let due = [until, ask, late, self.known.sweep_due, self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
