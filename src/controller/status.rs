@@ -345,6 +345,9 @@ fn synced(facts: &Facts<'_>) -> String {
     if let Dependencies::Circle(path) = facts.view.dependencies {
         return circle_words(path);
     }
+    if let Some(degraded) = by_analysis(facts) {
+        return degraded.to_owned();
+    }
     match facts.view.live.unhealthy.first() {
         Some((id, health)) if health.reason.is_empty() => format!("{id}: {}", health.status),
         Some((id, health)) => format!("{id}: {}", health.reason),
@@ -362,6 +365,14 @@ fn synced(facts: &Facts<'_>) -> String {
     }
 }
 
+/// What the analysis said of the newest release, where that is left to a
+/// person: no health tells when it is over.
+fn by_analysis<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    let after = facts.view.history.current()?.status.as_ref()?.after.as_ref()?;
+    let left = after.by_analysis && after.rollback == Some(RollbackVerdict::Person);
+    left.then_some(after.degraded.as_str())
+}
+
 /// What happens next to a release that degraded.
 fn after_synced(facts: &Facts<'_>) -> String {
     let view = facts.view;
@@ -373,7 +384,7 @@ fn after_synced(facts: &Facts<'_>) -> String {
     }
     let after = newest.status.as_ref().and_then(|status| status.after.as_ref());
     match after.and_then(|after| after.rollback) {
-        Some(RollbackVerdict::Person) if view.degraded_since.is_some() => {
+        Some(RollbackVerdict::Person) if view.degraded_since.is_some() || by_analysis(facts).is_some() => {
             format!("fix it in Git, or: bowline rollback {application}")
         }
         _ => String::new(),

@@ -181,3 +181,36 @@ async fn who_names_nobody_has_the_operators_receiver_and_nobody_reaches_the_cont
     let failed = controller.metric("bowline_notifications_total{event=\"Failed\",outcome=\"failed\"}");
     assert_eq!(failed.len(), 1, "{failed:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fight_over_an_object_and_a_release_that_degrades_are_told_of() {
+    let site = Site::new();
+    let _controller = site.start(&start());
+    let team = Team::at(&site, "fight").await;
+    let receiver = Receiver::start().unwrap();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"},
+        "spec": {"containers": [{"name": "main", "image": "registry.example/web:1"}]},
+    });
+    let good = team.push("Good", &[("deploy/all.yaml", yaml(&[config_map("one", "good"), pod]))]);
+    team.deploy_shop(json!({"sync": {"timeout": "3s"}, "notify": {"url": receiver.url("/")}}));
+    team.until_synced("shop", &good).await;
+    let mut round = 0;
+    let lines = eventually("the fight is told of", async || {
+        round += 1;
+        let edit = json!({"data": {"key": format!("edited {round}")}});
+        team.patch("configmaps", "one", "kubectl-edit", &edit).await;
+        let lines = told(&receiver);
+        if lines.iter().any(|line| line.starts_with("Contested")) { Ok(lines) } else { Err(lines.join("\n")) }
+    })
+    .await;
+    let expected = format!("Contested ConfigMap {}/one is changed again and again: data.key", team.namespace);
+    assert!(lines.len() == 1 && lines[0].starts_with(&expected), "{lines:#?}");
+
+    team.patch_at(&format!("{}/status", team.path("pods", "web")), "kubelet", &json!({"status": {"phase": "Failed"}}))
+        .await;
+    let lines = until_told(&receiver, 2).await;
+    let expected =
+        format!("Degraded release 1 ({}) degraded after it had been healthy: Pod {}/web: ", &good[..7], team.namespace);
+    assert!(lines[1].starts_with(&expected) && lines.len() == 2, "{lines:#?}");
+}

@@ -318,7 +318,7 @@ async fn jobs_claims_namespaces_and_definitions_are_left_unless_told_and_what_is
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": space},
         "spec": {
             "storageClassName": space, "capacity": {"storage": "10Gi"}, "accessModes": ["ReadWriteOnce"],
-            "hostPath": {"path": "/tmp/none"},
+            "hostPath": {"path": "/var/none"},
         },
     });
     team.create(&class);
