@@ -19,6 +19,8 @@ use crate::{
     notify::{Delivery, Key, KeyRing, Place, Reach, Target},
 };
 
+/// How many ids are known before those that are over are forgotten.
+const MOST_KNOWN: usize = 1_000;
 /// The entry of a Secret that holds the key.
 const KEY: &str = "key";
 
@@ -65,7 +67,13 @@ impl Actor {
         if notify.is_none() && self.shared.options.notify.is_none() {
             return;
         }
-        for telling in self.to_tell(now) {
+        let to_tell = self.to_tell(now);
+        if self.known.tellings.known.len() > MOST_KNOWN {
+            // What is not to be told any more need not be known either.
+            let open: BTreeSet<&String> = to_tell.iter().map(|telling| &telling.letter.id).collect();
+            self.known.tellings.known.retain(|id| open.contains(id));
+        }
+        for telling in to_tell {
             if !self.known.tellings.known.contains(&telling.letter.id) {
                 // Without a place it is tried again after the next event.
                 let Some(place) = self.shared.courier.place() else { return };
@@ -116,7 +124,7 @@ impl Actor {
             let event = letter.event.as_str();
             let failed = |why: &str| {
                 shared.metrics.notified(event, "failed");
-                let message = format!("a notification ({event}) was not delivered: {why}; it is tried again");
+                let message = format!("a notification ({event}) was not delivered: {why}");
                 shared.events.tell(&application, "NotificationFailed", &message, true);
             };
             let target = match &notify {
