@@ -42,6 +42,7 @@ fn each_metric_is_described_and_no_other() {
     metrics.set_applications([(("Synced", "Healthy"), 1)]);
     metrics.release_ended("Push", "Healthy");
     metrics.rollback_began("Rollback");
+    metrics.notified("Failed", "delivered");
     metrics.repaired("succeeded", 1);
     metrics.deep_checked(bowline::telemetry::DeepCheck::Same);
     metrics.fetched("succeeded");

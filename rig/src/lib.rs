@@ -21,6 +21,8 @@ mod http;
 mod pki;
 mod ports;
 mod process;
+mod prometheus;
+mod receiver;
 pub mod tools;
 
 pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
@@ -31,3 +33,5 @@ pub use fault_proxy::{Fault, FaultProxy, Seen};
 pub use git_server::{Auth, GitRepo, GitServer};
 pub use pki::Authority;
 pub use process::{Launch, Process, detach};
+pub use prometheus::{Exporter, Prometheus};
+pub use receiver::{Posted, Receiver};

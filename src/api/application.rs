@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Preflight, RenderKind, SyncMode, SyncStatus};
+use super::{
+    Analysis, ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderKind, SyncMode,
+    SyncStatus,
+};
 use crate::manifest::{BundleDigest, InputDigest, ReleaseDigest};
 
 /// What to deploy, from where, to where, and how.
@@ -48,6 +51,9 @@ pub struct ApplicationSpec {
     /// What is remembered and when it is taken back.
     #[serde(default)]
     pub rollback: Rollback,
+    /// Who is told of what needs a person; the operator's default if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
     /// Applications of the same namespace that new content waits for: it is applied by itself only while each is Synced and Healthy at its own head. Repairs, rollbacks and requests do not wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -238,6 +244,11 @@ impl Default for Guards {
 pub struct Rollback {
     /// Whether a release that breaks goes back to the last healthy one by itself.
     pub automatic: bool,
+    /// How long a release is watched after it became healthy: one that degrades within that time, and stays so for `sync.timeout`, goes back like one that never became healthy. `0s` watches none.
+    pub watch: Duration,
+    /// A query that a release is judged by as well while it is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// How many releases are kept.
     #[schemars(range(min = 2, max = 100))]
     pub history_limit: u32,
@@ -249,7 +260,7 @@ pub struct Rollback {
 
 impl Default for Rollback {
     fn default() -> Self {
-        Self { automatic: true, history_limit: 10, history_age: None }
+        Self { automatic: true, watch: Duration::from_secs(600), analysis: None, history_limit: 10, history_age: None }
     }
 }
 

@@ -161,6 +161,8 @@ words! {
         Jobs,
         /// Change claims for storage.
         Claims,
+        /// Change namespaces.
+        Namespaces,
         /// Change CustomResourceDefinitions.
         CRDs,
         /// Run hooks.
@@ -193,6 +195,22 @@ words! {
         Failed,
         /// Not carried out; the message says why.
         Refused,
+    }
+}
+
+words! {
+    /// What somebody is told of.
+    NotifyEvent {
+        /// A release failed, or what Git asks for cannot be applied.
+        Failed,
+        /// A rollback ended: the content of an earlier release is there again.
+        RolledBack,
+        /// Git asks for content that was rejected.
+        Held,
+        /// A healthy release degraded later.
+        Degraded,
+        /// An object was put back again and again, and is left alone.
+        Contested,
     }
 }
 

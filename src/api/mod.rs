@@ -14,6 +14,7 @@ mod definitions;
 mod duration;
 mod inventory;
 mod lists;
+mod notify;
 mod plan_view;
 mod release;
 mod request;
@@ -29,9 +30,10 @@ pub use definitions::custom_resource_definitions;
 pub use duration::{Duration, NotADuration};
 pub use inventory::{Inventory, InventoryEntry, InventorySpec};
 pub use lists::{
-    Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, Phase, Preflight, RenderKind,
-    RequestPhase, RollbackVerdict, SyncMode, SyncStatus,
+    Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, NotifyEvent, Phase, Preflight,
+    RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus,
 };
+pub use notify::{Analysis, Notify, NotifySecret};
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{
     CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseDurations,

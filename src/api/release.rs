@@ -66,7 +66,7 @@ pub struct ReleaseSpec {
     pub accepts: bool,
     /// What a rollback was told to include.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 5))]
     pub include: Vec<super::Include>,
     /// For a rollback, whether objects that its target does not have are
     /// deleted, if the person said so.
@@ -280,6 +280,16 @@ pub struct ReleaseAfter {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub degraded_at: Option<Timestamp>,
+    /// What degraded, and why it is taken back or not, for a person.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 4096))]
+    pub degraded: String,
+    /// Whether that is what the analysis said, and not the health of objects.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub by_analysis: bool,
+    /// Whether the release is taken back because it degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackVerdict>,
     /// How many objects were repaired.
     #[serde(skip_serializing_if = "is_zero")]
     pub repairs: u32,
@@ -293,6 +303,10 @@ pub struct ReleaseAfter {
     /// The release that took it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back_by: Option<u64>,
+    /// The notifications about it that were delivered, by their ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 64)))]
+    pub told: Vec<String>,
 }
 
 fn no_rollback() -> RollbackVerdict {

@@ -102,7 +102,7 @@ pub struct RollbackRequestSpec {
     pub dry_run: bool,
     /// What else to take back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 5))]
     pub include: Vec<Include>,
     /// Whether objects that the target does not have are deleted; the application's setting if it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]

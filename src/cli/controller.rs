@@ -10,7 +10,8 @@ use super::{CommandError, Connection, Output};
 use crate::{
     api::Duration,
     cluster::{Cluster, error::chain},
-    controller::{self, ControllerError, Options, deep_check::MOST_PER_HOUR},
+    controller::{self, ControllerError, NotifyDefault, Options, deep_check::MOST_PER_HOUR},
+    notify::{Reach, Target},
     telemetry::{LogFormat, LogOptions, Metrics, init},
 };
 
@@ -53,6 +54,22 @@ pub struct Args {
     #[arg(long, env = "BOWLINE_DEEP_CHECK_PER_HOUR", value_name = "NUMBER", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(0..=i64::from(MOST_PER_HOUR)))]
     pub deep_check_per_hour: u32,
+    /// URL that is told of what happens to Applications that name none in
+    /// spec.notify.
+    #[arg(long, env = "BOWLINE_NOTIFY_URL", value_name = "URL")]
+    pub notify_url: Option<Target>,
+    /// File with the key that signs what is sent there.
+    #[arg(long, env = "BOWLINE_NOTIFY_KEY_FILE", value_name = "FILE", requires = "notify_url")]
+    pub notify_key_file: Option<PathBuf>,
+    /// Prometheus-compatible server that is asked where rollback.analysis names
+    /// none. Whoever writes an Application can have it asked anything.
+    #[arg(long, env = "BOWLINE_PROMETHEUS_URL", value_name = "URL")]
+    pub prometheus_url: Option<Target>,
+    /// Hosts that Applications may have spoken to, for notifications and
+    /// queries; `*.example.com` is all below example.com. Without it any host,
+    /// but no address of the controller's own machine or its link.
+    #[arg(long, env = "BOWLINE_OUTGOING_HOSTS", value_name = "HOST", value_delimiter = ',', num_args = 1..)]
+    pub outgoing_hosts: Vec<String>,
     /// How long a request is good for.
     #[arg(long, env = "BOWLINE_REQUEST_EXPIRY", value_name = "DURATION", default_value = "10m")]
     pub request_expiry: Duration,
@@ -125,6 +142,12 @@ fn options(args: &Args, own_namespace: String) -> Options {
         identity: args.identity.clone().unwrap_or_else(random_identity),
         listen: args.listen,
         deep_checks_per_hour: args.deep_check_per_hour,
+        notify: args.notify_url.clone().map(|target| NotifyDefault { target, key_file: args.notify_key_file.clone() }),
+        prometheus: args.prometheus_url.clone(),
+        reach: match args.outgoing_hosts.as_slice() {
+            [] => Reach::Public,
+            hosts => Reach::Hosts(hosts.to_vec()),
+        },
         request_expiry: args.request_expiry.get(),
         request_retention: args.request_retention.get(),
     }

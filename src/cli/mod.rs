@@ -85,7 +85,7 @@ enum Command {
     Render(render::Args),
     Health(health::Args),
     Validate(validate::Args),
-    Controller(controller::Args),
+    Controller(Box<controller::Args>),
     Completion(completion::Args),
 }
 

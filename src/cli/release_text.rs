@@ -185,7 +185,7 @@ mod tests {
                     repairs: 2,
                     last_repair: "ConfigMap env, field data.BATCH, changed by kubectl-edit".into(),
                     last_repair_at: Some(ago(3_500)),
-                    rolled_back_by: None,
+                    ..ReleaseAfter::default()
                 });
             })
             .release(2_000, |_| {})

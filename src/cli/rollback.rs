@@ -27,9 +27,13 @@ pub struct Args {
     #[arg(value_name = "RELEASE")]
     pub release: Option<u64>,
     /// Take back more than the ordinary: run finished Jobs and hooks again,
-    /// change claims for storage and CustomResourceDefinitions.
+    /// change claims for storage, namespaces and CustomResourceDefinitions.
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     pub include: Vec<What>,
+    /// Whether objects that the target does not have are deleted; the
+    /// application's sync.prune if it is not given.
+    #[arg(long, value_name = "WHETHER")]
+    pub prune: Option<bool>,
     /// Why, for the history.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -50,6 +54,8 @@ pub enum What {
     Jobs,
     /// Change claims for storage.
     Claims,
+    /// Change namespaces.
+    Namespaces,
     /// Change CustomResourceDefinitions.
     Crds,
     /// Run hooks.
@@ -61,6 +67,7 @@ impl From<What> for Include {
         match what {
             What::Jobs => Self::Jobs,
             What::Claims => Self::Claims,
+            What::Namespaces => Self::Namespaces,
             What::Crds => Self::CRDs,
             What::Hooks => Self::Hooks,
         }
@@ -99,7 +106,7 @@ pub async fn run(
         plan_digest: None,
         dry_run: true,
         include: args.include.iter().copied().map(Include::from).collect(),
-        prune: None,
+        prune: args.prune,
         reason: args.reason.clone(),
         requested_by: String::new(),
     };

@@ -82,6 +82,11 @@ impl Contest {
         self.until.filter(|until| *until > now)
     }
 
+    /// Whether it is left alone because it was put back in vain.
+    pub(super) fn is_contested(&self, now: Timestamp) -> bool {
+        !self.refused && self.left_alone_until(now).is_some()
+    }
+
     /// Whether there is nothing left to remember.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         let last = self.repairs.back().copied().max(self.until);

@@ -123,6 +123,7 @@ mod tests {
             destination: Default::default(),
             sync: Default::default(),
             rollback: Default::default(),
+            notify: None,
             depends_on: depends_on.iter().map(ToString::to_string).collect(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,

@@ -29,10 +29,11 @@ pub(crate) mod settings;
 mod shared;
 mod status;
 mod status_waits;
+mod telling;
 mod term;
 mod warm;
 mod watched;
 pub mod words;
 
-pub use options::Options;
+pub use options::{NotifyDefault, Options};
 pub use run::{ControllerError, run};

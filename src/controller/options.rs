@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::notify::{Reach, Target};
+
 /// How the controller runs.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -25,8 +27,24 @@ pub struct Options {
     /// How many objects an hour are compared by the server's dry-run, over all
     /// applications; 0 for none.
     pub deep_checks_per_hour: u32,
+    /// Who is told of what happens to Applications that name nobody.
+    pub notify: Option<NotifyDefault>,
+    /// The Prometheus-compatible server that is asked where an Application
+    /// names none.
+    pub prometheus: Option<Target>,
+    /// The servers that Applications may name.
+    pub reach: Reach,
     /// How long a request is good for.
     pub request_expiry: Duration,
     /// How long ended requests are kept.
     pub request_retention: Duration,
+}
+
+/// Who is told where an Application names nobody.
+#[derive(Debug, Clone)]
+pub struct NotifyDefault {
+    /// Where it is posted to.
+    pub target: Target,
+    /// The file with the key that signs; read for each notification.
+    pub key_file: Option<PathBuf>,
 }

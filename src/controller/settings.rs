@@ -33,6 +33,7 @@ pub fn settings(application: &Application, observe_only: bool, request_expiry: S
         drift: spec.sync.drift,
         automatic_rollback: spec.rollback.automatic,
         timeout: spec.sync.timeout.signed(),
+        watch: spec.rollback.watch.signed(),
         request_expiry,
         observe_only,
         generation: application.metadata.generation.unwrap_or_default(),
@@ -74,6 +75,7 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
         rollback: occasion.rollback.as_ref().map(|include| RollbackPolicy {
             jobs: include.contains(&Include::Jobs),
             claims: include.contains(&Include::Claims),
+            namespaces: include.contains(&Include::Namespaces),
             crds: include.contains(&Include::CRDs),
         }),
         create_namespace: spec.destination.create_namespace.then_some(namespace),

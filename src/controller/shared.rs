@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
+    notify::{Courier, Inquirer},
     telemetry::Metrics,
 };
 
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) handover: Handover,
     pub(super) statuses: Statuses,
     pub(super) events: Events,
+    pub(super) courier: Courier,
+    pub(super) inquirer: Inquirer,
     pub(super) metrics: Metrics,
     pub(super) policies: Policies,
     pub(super) tasks: TaskTracker,

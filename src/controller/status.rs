@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    decide::{Dependencies, HeadView, Stage, View, is_live, is_refused_before, is_rejected, may_try_again, waits_for},
+    decide::{
+        Dependencies, HeadView, Stage, View, goes_back_at, is_live, is_refused_before, is_rejected, may_try_again,
+        waits_for,
+    },
     status_waits::{circle_words, waiting_words},
 };
 use crate::{
@@ -42,6 +45,8 @@ pub struct Facts<'a> {
     pub progress: Option<(u32, u32)>,
     /// Why the last step could not be done, if it could not.
     pub step_error: Option<&'a str>,
+    /// Why the analysis tells nothing, if so.
+    pub analysis: Option<&'a str>,
     /// Whether it depends on other applications.
     pub depends: bool,
     /// A revision that a person asked for.
@@ -219,7 +224,7 @@ fn words(facts: &Facts<'_>, sync: SyncStatus) -> (String, String) {
                 ("the repository has not been read yet".into(), String::new())
             }
         },
-        SyncStatus::Synced => (synced(facts), String::new()),
+        SyncStatus::Synced => (synced(facts), after_synced(facts)),
     };
     let trouble = facts.step_error.or(facts.fetch_error);
     match trouble {
@@ -340,9 +345,13 @@ fn synced(facts: &Facts<'_>) -> String {
     if let Dependencies::Circle(path) = facts.view.dependencies {
         return circle_words(path);
     }
+    if let Some(degraded) = by_analysis(facts) {
+        return degraded.to_owned();
+    }
     match facts.view.live.unhealthy.first() {
         Some((id, health)) if health.reason.is_empty() => format!("{id}: {}", health.status),
         Some((id, health)) => format!("{id}: {}", health.reason),
+        None if facts.analysis.is_some() => facts.analysis.unwrap_or_default().to_owned(),
         None => facts
             .pin
             .map(|pin| {
@@ -353,6 +362,32 @@ fn synced(facts: &Facts<'_>) -> String {
                 )
             })
             .unwrap_or_default(),
+    }
+}
+
+/// What the analysis said of the newest release, where that is left to a
+/// person: no health tells when it is over.
+fn by_analysis<'a>(facts: &Facts<'a>) -> Option<&'a str> {
+    let after = facts.view.history.current()?.status.as_ref()?.after.as_ref()?;
+    let left = after.by_analysis && after.rollback == Some(RollbackVerdict::Person);
+    left.then_some(after.degraded.as_str())
+}
+
+/// What happens next to a release that degraded.
+fn after_synced(facts: &Facts<'_>) -> String {
+    let view = facts.view;
+    let application = facts.application;
+    let Some(newest) = view.history.current() else { return String::new() };
+    let target = || view.history.rollback_target(newest.spec.number).map(|target| target.spec.number);
+    if let (Some(at), Some(target)) = (goes_back_at(view), target()) {
+        return format!("goes back to release {target} if it is still Degraded at {at:.0}");
+    }
+    let after = newest.status.as_ref().and_then(|status| status.after.as_ref());
+    match after.and_then(|after| after.rollback) {
+        Some(RollbackVerdict::Person) if view.degraded_since.is_some() || by_analysis(facts).is_some() => {
+            format!("fix it in Git, or: bowline rollback {application}")
+        }
+        _ => String::new(),
     }
 }
 

@@ -105,7 +105,7 @@ pub enum ExpressionProblem {
     UnknownName(String),
 }
 
-struct Compiled {
+pub(super) struct Compiled {
     program: Program,
     nodes: usize,
     depth: u32,
@@ -245,7 +245,7 @@ fn said(message: &Compiled, context: &Context<'_, '_>, size: Size) -> String {
 }
 
 /// Evaluates an expression; `None` where a field that it needs is not there.
-fn run(compiled: &Compiled, context: &Context<'_, '_>, size: Size) -> Result<Option<cel::Value>, String> {
+pub(super) fn run(compiled: &Compiled, context: &Context<'_, '_>, size: Size) -> Result<Option<cel::Value>, String> {
     // A list that is looped over may have been joined with others before.
     let length = size.longest.max(1).saturating_mul(1 + compiled.joins);
     let steps = (0..compiled.depth).fold(compiled.nodes, |steps, _| steps.saturating_mul(length));
@@ -284,6 +284,11 @@ fn describe(error: &ExecutionError) -> String {
 }
 
 fn compile(env: &Env, text: &str) -> Result<Compiled, ExpressionProblem> {
+    compile_naming(env, text, "object")
+}
+
+/// Compiles an expression that sees one variable of this name.
+pub(super) fn compile_naming(env: &Env, text: &str, name: &'static str) -> Result<Compiled, ExpressionProblem> {
     if text.len() > LONGEST {
         return Err(ExpressionProblem::TooLong(text.len()));
     }
@@ -296,7 +301,7 @@ fn compile(env: &Env, text: &str) -> Result<Compiled, ExpressionProblem> {
                     format!("at {}:{}: {}", error.pos.0, error.pos.1, error.msg.trim())
                 }))
             })?;
-    let mut walk = Walk { nodes: 0, depth: 0, joins: 0, names: vec!["object"], unknown: None };
+    let mut walk = Walk { nodes: 0, depth: 0, joins: 0, names: vec![name], unknown: None };
     walk.visit(program.expression(), 0);
     let Walk { nodes, depth, joins, unknown, .. } = walk;
     if nodes > MOST_NODES {
@@ -373,7 +378,7 @@ impl<'a> Walk<'a> {
 
 /// How large an object is for an expression.
 #[derive(Clone, Copy, Default)]
-struct Size {
+pub(super) struct Size {
     /// Entries of its longest list or map.
     longest: usize,
     /// Bytes of all its text.
@@ -381,7 +386,7 @@ struct Size {
 }
 
 impl Size {
-    fn of(value: &Value) -> Self {
+    pub(super) fn of(value: &Value) -> Self {
         let mut size = Self::default();
         size.add(value);
         size

@@ -16,6 +16,7 @@
 //! say, `conventions` reads what most controllers write the same way.
 
 pub mod checks;
+mod condition;
 mod conditions;
 mod conventions;
 mod core;
@@ -30,7 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::evidence::Evidence;
+pub use self::{condition::Condition, evidence::Evidence};
 
 /// Judges an object by itself.
 ///

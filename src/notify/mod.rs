@@ -1,7 +1,26 @@
-//! What leaves to the outside: webhooks, commit statuses, chat.
+//! What leaves to the outside: word of what happened, to a server of people's
+//! choice, and questions to a Prometheus-compatible one.
 //!
-//! Nothing leaves yet, and the module is empty: the API has no field that asks
-//! for it. What comes here speaks to servers of people's choice and never to an
-//! API server, a Git repository or an application's objects; it learns what
-//! happened from the events and resources of `api`, and a failure here never
-//! holds up a release.
+//! ```text
+//! Letter ──sign──> one POST, again with back-off ──> Delivery
+//! ```
+//!
+//! What comes here never speaks to an API server, a Git repository or an
+//! application's objects. It is told what to say, by whom and where to, and
+//! chooses nothing: what is worth saying is worked out by the controller. A
+//! failure here never holds up a release. Which servers an application may
+//! name is bounded by [`Reach`]; no answer of theirs is ever shown.
+
+mod courier;
+mod exchange;
+mod letter;
+mod prometheus;
+mod reach;
+mod signature;
+
+pub use courier::{Courier, Delivery, KeyRing, Place};
+pub use exchange::ExchangeError;
+pub use letter::{About, Letter};
+pub use prometheus::{Inquirer, QueryError, Series, as_result};
+pub use reach::{NotATarget, NotReachable, Reach, Target};
+pub use signature::{Key, NotAKey};

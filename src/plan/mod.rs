@@ -12,6 +12,7 @@
 
 mod action;
 mod adopt;
+mod backward;
 mod body;
 mod claim;
 mod conclude;

@@ -119,6 +119,8 @@ pub struct RollbackPolicy {
     pub jobs: bool,
     /// Claims for storage are changed.
     pub claims: bool,
+    /// Namespaces are changed.
+    pub namespaces: bool,
     /// CustomResourceDefinitions are changed.
     pub crds: bool,
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal, RefusalReason,
-    Verb, Why, adopt, body,
+    Verb, Why, adopt, backward, body,
     claim::{TAKE_OVER, carries_our_marks, claimant, other_managers, taken_over_by, uid},
     conflict,
     diff::{Difference, asked, diff},
@@ -295,8 +295,9 @@ impl Meeting<'_> {
             DryRun::NotTried | DryRun::NotSupported(_) => self.asked(&body),
             DryRun::Error(_) => Vec::new(),
         };
-        if let Some(reason) = self.left_by_rollback() {
-            return Verdict::Left(action(self.candidate, Verb::Leave, reason.to_owned()), self.left_record(ours));
+        let left = |rollback| backward::left(&self.candidate.id, rollback, self.manifest, self.live);
+        if let Some(reason) = self.policy.rollback.and_then(left) {
+            return Verdict::Left(action(self.candidate, Verb::Leave, reason), self.left_record(ours));
         }
         if let (DryRun::Error(error), false) = (dry_run, self.later) {
             let tried = Tried {
@@ -494,21 +495,6 @@ impl Meeting<'_> {
             }
             Why::Gone | Why::Drifted => format!("drifted{by}"),
             Why::Unconfirmed | Why::Removed | Why::Hook => "what came of the last apply is not known".to_owned(),
-        }
-    }
-
-    fn left_by_rollback(&self) -> Option<&'static str> {
-        let rollback = self.policy.rollback?;
-        let id = &self.candidate.id;
-        match (id.group.as_str(), id.kind.as_str()) {
-            ("batch", "Job") if !rollback.jobs => Some("a rollback runs no Job again (--include jobs)"),
-            ("", "PersistentVolumeClaim") if !rollback.claims => {
-                Some("a rollback leaves claims as they are (--include claims)")
-            }
-            ("apiextensions.k8s.io", "CustomResourceDefinition") if !rollback.crds => {
-                Some("a rollback leaves definitions as they are (--include crds)")
-            }
-            _ => None,
         }
     }
 

@@ -40,6 +40,12 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotificationLabels {
+    event: Word,
+    outcome: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CauseLabels {
     cause: Word,
 }
@@ -92,6 +98,7 @@ struct Inner {
     repairs: Family<OutcomeLabels, Counter>,
     deep_checks: Family<OutcomeLabels, Counter>,
     rollbacks: Family<CauseLabels, Counter>,
+    notifications: Family<NotificationLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     fetch: Histogram,
     render: Histogram,
@@ -128,6 +135,11 @@ impl Metrics {
             repairs: register(&mut registry, "repairs", "Repairs of objects that drifted, by outcome"),
             deep_checks: register(&mut registry, "deep_checks", "Objects compared by deep checks, by outcome"),
             rollbacks: register(&mut registry, "rollbacks", "Rollbacks that began, by cause"),
+            notifications: register(
+                &mut registry,
+                "notifications",
+                "Tries to tell somebody of something, by event and outcome",
+            ),
             requests: register(
                 &mut registry,
                 "api_requests",
@@ -191,6 +203,11 @@ impl Metrics {
     /// A rollback began.
     pub fn rollback_began(&self, cause: &'static str) {
         self.0.rollbacks.get_or_create(&CauseLabels { cause }).inc();
+    }
+
+    /// Somebody was told of something, or could not be.
+    pub fn notified(&self, event: &'static str, outcome: &'static str) {
+        self.0.notifications.get_or_create(&NotificationLabels { event, outcome }).inc();
     }
 
     /// A request to the API server was answered, or not: code 0.

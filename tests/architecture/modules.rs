@@ -196,6 +196,20 @@ fn only_the_server_module_listens() {
 }
 
 #[test]
+fn only_the_notify_module_connects_to_other_servers() {
+    let connects = |named: &Named| {
+        named.starts_with(&["hyper"])
+            || named.starts_with(&["tokio_rustls"])
+            || named.path.iter().any(|part| part == "TcpStream" || part == "lookup_host")
+    };
+    let findings = found(|file, named| connects(named) && !matches!(file.module(), Some("notify" | "server")));
+    nothing_found(
+        "a connection outside of notify (server takes those of others; kube and git2 make their own)",
+        &findings,
+    );
+}
+
+#[test]
 fn each_module_begins_with_what_it_is_for() {
     let mut findings = Vec::new();
     for (module, _) in MAY_USE {

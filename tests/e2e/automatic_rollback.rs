@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Site, Start, Team, config_map, deployment, yaml};
+use crate::world::{Application, Site, Start, Team, config_map, deployment, yaml};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_never_becomes_healthy_is_taken_back() {
@@ -77,4 +77,164 @@ async fn a_first_release_that_breaks_has_nothing_to_go_back_to_and_says_so() {
     assert_eq!(team.history("shop").await, "1 Push Failed");
     team.polls(5).await;
     assert_eq!(team.history("shop").await, "1 Push Failed", "the same content is not tried again and again");
+}
+
+/// A pod of its own; kwok lets it run.
+fn pod(value: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "annotations": {"example.com/value": value}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "main", "image": "registry.example/web:1"}],
+        },
+    })
+}
+
+impl Team<'_> {
+    /// Says of the pod what a kubelet would.
+    async fn pod_is(&self, phase: &str) {
+        let path = format!("{}/status", self.path("pods", "web"));
+        self.patch_at(&path, "kubelet", &json!({"status": {"phase": phase}})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_degrades_soon_after_it_was_healthy_is_taken_back_also_by_a_controller_that_comes_back() {
+    let site = Site::new();
+    let mut controller = site.start(&Start::default());
+    let team = Team::at(&site, "degrades").await;
+    let content = |value: &str| [("deploy/all.yaml", yaml(&[config_map("settings", value), pod(value)]))];
+    let good = team.push("Good", &content("good"));
+    team.deploy_shop(json!({"sync": {"timeout": "5s"}}));
+    team.until_synced("shop", &good).await;
+    let bad = team.push("Bad", &content("bad"));
+    assert_eq!(team.until_synced("shop", &bad).await, 2);
+
+    team.pod_is("Failed").await;
+    let status = team
+        .until("shop", "says what is going to happen", |status| {
+            status["next"]
+                .as_str()
+                .is_some_and(|next| next.starts_with("goes back to release 1 if it is still Degraded"))
+        })
+        .await;
+    assert_eq!((&status["sync"], &status["health"]), (&json!("Synced"), &json!("Degraded")), "{status:#}");
+    // Nothing of that is in the memory of one process alone.
+    controller.start_at_once(&site);
+    team.until("shop", "goes back", |status| status["release"]["number"] == 3).await;
+    team.pod_is("Running").await;
+    team.until("shop", "Held after the rollback", |status| {
+        status["sync"] == "Held" && status["release"]["phase"] == "Healthy"
+    })
+    .await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy\n3 AutomaticRollback to 1 Healthy");
+    assert_eq!(team.get("configmaps", "settings").await.unwrap()["data"]["key"], "good");
+    let releases = team.releases("shop").await;
+    let after = releases[1].status.as_ref().unwrap().after.as_ref().unwrap();
+    let expected = format!("degraded after it had been healthy: Pod {}/web: ", team.namespace);
+    assert!(after.degraded.starts_with(&expected), "{}", after.degraded);
+    assert_eq!((after.rolled_back_by, &releases[2].spec.reason), (Some(3), &after.degraded));
+    assert_eq!(team.status("shop").await["lastHealthyRelease"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_degrades_and_is_not_watched_is_told_and_left() {
+    let site = Site::new();
+    let _controller = site.start(&Start::default());
+    let team = Team::at(&site, "unwatched").await;
+    let content = |value: &str| [("deploy/all.yaml", yaml(&[config_map("settings", value), pod(value)]))];
+    let good = team.push("Good", &content("good"));
+    team.deploy_shop(json!({"sync": {"timeout": "2s"}, "rollback": {"watch": "0s"}}));
+    team.until_synced("shop", &good).await;
+    let bad = team.push("Bad", &content("bad"));
+    assert_eq!(team.until_synced("shop", &bad).await, 2);
+    team.pod_is("Failed").await;
+    team.until("shop", "the last healthy release is another one", |status| status["lastHealthyRelease"] == 1).await;
+    team.polls(5).await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_break_at_once_stay_and_say_that_the_cluster_is_the_cause() {
+    let site = Site::new();
+    let _controller = site.start(&Start::default());
+    let team = Team::at(&site, "at-once").await;
+    let names = ["one", "two", "three", "four", "five"];
+    let all = |image: &str| -> Vec<(String, String)> {
+        let file = |name: &&str| (format!("{name}/web.yaml"), deployment(name, image).to_string());
+        names.iter().map(file).collect()
+    };
+    let push = |subject: &str, image: &str| {
+        let files = all(image);
+        let files: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+        team.push(subject, &files)
+    };
+    let good = push("Good", "registry.example/web:1");
+    for name in names {
+        team.deploy(&Application { name, path: name, spec: json!({"sync": {"timeout": "25s"}}) });
+    }
+    for name in names {
+        team.until_synced(name, &good).await;
+    }
+    push("Bad", "registry.example/web:missing");
+    for name in names {
+        let status = team
+            .until(name, "failed", |status| status["release"]["number"] == 2 && status["release"]["phase"] == "Failed")
+            .await;
+        let note = status["note"].as_str().unwrap();
+        assert!(note.contains("many applications broke at once, which points at the cluster"), "{note}");
+        assert_eq!(status["next"], format!("fix it in Git, or: bowline rollback {name}"));
+    }
+    team.polls(5).await;
+    for name in names {
+        assert_eq!(team.history(name).await, "1 Push Healthy\n2 Push Failed");
+    }
+    // A person decides.
+    team.create(&json!({
+        "apiVersion": "bowline.dev/v1alpha1", "kind": "RollbackRequest", "metadata": {"name": "back"},
+        "spec": {"applicationRef": {"name": "three"}, "fromRelease": 2},
+    }));
+    assert_eq!(team.until_answered("rollbackrequests", "back").await["phase"], "Succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_broke_nothing_of_its_own_and_one_that_cannot_be_undone_are_left_to_a_person() {
+    let team = Team::new("brakes").await;
+    let content = |value: &str, more: &[serde_json::Value]| {
+        [("deploy/all.yaml", yaml(&[&[pod("same"), config_map("settings", value)], more].concat()))]
+    };
+    let good = team.push("Good", &content("one", &[]));
+    team.deploy_shop(json!({"sync": {"timeout": "5s"}}));
+    team.until_synced("shop", &good).await;
+    let failed = |number: u64| {
+        move |status: &serde_json::Value| {
+            status["release"]["number"] == number && status["release"]["phase"] == "Failed"
+        }
+    };
+    team.pod_is("Failed").await;
+    team.until("shop", "Degraded", |status| status["health"] == "Degraded").await;
+    team.push("A value", &content("two", &[]));
+    let status = team.until("shop", "failed", failed(2)).await;
+    let note = status["note"].as_str().unwrap();
+    assert!(
+        note.contains("nothing that this release changed is unhealthy, so going back is left to a person"),
+        "{note}"
+    );
+
+    team.pod_is("Running").await;
+    let mut migrate = json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "migrate", "annotations": {"bowline.dev/irreversible": "true"}},
+        "spec": {"template": {"spec": {"restartPolicy": "Never"}}},
+    });
+    migrate["spec"]["template"]["spec"]["containers"] = json!([{"name": "main", "image": "registry.example/job:1"}]);
+    team.push("A migration", &content("three", &[migrate, deployment("web", "registry.example/web:missing")]));
+    let status = team.until("shop", "failed again", failed(3)).await;
+    let note = status["note"].as_str().unwrap();
+    assert!(note.contains("it ran Job") && note.contains("so going back is left to a person"), "{note}");
+    team.polls(3).await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Failed\n3 Push Failed");
 }

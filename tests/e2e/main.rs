@@ -11,8 +11,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+mod analysis;
+mod asked;
 mod automatic_rollback;
 mod commit_to_live;
+mod damage;
 mod deep_check;
 mod deletion;
 mod dependencies;
@@ -29,9 +32,12 @@ mod lease;
 mod many;
 mod modes;
 mod moving;
+mod notify;
 mod order;
 mod ownership;
+mod replay;
 mod rights;
+mod rollback;
 mod sharing;
 mod silence;
 mod soak;

@@ -8,7 +8,10 @@ use std::{
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Actor, StepError, known::Content};
+use super::{
+    Actor, StepError,
+    known::{Content, Foreseen},
+};
 use crate::{
     api::{Cause, Phase, ReleaseCounts, ReleaseSpec, RequestPhase},
     controller::{
@@ -27,6 +30,11 @@ impl Actor {
         let policy = self.policy(occasion);
         let live = &self.known.live;
         propose(&content.manifests, &content.id.bundle, &self.known.stored.objects, &live.drifted, &live.gone, &policy)
+    }
+
+    /// The objects that would be looked at.
+    pub(super) fn candidates(&self, content: &Content, occasion: &Occasion) -> Vec<ObjectId> {
+        self.proposal(content, occasion).candidates.into_iter().map(|candidate| candidate.id).collect()
     }
 
     /// The content of the head, or that of a kept release from the cluster.
@@ -65,6 +73,7 @@ impl Actor {
 
     /// Begins a release: content first, then the Release that names it.
     pub(super) async fn begin(&mut self, begin: Begin) -> Result<(), StepError> {
+        self.known.foreseen = None;
         let read = self.content_of(begin.content).await;
         if let (From::Release(number), Err(StepError::Content { message, .. })) = (begin.content, &read) {
             let message = message.clone();
@@ -89,6 +98,7 @@ impl Actor {
         let occasion = self.occasion(begin.request.as_deref(), begin.cause);
         if let Some(refusal) = self.objection(&begin, &content, &occasion).await {
             let uid = begin.request.clone().unwrap_or_default();
+            self.known.foreseen = None;
             return self.answer(&uid, RequestPhase::Refused, refusal, None).await;
         }
         let proposal = self.proposal(&content, &occasion);
@@ -150,7 +160,7 @@ impl Actor {
     }
 
     /// The content of the last release before this one that was healthy.
-    async fn healthy_before(&self, number: u64) -> Option<Content> {
+    pub(super) async fn healthy_before(&self, number: u64) -> Option<Content> {
         let before = self.known.history.iter().rev().find(|release| {
             release.spec.number < number
                 && release
@@ -172,7 +182,9 @@ impl Actor {
         if seen.is_none() && occasion.allow_prune.is_none() {
             return None;
         }
-        let (plan, _) = self.plan(content, occasion).await;
+        let (plan, observations) = self.plan(content, occasion).await;
+        let candidates = self.candidates(content, occasion);
+        self.known.foreseen = Some(Foreseen { occasion: occasion.clone(), candidates, observations });
         if let Some(seen) = seen.filter(|seen| *seen != plan.digest) {
             return Some(format!(
                 "the plan has changed since it was shown (it was {}, it is {}): look again",
@@ -283,7 +295,7 @@ impl Actor {
 }
 
 /// The objects of some content that an earlier one had not, or not so.
-fn changed(before: Option<&Content>, content: &Content) -> BTreeSet<ObjectId> {
+pub(super) fn changed(before: Option<&Content>, content: &Content) -> BTreeSet<ObjectId> {
     let before: BTreeMap<&ObjectId, &ManifestDigest> = before
         .into_iter()
         .flat_map(|before| before.manifests.iter().map(|manifest| (&manifest.id, &manifest.digest)))

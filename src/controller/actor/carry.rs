@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     Actor, StepError,
-    known::{Content, Underway},
+    known::{Content, Foreseen, Underway},
     outcome,
 };
 use crate::{
@@ -64,7 +64,9 @@ impl Actor {
             Decision::End(end) => self.end(end).await,
             Decision::TryAgain => self.try_again().await,
             Decision::Repair => self.repair().await,
-            Decision::NoteDegraded { release } => self.note_degraded(release).await,
+            Decision::NoteDegraded { release, message, rollback, by_analysis } => {
+                self.note_degraded(release, message, rollback, by_analysis).await
+            }
         }
     }
 
@@ -117,6 +119,18 @@ impl Actor {
         (conclude(&proposal, &observations, &policy), observations)
     }
 
+    /// The plan of a release that has just begun, by what was read when a person's
+    /// approval was looked at a moment ago; if that is not it any more, anew.
+    async fn plan_as_foreseen(&mut self, content: &Content, occasion: &Occasion) -> (Plan, Observations) {
+        let foreseen = self.known.foreseen.take().filter(|foreseen| {
+            foreseen.occasion == *occasion && foreseen.candidates == self.candidates(content, occasion)
+        });
+        let Some(Foreseen { observations, .. }) = foreseen else { return self.plan(content, occasion).await };
+        let proposal = self.proposal(content, occasion);
+        let policy = self.with_moves(self.policy(occasion), &proposal, &observations);
+        (conclude(&proposal, &observations, &policy), observations)
+    }
+
     /// Plans the release that is running. After a restart nothing of it is in
     /// memory: what was applied before shows itself as unchanged.
     async fn plan_running(&mut self) -> Result<(), StepError> {
@@ -146,7 +160,7 @@ impl Actor {
             return Ok(());
         }
         let began = std::time::Instant::now();
-        let (plan, observations) = self.plan(&content, &occasion).await;
+        let (plan, observations) = self.plan_as_foreseen(&content, &occasion).await;
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
         self.known.took.planned(began.elapsed());

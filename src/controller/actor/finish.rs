@@ -9,7 +9,7 @@ use super::{Actor, StepError};
 use crate::{
     api::{Phase, ReleaseAfter, ReleaseOutcome, RollbackVerdict},
     cluster::explain,
-    controller::decide::{End, Stage},
+    controller::decide::{End, Stage, Watched},
     health::HealthStatus,
     manifest::ObjectId,
     plan::Owned,
@@ -55,7 +55,11 @@ impl Actor {
         let ended = self.store.set_outcome(release, outcome).await?;
         let (cause, commit) = (ended.spec.cause, ended.spec.commit.short.clone());
         self.known.history.put(ended);
-        self.known.attempt = None;
+        self.known.watched = self.known.attempt.take().filter(|_| end.phase == Phase::Healthy).map(|attempt| Watched {
+            release: attempt.release,
+            changed: attempt.changed,
+            irreversible: attempt.irreversible,
+        });
         self.known.underway = None;
         self.known.repair_not_before = None;
         self.known.repair_failures = 0;
@@ -158,6 +162,7 @@ impl Actor {
             let (number, commit, cause) = (running.spec.number, running.spec.commit.short.clone(), running.spec.cause);
             self.event(cause.as_str(), &format!("release {number} ({commit}) is on its way"), false);
         }
+        self.remember_told().await?;
         let waits = self.known.attempt.as_ref().filter(|attempt| attempt.stage == Stage::Applied);
         if let (Some(attempt), false) = (waits, self.known.waiting_noted) {
             if let Some(release) = self.known.history.get(attempt.release) {
@@ -186,14 +191,29 @@ impl Actor {
         Ok(())
     }
 
-    /// Notes that a healthy release degraded later.
-    pub(super) async fn note_degraded(&mut self, number: u64) -> Result<(), StepError> {
+    /// Notes that a healthy release degraded later, and whether it goes back.
+    pub(super) async fn note_degraded(
+        &mut self,
+        number: u64,
+        message: String,
+        rollback: RollbackVerdict,
+        by_analysis: bool,
+    ) -> Result<(), StepError> {
         let now = Timestamp::now();
-        let what = self.known.live.unhealthy.first().map(|(id, health)| format!("{id}: {}", health.reason));
-        let what = what.unwrap_or_else(|| "its objects are Degraded".into());
-        warn!(release = number, what, "the release degraded after it had been healthy");
-        self.event("Degraded", &format!("release {number} degraded after it had been healthy: {what}"), true);
-        self.note_after(number, |after| after.degraded_at = Some(now)).await
+        warn!(release = number, message, verdict = %rollback, "the release degraded after it had been healthy");
+        let message = cut(&message);
+        self.note_after(number, |after| {
+            after.degraded_at = Some(now);
+            after.degraded.clone_from(&message);
+            after.by_analysis = by_analysis;
+            after.rollback = Some(rollback).filter(|verdict| *verdict != RollbackVerdict::None);
+        })
+        .await?;
+        self.event("Degraded", &format!("release {number} {message}"), true);
+        if rollback == RollbackVerdict::Person {
+            self.event("NeedsPerson", &message, true);
+        }
+        Ok(())
     }
 }
 

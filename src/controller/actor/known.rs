@@ -9,14 +9,15 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, hooks::RunningHook, retain::Damage, took::Took};
+use super::{again::Again, analyse::Analysed, hooks::RunningHook, retain::Damage, tell::Tellings, took::Took};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
     controller::{
         contest::Contest,
-        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View},
+        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View, Watched},
         poller::{Found, HeadEvent},
+        settings::Occasion,
     },
     history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
@@ -48,6 +49,16 @@ pub(super) struct Underway {
     pub(super) next_stage: u32,
     pub(super) applied: u32,
     pub(super) to_apply: u32,
+}
+
+/// What was read and tried for the plan that a person approved, so that the
+/// release that carries it out need not ask once more. Its writes carry what
+/// was read as their preconditions.
+#[derive(Debug)]
+pub(super) struct Foreseen {
+    pub(super) occasion: Occasion,
+    pub(super) candidates: Vec<ObjectId>,
+    pub(super) observations: Observations,
 }
 
 /// What is said of an object that drifted and is not put back.
@@ -114,6 +125,8 @@ pub(super) struct Known {
     /// The resourceVersion at which the finalizer was changed last.
     pub(super) finalizer_at: Option<String>,
     pub(super) underway: Option<Underway>,
+    /// What is known for the release that is just about to begin.
+    pub(super) foreseen: Option<Foreseen>,
     /// How much of the plan that was carried out last was written, of how much.
     pub(super) progress: Option<(u32, u32)>,
     pub(super) running_content: Option<Content>,
@@ -127,6 +140,8 @@ pub(super) struct Known {
     /// The object that was compared last.
     pub(super) compared_last: Option<ObjectId>,
     pub(super) degraded_since: Option<Timestamp>,
+    /// What the release did that may be taken back if it degrades.
+    pub(super) watched: Option<Watched>,
     pub(super) waiting_noted: bool,
     /// Whether an event told that the running release began.
     pub(super) beginning_told: bool,
@@ -156,6 +171,10 @@ pub(super) struct Known {
     pub(super) dependencies: Dependencies,
     /// Another try of content that was refused.
     pub(super) again: Again,
+    /// What a query said of the release that is watched.
+    pub(super) analysed: Analysed,
+    /// What people are told.
+    pub(super) tellings: Tellings,
 }
 
 impl Known {
@@ -173,6 +192,7 @@ impl Known {
             destination: Default::default(),
             sync: Default::default(),
             rollback: Default::default(),
+            notify: None,
             depends_on: Vec::new(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,
@@ -222,6 +242,7 @@ impl Known {
             pinned_by: None,
             finalizer_at: None,
             underway: None,
+            foreseen: None,
             progress: None,
             running_content: None,
             brake: false,
@@ -232,6 +253,7 @@ impl Known {
             found_by_deep_check: BTreeMap::new(),
             compared_last: None,
             degraded_since: None,
+            watched: None,
             waiting_noted: false,
             beginning_told: true,
             published: None,
@@ -248,6 +270,8 @@ impl Known {
             others_until: None,
             dependencies: Dependencies::Met,
             again: Again::default(),
+            analysed: Analysed::default(),
+            tellings: Tellings::default(),
         }
     }
 
@@ -299,6 +323,8 @@ impl Known {
             brake: self.brake,
             repair_not_before: self.repair_not_before,
             degraded_since: self.degraded_since,
+            watched: self.watched.as_ref(),
+            analysis: self.analysed.failed.as_deref(),
             inherits: self.inherits(),
             offered: self.offered,
             unusable_target: self.unusable_target,

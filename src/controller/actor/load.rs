@@ -174,12 +174,40 @@ impl Actor {
         self.known.live = live;
         let degraded =
             summary.in_sync && summary.worst() == HealthStatus::Degraded && self.known.history.running().is_none();
-        self.known.degraded_since = if degraded { self.known.degraded_since.or(Some(now)) } else { None };
+        let before = self.known.degraded_since;
+        self.known.degraded_since = if degraded { before.or(Some(now)) } else { None };
         self.known.summary = summary;
         self.count_time(now);
         let applications = self.shared.own.count();
         let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.is_about_to_break(now) {
+            brake.note(self.known.owner.as_str(), now);
+        }
+        // What degrades counts from the beginning, so that of many at once none
+        // goes back because it was the first.
+        match (before, self.known.degraded_since) {
+            (None, Some(_)) => brake.note(self.known.owner.as_str(), now),
+            (Some(_), None) if self.known.history.running().is_none() => brake.release(self.known.owner.as_str()),
+            _ => {}
+        }
         self.known.brake = brake.is_pulled(self.known.owner.as_str(), applications, now);
+    }
+
+    /// Whether the running release has little time left and objects of its own
+    /// that are not healthy: of many that are to fail in the same moment none
+    /// is to go back because it was the first.
+    fn is_about_to_break(&self, now: Timestamp) -> bool {
+        let Some(attempt) = &self.known.attempt else { return false };
+        let own = |id: &ObjectId| attempt.changed.contains(id) && !attempt.unhealthy_before.contains(id);
+        let late = attempt.elapsed(now).saturating_mul(5) >= self.known.settings.timeout.saturating_mul(4);
+        attempt.touched && late && self.known.live.unhealthy.iter().any(|(id, _)| own(id))
+    }
+
+    /// When the running release has little time left.
+    pub(super) fn little_time_left_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.counting_since.is_some())?;
+        let left = self.known.settings.timeout * 4 / 5 - attempt.elapsed(now);
+        left.is_positive().then(|| now + left)
     }
 
     /// Runs the release's clock only while all watches are in sync, or before

@@ -6,9 +6,11 @@
 //! on: the bundle, the Release, the inventory's intent, the pin.
 
 mod again;
+mod analyse;
 mod begin;
 mod carry;
 mod content;
+mod degraded;
 mod delete;
 mod drift;
 mod finish;
@@ -21,6 +23,7 @@ mod publish;
 mod repair;
 mod requests;
 mod retain;
+mod tell;
 mod took;
 
 use std::{sync::Arc, time::Duration};
@@ -30,7 +33,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info_span, warn};
 
-use self::known::Known;
+use self::{
+    analyse::Asked,
+    known::Known,
+    tell::{Tellings, Told},
+};
 use super::{
     decide::{Decision, decide},
     poller::{Failure, Found, HeadEvent},
@@ -98,9 +105,26 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle
             let _ended = stop.clone().drop_guard();
             let (tell, heads) = mpsc::channel(4);
             let store = shared.store.of(owner.namespace(), owner.name());
-            let known = Known::new(owner, tell);
+            let mut known = Known::new(owner, tell);
+            known.tellings = Tellings::under(&stop);
             let (tell_looked, looked) = mpsc::channel(4);
-            let mut actor = Actor { shared, store, watch_later: false, known, wake, heads, tell_looked, looked, stop };
+            let (tell_told, told) = mpsc::channel(4);
+            let (tell_asked, asked) = mpsc::channel(1);
+            let mut actor = Actor {
+                shared,
+                store,
+                watch_later: false,
+                known,
+                wake,
+                heads,
+                tell_looked,
+                looked,
+                tell_told,
+                told,
+                tell_asked,
+                asked,
+                stop,
+            };
             tokio::select! {
                 () = lost.cancelled() => {}
                 () = actor.run() => {}
@@ -121,6 +145,10 @@ struct Actor {
     heads: mpsc::Receiver<HeadEvent>,
     tell_looked: mpsc::Sender<Looked>,
     looked: mpsc::Receiver<Looked>,
+    tell_told: mpsc::Sender<Told>,
+    told: mpsc::Receiver<Told>,
+    tell_asked: mpsc::Sender<Asked>,
+    asked: mpsc::Receiver<Asked>,
     stop: CancellationToken,
 }
 
@@ -130,6 +158,8 @@ enum Woken {
     Again,
     Head(Box<HeadEvent>),
     Looked(Box<Looked>),
+    Told(Box<Told>),
+    Asked(Box<Asked>),
 }
 
 /// What came of looking at the repository for a request.
@@ -160,6 +190,8 @@ impl Actor {
                         Woken::Stopped => return,
                         Woken::Again => {}
                         Woken::Head(event) => self.take_head(*event).await,
+                        Woken::Told(told) => self.take_told(*told),
+                        Woken::Asked(asked) => self.take_asked(*asked),
                         Woken::Looked(looked) => {
                             let (uid, found) = *looked;
                             if let Err(error) = self.take_looked(uid, found).await {
@@ -255,6 +287,8 @@ impl Actor {
         self.finish_hooks().await?;
         self.note_wishes();
         self.known.offered |= self.shared.handover.take_offer(&self.known.owner);
+        let ask = self.analyse(now);
+        self.recall_watched().await;
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
             if self.deep_check().await? {
@@ -268,9 +302,11 @@ impl Actor {
                 self.look_at_content().await;
             }
             self.publish(now);
+            self.tell(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
-            let due = [until, self.known.sweep_due, self.forget_due(), self.known.render_retry_at, unserved];
+            let late = self.little_time_left_at(now);
+            let due = [until, ask, late, self.known.sweep_due, self.forget_due(), self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
@@ -289,6 +325,8 @@ impl Actor {
             () = self.stop.cancelled() => Woken::Stopped,
             () = self.wake.notified() => Woken::Again,
             event = self.heads.recv() => event.map_or(Woken::Again, |event| Woken::Head(Box::new(event))),
+            told = self.told.recv() => told.map_or(Woken::Again, |told| Woken::Told(Box::new(told))),
+            asked = self.asked.recv() => asked.map_or(Woken::Again, |asked| Woken::Asked(Box::new(asked))),
             looked = self.looked.recv() => looked.map_or(Woken::Again, |looked| Woken::Looked(Box::new(looked))),
             () = sleep_until(wake_at) => Woken::Again,
         }

@@ -118,6 +118,7 @@ impl Actor {
             head_commit: known.head_commit.as_ref(),
             fetch_error: known.fetch_error.as_deref(),
             step_error: known.step_error.as_deref(),
+            analysis: known.analysed.problem.as_deref(),
             counts,
             health: self.health(),
             progress,

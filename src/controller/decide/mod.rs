@@ -15,6 +15,7 @@ mod tests;
 #[cfg(test)]
 mod tests_waiting;
 mod view;
+mod watch;
 #[cfg(test)]
 mod world;
 
@@ -23,6 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use dependencies::{Dependencies, Dependency, Unready, circle};
 pub use opening::{hook_failed, waits_for};
 pub use view::{Ask, Attempt, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View};
+pub use watch::{Watched, goes_back_at};
 
 use crate::api::{Cause, DriftPolicy, ObjectFailure, Phase, RollbackVerdict, SyncMode};
 
@@ -116,6 +118,12 @@ pub enum Decision {
     NoteDegraded {
         /// Number of the release.
         release: u64,
+        /// What degraded, for a person.
+        message: String,
+        /// Whether it is taken back by itself.
+        rollback: RollbackVerdict,
+        /// Whether the analysis said so, and not the health of objects.
+        by_analysis: bool,
     },
 }
 
@@ -160,11 +168,23 @@ fn pending_rollback(view: &View<'_>) -> Option<Begin> {
     if view.inherits {
         return None;
     }
-    let newest = view.history.current()?;
-    let outcome = newest.status.as_ref()?.outcome.as_ref()?;
-    if outcome.rollback != RollbackVerdict::Automatic || view.suspended || view.settings.observe_only {
+    if view.suspended || view.settings.observe_only {
         return None;
     }
+    let newest = view.history.current()?;
+    let status = newest.status.as_ref()?;
+    let outcome = status.outcome.as_ref()?;
+    let reason = match status.after.as_ref() {
+        _ if outcome.rollback == RollbackVerdict::Automatic => &outcome.message,
+        // What is healthy again is left as it is.
+        Some(after)
+            if after.rollback == Some(RollbackVerdict::Automatic)
+                && (after.by_analysis || view.degraded_since.is_some()) =>
+        {
+            &after.degraded
+        }
+        _ => return None,
+    };
     // Fixed content that is already here goes ahead of going back.
     if new_content(view).is_some() {
         return None;
@@ -178,7 +198,7 @@ fn pending_rollback(view: &View<'_>) -> Option<Begin> {
         content: Content::Release(target.spec.number),
         request: None,
         accepts: false,
-        reason: outcome.message.clone(),
+        reason: reason.clone(),
     })
 }
 
@@ -265,9 +285,7 @@ fn keep(view: &View<'_>) -> Option<Decision> {
     if has_drift && may_repair {
         return Some(Decision::Repair);
     }
-    let noted = live.status.as_ref()?.after.as_ref().is_some_and(|after| after.degraded_at.is_some());
-    let lasting = view.degraded_since.is_some_and(|since| since + view.settings.timeout <= view.now);
-    (healthy && lasting && !noted).then_some(Decision::NoteDegraded { release: live.spec.number })
+    watch::degraded(view, live)
 }
 
 /// When to look again though no event comes.

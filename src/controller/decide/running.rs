@@ -179,7 +179,7 @@ fn unhealthy_failures(view: &View<'_>) -> Vec<ObjectFailure> {
 
 /// What made a release fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blame {
+pub(super) enum Blame {
     /// The health of its objects, which it may have found as it is.
     Objects,
     /// It alone: its writes, its hooks, its tests.
@@ -195,22 +195,42 @@ fn fail(
     failures: Vec<ObjectFailure>,
     blame: Blame,
 ) -> Decision {
-    let (rollback, why) = verdict(view, running, attempt, blame);
+    let applied = matches!(attempt.stage, Stage::Applied | Stage::Planned { .. });
+    let deeds = Deeds {
+        touched: attempt.touched,
+        own: !applied || view.live.unhealthy.iter().any(|(id, _)| is_own_doing(attempt, id)),
+        irreversible: attempt.irreversible.as_deref(),
+        blame,
+    };
+    let (rollback, why) = verdict(view, running, &deeds);
     let message = if why.is_empty() { message } else { format!("{message}; {why}") };
     Decision::End(End { release: running.spec.number, phase: Phase::Failed, message, failures, rollback })
 }
 
-/// Whether a failed release goes back by itself, and what to tell a person if
-/// it does not though one might expect it.
-fn verdict(view: &View<'_>, running: &Release, attempt: &Attempt, blame: Blame) -> (RollbackVerdict, String) {
-    let application = &running.spec.application;
+/// What a release did, as far as that tells whether it may be taken back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deeds<'a> {
+    /// Whether it wrote anything.
+    pub(super) touched: bool,
+    /// Whether an object that it changed is unhealthy, and was not before.
+    pub(super) own: bool,
+    /// Why going back by itself is not safe, if it is not.
+    pub(super) irreversible: Option<&'a str>,
+    /// What made it fail.
+    pub(super) blame: Blame,
+}
+
+/// Whether a release that broke goes back by itself, and what to tell a person
+/// if it does not though one might expect it.
+pub(super) fn verdict(view: &View<'_>, broke: &Release, deeds: &Deeds<'_>) -> (RollbackVerdict, String) {
+    let application = &broke.spec.application;
     let person = |why: &str| {
         (RollbackVerdict::Person, format!("{why}, so going back is left to a person: bowline rollback {application}"))
     };
-    if !attempt.touched {
+    if !deeds.touched {
         return (RollbackVerdict::None, String::new());
     }
-    match running.spec.cause {
+    match broke.spec.cause {
         Cause::AutomaticRollback => return person("the rollback failed too"),
         Cause::Rollback => return person("this is a rollback itself"),
         Cause::Push | Cause::Request => {}
@@ -218,17 +238,16 @@ fn verdict(view: &View<'_>, running: &Release, attempt: &Attempt, blame: Blame) 
     if !view.settings.automatic_rollback {
         return person("automatic rollback is off");
     }
-    let Some(_) = view.history.rollback_target(running.spec.number) else {
+    let Some(_) = view.history.rollback_target(broke.spec.number) else {
         return (RollbackVerdict::None, "there is no earlier healthy release to go back to".to_owned());
     };
-    if let Some(why) = &attempt.irreversible {
+    if let Some(why) = deeds.irreversible {
         return person(why);
     }
     if view.brake {
         return person("many applications broke at once, which points at the cluster");
     }
-    let applied = matches!(attempt.stage, Stage::Applied | Stage::Planned { .. });
-    if applied && blame == Blame::Objects && !view.live.unhealthy.iter().any(|(id, _)| is_own_doing(attempt, id)) {
+    if deeds.blame == Blame::Objects && !deeds.own {
         return person("nothing that this release changed is unhealthy");
     }
     (RollbackVerdict::Automatic, String::new())
@@ -239,7 +258,7 @@ fn is_own_doing(attempt: &Attempt, id: &ObjectId) -> bool {
     attempt.changed.contains(id) && !attempt.unhealthy_before.contains(id)
 }
 
-fn failure((id, health): &(ObjectId, Health)) -> ObjectFailure {
+pub(super) fn failure((id, health): &(ObjectId, Health)) -> ObjectFailure {
     let message = if health.reason.is_empty() { health.status.to_string() } else { health.reason.clone() };
     ObjectFailure {
         object: id.to_string(),

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Dependencies;
+use super::{Dependencies, Watched};
 use crate::{
     api::{CommitRecord, DriftPolicy, Include, ObjectFailure, SyncMode},
     health::Health,
@@ -238,6 +238,8 @@ pub struct Settings {
     pub automatic_rollback: bool,
     /// How long a release may take until it is healthy.
     pub timeout: SignedDuration,
+    /// How long after that it goes back if it degrades.
+    pub watch: SignedDuration,
     /// How long a request is good for.
     pub request_expiry: SignedDuration,
     /// Whether nothing is to be written to the application's objects.
@@ -281,6 +283,10 @@ pub struct View<'a> {
     pub unusable_target: Option<u64>,
     /// Since when the healthy release's objects are Degraded, if they are.
     pub degraded_since: Option<Timestamp>,
+    /// What the release did that is watched, once that is to be known.
+    pub watched: Option<&'a Watched>,
+    /// Why the analysis says that the newest release is to go back, if it does.
+    pub analysis: Option<&'a str>,
     /// The applications that new content waits for.
     pub dependencies: &'a Dependencies,
     /// When content that was refused is looked at again.

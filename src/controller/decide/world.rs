@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Answer, Ask, Attempt, Begin, Content, ContentId, Decision, Dependencies, End, HeadView, Live, Request, Resolution,
-    Settings, Stage, View, decide,
+    Settings, Stage, View, Watched, decide,
 };
 use crate::{
     api::{
@@ -50,6 +50,9 @@ pub(super) struct World {
     pub(super) repairs: u32,
     pub(super) tries: u32,
     pub(super) repair_not_before: Option<Timestamp>,
+    pub(super) degraded_since: Option<Timestamp>,
+    pub(super) watched: Option<Watched>,
+    pub(super) analysis: Option<String>,
     pub(super) dependencies: Dependencies,
     pub(super) try_again_at: Option<Timestamp>,
     pub(super) lifted: Option<BundleDigest>,
@@ -83,6 +86,7 @@ pub(super) fn settings() -> Settings {
         drift: DriftPolicy::Repair,
         automatic_rollback: true,
         timeout: SignedDuration::from_mins(5),
+        watch: SignedDuration::from_mins(10),
         request_expiry: SignedDuration::from_mins(10),
         observe_only: false,
         generation: 1,
@@ -110,6 +114,8 @@ pub(super) fn view<'a>(
         brake: false,
         repair_not_before: None,
         degraded_since: None,
+        watched: None,
+        analysis: None,
         inherits: false,
         offered: false,
         unusable_target: None,
@@ -173,6 +179,9 @@ impl World {
             repairs: 0,
             tries: 0,
             repair_not_before: None,
+            degraded_since: None,
+            watched: None,
+            analysis: None,
             dependencies: Dependencies::Met,
             try_again_at: None,
             lifted: None,
@@ -217,6 +226,20 @@ impl World {
         self
     }
 
+    /// An object that is live degrades.
+    pub(super) fn degrade(&mut self, id: ObjectId, why: &str) -> &mut Self {
+        self.live.unhealthy = vec![(id, Health::new(HealthStatus::Degraded, why))];
+        self.degraded_since = Some(self.now);
+        self
+    }
+
+    /// All is healthy again.
+    pub(super) fn heal(&mut self) -> &mut Self {
+        self.live.unhealthy.clear();
+        self.degraded_since = None;
+        self
+    }
+
     /// The process dies and comes back: only what is in the cluster is left.
     pub(super) fn restart(&mut self) -> &mut Self {
         self.attempt = None;
@@ -230,6 +253,9 @@ impl World {
             requests: &self.requests,
             brake: self.brake,
             repair_not_before: self.repair_not_before,
+            degraded_since: self.degraded_since,
+            watched: self.watched.as_ref(),
+            analysis: self.analysis.as_deref(),
             inherits: self.inherits,
             offered: self.offered,
             dependencies: &self.dependencies,
@@ -284,7 +310,16 @@ impl World {
                 self.lifted = (!refused).then_some(head);
                 self.try_again_at = refused.then(|| self.now + SignedDuration::from_secs(60));
             }
-            Decision::NoteDegraded { .. } => unreachable!("nothing degrades here"),
+            Decision::NoteDegraded { release, message, rollback, by_analysis } => {
+                let mut noted = self.history.get(release).unwrap().clone();
+                let after = noted.status.get_or_insert_default().after.get_or_insert_default();
+                assert!(after.degraded_at.is_none(), "it is noted once");
+                after.degraded_at = Some(self.now);
+                after.degraded = message;
+                after.by_analysis = by_analysis;
+                after.rollback = Some(rollback).filter(|verdict| *verdict != crate::api::RollbackVerdict::None);
+                self.history.put(noted);
+            }
         }
     }
 
@@ -368,8 +403,13 @@ impl World {
             durations: crate::api::ReleaseDurations::default(),
             ended_at: self.now,
         });
+        let healthy = end.phase == Phase::Healthy;
+        self.watched = self.attempt.take().filter(|_| healthy).map(|attempt| Watched {
+            release: attempt.release,
+            changed: attempt.changed,
+            irreversible: attempt.irreversible,
+        });
         self.history.put(release);
-        self.attempt = None;
         self.lifted = None;
         self.try_again_at = Some(self.now + SignedDuration::from_secs(60));
     }

@@ -505,7 +505,7 @@ fn a_rollback_leaves_what_it_is_not_told_to_take_back(
         let next = propose(&[Arc::clone(&target)], &bundle(), &after, &none, &none, &policy());
         assert!(next.candidates.is_empty(), "a later repair does not change it");
     }
-    let told = RollbackPolicy { jobs: true, claims: true, crds: true };
+    let told = RollbackPolicy { jobs: true, claims: true, namespaces: true, crds: true };
     let plan = scene.with(|policy| policy.rollback = Some(told)).plan();
     assert_eq!(only(&plan).verb, if gone { Verb::Create } else { Verb::Update });
 }

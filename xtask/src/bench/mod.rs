@@ -16,6 +16,7 @@ mod micro;
 mod repair;
 mod report;
 mod requests;
+mod rollback;
 mod small;
 mod stage;
 mod watch;
@@ -35,8 +36,8 @@ pub(crate) struct Arguments {
     /// Only these parts; all without it
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// One application of this many ConfigMaps, and no other part
-    #[arg(long, value_name = "N", conflicts_with = "only", value_parser = clap::value_parser!(u32).range(10..=20_000))]
+    /// One application of this many ConfigMaps, and no other part; with `--only rollback` a rollback of so many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=20_000))]
     objects: Option<u32>,
     /// How often each time is taken on a cluster
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
@@ -60,6 +61,8 @@ enum Part {
     Applications,
     /// 500 applications of 4 objects, 20 of which hang
     Hanging,
+    /// A rollback of 10, 1,000 and 10,000 ConfigMaps, beside kubectl apply
+    Rollback,
     /// The pure parts, by the benches of the package
     Micro,
 }
@@ -69,18 +72,26 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     if !arguments.release {
         eprintln!("These are the numbers of a debug build: `cargo xtask bench --release` has those to quote.");
     }
+    let back = arguments.only == [Part::Rollback];
+    if arguments.objects.is_some() && !arguments.only.is_empty() && !back {
+        return Err("--objects goes with `--only rollback`, or with no part".into());
+    }
     let wants = |part| match arguments.objects {
-        Some(_) => false,
+        Some(_) => back && part == Part::Rollback,
         None => arguments.only.is_empty() || arguments.only.contains(&part),
     };
-    let mut sizes: Vec<u32> = arguments.objects.into_iter().collect();
+    let mut sizes: Vec<u32> = arguments.objects.filter(|_| !back).into_iter().collect();
     sizes.extend(
         [(Part::Thousand, 1_000), (Part::TenThousand, 10_000)]
             .iter()
             .filter(|(part, _)| wants(*part))
             .map(|(_, size)| size),
     );
-    let cluster = !sizes.is_empty() || wants(Part::Small) || wants(Part::Applications) || wants(Part::Hanging);
+    let cluster = !sizes.is_empty()
+        || wants(Part::Small)
+        || wants(Part::Applications)
+        || wants(Part::Hanging)
+        || wants(Part::Rollback);
     if cluster {
         crate::tools::build()?;
         stage::build_bowline(arguments.release)?;
@@ -99,6 +110,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     if wants(Part::Hanging) {
         hanging::run(&mut report)?;
+    }
+    if wants(Part::Rollback) {
+        let sizes = arguments.objects.map_or_else(|| vec![10, 1_000, 10_000], |objects| vec![objects]);
+        for objects in sizes {
+            rollback::run(&mut report, objects)?;
+        }
     }
     if wants(Part::Micro) {
         micro::run(&mut report, arguments.release)?;

@@ -23,7 +23,7 @@ pub(super) struct Stage {
     pub(super) cluster: Cluster,
 }
 
-fn bowline(release: bool) -> PathBuf {
+pub(super) fn bowline(release: bool) -> PathBuf {
     target_directory().join(if release { "release" } else { "debug" }).join("bowline")
 }
 

@@ -11,7 +11,7 @@ use super::{
     laws::{self, Broken, Ledger, broken},
 };
 use crate::{
-    api::{Phase, Release, ReleaseAfter, ReleaseOutcome, ReleaseSpec, ReleaseStatus, RequestPhase},
+    api::{Phase, Release, ReleaseAfter, ReleaseOutcome, ReleaseSpec, ReleaseStatus, RequestPhase, RollbackVerdict},
     health::{Health, HealthStatus},
     history::{History, release_digest},
     manifest::{BundleDigest, GroupKind, ObjectId},
@@ -256,13 +256,9 @@ impl Cluster {
 
     pub(super) fn note(&mut self, known: &Release, note: impl FnOnce(&mut ReleaseAfter)) -> Result<Release, Stop> {
         let noted = self.change(known, |status| note(status.after.get_or_insert_default()))?;
-        if noted
-            .status
-            .as_ref()
-            .and_then(|status| status.after.as_ref())
-            .is_some_and(|after| after.degraded_at.is_some())
-        {
-            self.ledger.degraded(known.spec.number);
+        let after = noted.status.as_ref().and_then(|status| status.after.as_ref());
+        if let Some(after) = after.filter(|after| after.degraded_at.is_some()) {
+            self.ledger.degraded(known.spec.number, after.rollback == Some(RollbackVerdict::Automatic));
         }
         Ok(noted)
     }

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    super::{Ask, Attempt, Decision, End, HeadView, Live, Request, Resolution, Settings, Stage, View, decide, world},
+    super::{
+        Ask, Attempt, Decision, End, HeadView, Live, Request, Resolution, Settings, Stage, View, Watched, decide, world,
+    },
     cluster::{Cluster, Stop, is_final},
     happening::Trap,
     laws::{self, broken},
@@ -48,6 +50,7 @@ pub(super) struct Controller {
     pub(super) resolutions: BTreeMap<String, Resolution>,
     pub(super) repair_not_before: Option<Timestamp>,
     pub(super) degraded_since: Option<Timestamp>,
+    pub(super) watched: Option<Watched>,
     pub(super) unusable_target: Option<u64>,
     pub(super) try_again_at: Option<Timestamp>,
     pub(super) lifted: Option<BundleDigest>,
@@ -84,6 +87,7 @@ impl Controller {
             resolutions: BTreeMap::new(),
             repair_not_before: None,
             degraded_since: None,
+            watched: None,
             unusable_target: None,
             try_again_at: None,
             lifted: None,
@@ -204,6 +208,7 @@ impl Controller {
             repair_not_before: self.repair_not_before,
             inherits: self.inherits(),
             degraded_since: self.degraded_since,
+            watched: self.watched.as_ref(),
             try_again_at: self.try_again_at,
             lifted: self.lifted.as_ref(),
             unusable_target: self.unusable_target,
@@ -239,6 +244,7 @@ impl Controller {
             return self.end(cluster, &end).map(|()| Decision::End(end));
         }
         let now = cluster.now();
+        self.recall_watched();
         let decision = decide(&self.view(now));
         let done = match &decision {
             Decision::Rest(until) => {
@@ -257,7 +263,9 @@ impl Controller {
             Decision::Apply => self.apply(cluster),
             Decision::End(end) => self.end(cluster, end),
             Decision::Repair => self.repair(cluster),
-            Decision::NoteDegraded { release } => self.note_degraded(cluster, *release),
+            Decision::NoteDegraded { release, message, rollback, .. } => {
+                self.note_degraded(cluster, *release, message, *rollback)
+            }
             Decision::TryAgain => self.try_again(cluster),
         };
         match done {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    super::{Answer, Ask, Attempt, Begin, Content, ContentId, End, Stage, world},
+    super::{Answer, Ask, Attempt, Begin, Content, ContentId, End, Stage, Watched, world},
     cluster::{Cluster, Stop, is_final},
     content::{self, Fate},
     controller::Controller,
@@ -141,12 +141,33 @@ impl Controller {
         self.looks += 1;
     }
 
-    pub(super) fn take_up(&mut self, number: u64, resumed: bool) {
+    /// The content of the last release before this one that was healthy.
+    fn healthy_before(&self, number: u64) -> Option<BundleDigest> {
         let healthy = |release: &&Release| {
             let outcome = release.status.as_ref().and_then(|status| status.outcome.as_ref());
             release.spec.number < number && outcome.is_some_and(|outcome| outcome.phase == Phase::Healthy)
         };
-        let before = self.history.iter().rev().find(healthy).map(|release| release.spec.bundle.clone());
+        self.history.iter().rev().find(healthy).map(|release| release.spec.bundle.clone())
+    }
+
+    /// Finds out what the live release did, where that is to be judged.
+    pub(super) fn recall_watched(&mut self) {
+        let Some(live) = self.history.applied().filter(|_| self.degraded_since.is_some()) else { return };
+        let (number, bundle) = (live.spec.number, live.spec.bundle.clone());
+        if self.watched.as_ref().is_some_and(|watched| watched.release == number) {
+            return;
+        }
+        let before = self.healthy_before(number);
+        let mut watched = Watched { release: number, ..Watched::default() };
+        if before.as_ref() != Some(&bundle) {
+            watched.changed.insert(world::web());
+        }
+        watched.irreversible = before.and_then(|_| content::irreversible(&bundle));
+        self.watched = Some(watched);
+    }
+
+    pub(super) fn take_up(&mut self, number: u64, resumed: bool) {
+        let before = self.healthy_before(number);
         let mut attempt = Attempt::new(number);
         let Some(bundle) = self.history.get(number).map(|release| &release.spec.bundle) else { return };
         if before.as_ref() != Some(bundle) {
@@ -354,11 +375,52 @@ impl Controller {
         Ok(())
     }
 
-    pub(super) fn note_degraded(&mut self, cluster: &mut Cluster, number: u64) -> Result<(), Stop> {
+    pub(super) fn note_degraded(
+        &mut self,
+        cluster: &mut Cluster,
+        number: u64,
+        message: &str,
+        verdict: RollbackVerdict,
+    ) -> Result<(), Stop> {
         let Some(release) = self.history.get(number).cloned() else { return Ok(()) };
-        let now = cluster.now();
-        let noted = self.send(cluster, |cluster| cluster.note(&release, |after| after.degraded_at = Some(now)))?;
+        if verdict == RollbackVerdict::Automatic {
+            self.may_go_back_though_healthy(&release, cluster.now())?;
+        }
+        let (now, message) = (cluster.now(), message.to_owned());
+        let noted = self.send(cluster, |cluster| {
+            cluster.note(&release, |after| {
+                after.degraded_at = Some(now);
+                after.degraded = message;
+                after.rollback = Some(verdict).filter(|verdict| *verdict != RollbackVerdict::None);
+            })
+        })?;
         self.history.put(noted);
         Ok(())
+    }
+
+    /// Whether a release that was healthy may be taken back by itself.
+    fn may_go_back_though_healthy(&self, release: &Release, now: Timestamp) -> Result<(), Stop> {
+        let number = release.spec.number;
+        let outcome = release.status.as_ref().and_then(|status| status.outcome.as_ref());
+        let ended = outcome.filter(|outcome| outcome.phase == Phase::Healthy && outcome.touched_cluster);
+        let before = self.healthy_before(number);
+        let own = before.as_ref() != Some(&release.spec.bundle)
+            && self
+                .live
+                .unhealthy
+                .iter()
+                .any(|(id, health)| *id == world::web() && health.status == crate::health::HealthStatus::Degraded);
+        let in_time = ended.zip(self.degraded_since).is_some_and(|(ended, since)| {
+            since <= ended.ended_at + self.settings.watch && since + self.settings.timeout <= now
+        });
+        let safe = !self.brake
+            && self.settings.automatic_rollback
+            && own
+            && in_time
+            && content::irreversible(&release.spec.bundle).is_none();
+        if safe {
+            return Ok(());
+        }
+        Ok(broken(laws::GOES_BACK_WHERE_SAFE, format!("release {number} degraded and is to be taken back"))?)
     }
 }

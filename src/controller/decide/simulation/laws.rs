@@ -56,6 +56,8 @@ pub(super) struct Entry {
     request: String,
     outcome: Option<(Phase, RollbackVerdict)>,
     degraded: bool,
+    /// Whether it is taken back because it degraded.
+    goes_back: bool,
     /// Whether it is still kept.
     kept: bool,
 }
@@ -128,6 +130,7 @@ impl Ledger {
             request: spec.request.clone(),
             outcome: None,
             degraded: false,
+            goes_back: false,
             kept: true,
         });
         Ok(())
@@ -147,7 +150,7 @@ impl Ledger {
         if matches!(left.cause, Cause::AutomaticRollback | Cause::Rollback) {
             return broken(NO_LOOPS, format!("release {number} after release {} ({})", left.number, left.cause));
         }
-        if left.outcome != Some((Phase::Failed, RollbackVerdict::Automatic)) {
+        if left.outcome != Some((Phase::Failed, RollbackVerdict::Automatic)) && !left.goes_back {
             return broken(GOES_BACK_WHERE_SAFE, format!("release {number} leaves {:?}", left.outcome));
         }
         Ok(())
@@ -165,8 +168,11 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn degraded(&mut self, number: u64) {
-        self.0.iter_mut().filter(|entry| entry.number == number).for_each(|entry| entry.degraded = true);
+    pub(super) fn degraded(&mut self, number: u64, goes_back: bool) {
+        for entry in self.0.iter_mut().filter(|entry| entry.number == number) {
+            entry.degraded = true;
+            entry.goes_back = goes_back;
+        }
     }
 
     /// Notes that a release is forgotten, if it may be.
