@@ -252,11 +252,15 @@ pub struct Rollback {
     /// How many releases are kept.
     #[schemars(range(min = 2, max = 100))]
     pub history_limit: u32,
+    /// How old releases may become: older ones are deleted though there are no
+    /// more than `historyLimit`. What a rollback or a hold needs stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history_age: Option<Duration>,
 }
 
 impl Default for Rollback {
     fn default() -> Self {
-        Self { automatic: true, watch: Duration::from_secs(600), analysis: None, history_limit: 10 }
+        Self { automatic: true, watch: Duration::from_secs(600), analysis: None, history_limit: 10, history_age: None }
     }
 }
 

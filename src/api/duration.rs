@@ -25,6 +25,11 @@ impl Duration {
         Self(time::Duration::from_secs(seconds))
     }
 
+    /// A measured length of time, in whole milliseconds.
+    pub fn measured(duration: time::Duration) -> Self {
+        Self(time::Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// As the standard library's type.
     pub const fn get(self) -> time::Duration {
         self.0

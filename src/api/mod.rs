@@ -36,8 +36,8 @@ pub use lists::{
 pub use notify::{Analysis, Notify, NotifySecret};
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{
-    CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseOutcome,
-    ReleaseSpec, ReleaseStatus,
+    CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseDurations,
+    ReleaseOutcome, ReleaseSpec, ReleaseStatus,
 };
 pub use request::{ApplicationRef, RequestStatus, RollbackRequest, RollbackRequestSpec, SyncRequest, SyncRequestSpec};
 pub use suspension::{Suspension, SuspensionSpec};
@@ -59,3 +59,5 @@ pub const APPLICATION_LABEL: &str = "bowline.dev/application";
 pub const APPLICATION_NAME_MAX: usize = 52;
 /// The type of the Secrets that keep manifests of Secrets for a rollback.
 pub const BUNDLE_SECRET_TYPE: &str = "bowline.dev/bundle";
+/// How many bytes of content a chunk of a bundle has, for metrics.
+pub const CHUNK_BYTES_ANNOTATION: &str = "bowline.dev/bytes";

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, Phase, RollbackVerdict};
+use super::{Cause, Duration, Phase, RollbackVerdict};
 use crate::{
     health::HealthStatus,
     manifest::{BundleDigest, InputDigest, ObjectId, PlanDigest, ReleaseDigest},
@@ -222,9 +222,41 @@ pub struct ReleaseOutcome {
     /// Whether a failed release is taken back.
     #[serde(default = "no_rollback")]
     pub rollback: RollbackVerdict,
+    /// How long its parts took.
+    #[serde(default, skip_serializing_if = "ReleaseDurations::is_empty")]
+    pub durations: ReleaseDurations,
     /// When it ended.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub ended_at: Timestamp,
+}
+
+/// How long the parts of a release took. What did not happen is left out, as is
+/// what happened before the controller was started anew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ReleaseDurations {
+    /// Fetching the commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Duration>,
+    /// Rendering it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub render: Option<Duration>,
+    /// Planning, with the dry-runs, all tries together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Duration>,
+    /// Writing, all stages and tries together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apply: Option<Duration>,
+    /// From when all was written until it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Duration>,
+}
+
+impl ReleaseDurations {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An object that failed.

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use super::{
-    CommandError, Connection, Output,
+    CommandError, Connection, Output, any_two,
     follow::planned,
     local,
     output::DataFormat,
     plan_text::{changes_anything, diff_text, refused, sum},
+    point::Point,
     request::{create_sync, sync_spec},
     session::Session,
     words,
@@ -20,6 +21,10 @@ use crate::api::{PlanView, SyncRequestSpec};
 /// objects is needed; with --local it is made here, with your own rights.
 /// Exits with 0 if nothing differs, 1 if something does, 2 if it cannot be
 /// told or would be refused.
+///
+/// With --from and --to two states are compared: of two releases, object by
+/// object, with files that objects moved to and the commits in between. The
+/// content of releases is read with your own rights.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The application.
@@ -35,6 +40,14 @@ pub struct Args {
     /// path in the repository.
     #[arg(long, value_name = "DIR")]
     pub local: Option<PathBuf>,
+    /// Compare this state with the one of --to: a release (`12`), a release so
+    /// many before the newest (`HEAD~3`), the commit of a release, or `live`.
+    #[arg(long, value_name = "STATE", conflicts_with_all = ["revision", "release", "local"])]
+    pub from: Option<Point>,
+    /// The other state, with --from; what is live if it is not given. A branch
+    /// or commit that was never released can be compared with `live` only.
+    #[arg(long, value_name = "STATE", requires = "from")]
+    pub to: Option<Point>,
     /// Form of the output: the plan, for programs.
     #[arg(short, long, value_enum)]
     pub output: Option<DataFormat>,
@@ -65,6 +78,10 @@ async fn difference(
     output: &mut Output,
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
+    if let Some(from) = &args.from {
+        let to = args.to.as_ref().unwrap_or(&Point::Live);
+        return any_two::run(&session, &args.application, from, to, args.output, output).await;
+    }
     let plan = match &args.local {
         Some(directory) => local::plan(&session, &args.application, directory, output).await?,
         None => asked(&session, args, output).await?,

@@ -5,7 +5,7 @@ use kube::{ResourceExt as _, api::ListParams};
 use serde_json::json;
 
 use super::{
-    CommandError, Connection, Output,
+    CommandError, Connection, Output, at,
     output::{DataFormat, ListFormat},
     style,
     table::{Cell, Table},
@@ -25,6 +25,11 @@ pub struct Args {
     /// The applications of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "application")]
     pub all_namespaces: bool,
+    /// How APP stood at an earlier time: which release was current then, and
+    /// how it went as far as was known. `2h` ago, or a time as in
+    /// 2027-01-31T18:00:00Z.
+    #[arg(long, value_name = "TIME", requires = "application", value_parser = at::parse_past)]
+    pub at: Option<Timestamp>,
     /// Form of the output.
     #[arg(short, long, value_enum)]
     pub output: Option<ListFormat>,
@@ -41,6 +46,9 @@ pub async fn run(
     output: &mut Output,
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
+    if let (Some(name), Some(time)) = (&args.application, args.at) {
+        return at::run(&session, name, time, args.output, output).await;
+    }
     let mut applications = match &args.application {
         Some(name) => vec![session.application(name).await?],
         None => session.list::<Application>(args.all_namespaces, ListParams::default()).await?,

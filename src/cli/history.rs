@@ -5,30 +5,41 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    CommandError, Connection, Output,
+    CommandError, Connection, Output, at,
+    content::{Checked, Content},
     output::{DataFormat, ListFormat},
+    point::{Point, Resolved},
+    release_text::release_text,
+    session::Session,
     style,
     table::{Cell, Table},
     words,
 };
 use crate::{
     api::{Cause, Phase, Release},
-    history::{ChainReport, verify},
+    history::{ChainReport, History, release_digest, verify},
 };
 
 /// Lists the releases of an application, the newest first.
 ///
 /// When, what, by whom, why, and how it went; and whether the chain of the
-/// releases is whole.
+/// releases is whole. With RELEASE that one is told in full.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// The application.
     #[arg(value_name = "APP")]
     pub application: String,
-    /// Say what is wrong with the chain of releases, and exit with 1 if
-    /// anything is.
+    /// One release in full: its number, `HEAD~1` or its commit.
+    #[arg(value_name = "RELEASE", conflicts_with_all = ["verify", "since"])]
+    pub release: Option<Point>,
+    /// Say what is wrong with the chain of releases and with their content, and
+    /// exit with 1 if anything is.
     #[arg(long)]
     pub verify: bool,
+    /// Only releases that were made, ended, degraded or were repaired since
+    /// then: `2h` ago, or a time as in 2027-01-31T18:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = at::parse_past)]
+    pub since: Option<Timestamp>,
     /// Form of the output.
     #[arg(short, long, value_enum)]
     pub output: Option<ListFormat>,
@@ -55,7 +66,11 @@ pub async fn run(
     };
     let end = application.as_ref().and_then(|application| application.status.as_ref()?.chain.clone());
     let report = verify(history.releases(), end.as_ref());
-    let newest_first: Vec<&Release> = history.releases().iter().rev().collect();
+    if let Some(point) = &args.release {
+        return one(point, args, &session, &history, output);
+    }
+    let shown = args.since.map_or_else(|| history.clone(), |since| history.since(since));
+    let newest_first: Vec<&Release> = shown.releases().iter().rev().collect();
     match args.output {
         Some(ListFormat::Json) => output
             .write_data(DataFormat::Json, &as_data(&args.application, &session.namespace, &newest_first, &report))?,
@@ -68,18 +83,91 @@ pub async fn run(
             output.write(&names.collect::<String>())?;
         }
         None | Some(ListFormat::Wide) if newest_first.is_empty() => {
-            output.say(&format!("{} has had no release yet", args.application))?;
+            output.say(&match history.is_empty() {
+                true => format!("{} has had no release yet", args.application),
+                false => format!("nothing has happened to {} since then", args.application),
+            })?;
         }
         None | Some(ListFormat::Wide) => {
             let wide = args.output == Some(ListFormat::Wide);
-            let text = table(&newest_first, wide, Timestamp::now()) + &chain_text(&report, &newest_first);
-            output.write(&text)?;
+            let oldest = history.releases().first().map(|release| release.spec.number);
+            output.write(&(table(&newest_first, wide, Timestamp::now()) + &chain_text(&report, oldest)))?;
         }
     }
-    if args.verify && !report.problems.is_empty() {
+    if args.verify { verified(&session, &args.application, &history, &report, output).await } else { Ok(0) }
+}
+
+/// Says what is wrong with the chain and with the content of the releases.
+async fn verified(
+    session: &Session,
+    application: &str,
+    history: &History,
+    report: &ChainReport,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
+    let mut content = Content::of(session, application);
+    let mut damaged = Vec::new();
+    let mut forbidden = None;
+    for release in history {
+        match content.check(release).await {
+            Checked::Whole => {}
+            Checked::Damaged(error) => damaged.push(error),
+            Checked::Forbidden(error) => {
+                // What holds for one holds for all.
+                forbidden = Some(error);
+                break;
+            }
+        }
+    }
+    content.tell(output)?;
+    if let Some(error) = &forbidden {
+        output
+            .say("note: only the chain was looked at, and not the content of the releases, which you may not read")?;
+        error.hints.iter().try_for_each(|hint| output.say(&format!("hint: {hint}")))?;
+    }
+    if !report.problems.is_empty() {
         let problems: Vec<String> = report.problems.iter().map(|problem| format!("- {problem}")).collect();
+        damaged.iter().try_for_each(|error| output.say(&format!("also: {}", words::line(&error.error))))?;
         return Err(CommandError::failed(format!("the chain of releases is not whole\n{}", problems.join("\n")))
             .hint("compare with what you have kept elsewhere: the API server's audit log tells who wrote Releases"));
+    }
+    let Some(first) = damaged.first().cloned() else {
+        if forbidden.is_some() {
+            return Ok(0);
+        }
+        output.say(&format!("the content of {} is whole", words::count(history.releases().len(), "release")))?;
+        return Ok(0);
+    };
+    for error in &damaged[1..] {
+        output.say(&format!("also: {}", words::line(&error.error)))?;
+    }
+    Err(first)
+}
+
+/// One release in full.
+fn one(
+    point: &Point,
+    args: &Args,
+    session: &Session,
+    history: &History,
+    output: &mut Output,
+) -> Result<u8, CommandError> {
+    let release = match point.resolve(&args.application, history)? {
+        Resolved::Release(release) => release,
+        Resolved::Live => {
+            history.applied().ok_or_else(|| CommandError::failed("no release has reached the cluster"))?
+        }
+        Resolved::Revision(text) => {
+            return Err(CommandError::usage(format!("no kept release has {}", words::line(text))));
+        }
+    };
+    match args.output {
+        Some(ListFormat::Json) => output.write_data(DataFormat::Json, &one_data(session, release))?,
+        Some(ListFormat::Yaml) => output.write_data(DataFormat::Yaml, &one_data(session, release))?,
+        Some(ListFormat::Name) => {
+            output.write(&format!("release.bowline.dev/{}-{}\n", args.application, release.spec.number))?;
+        }
+        None | Some(ListFormat::Wide) => output.write(&release_text(release, history, Timestamp::now()))?,
     }
     Ok(0)
 }
@@ -180,8 +268,7 @@ fn outcome(release: &Release, now: Timestamp, most: usize) -> String {
 }
 
 /// What the chain of the releases says, in a line.
-pub fn chain_text(report: &ChainReport, newest_first: &[&Release]) -> String {
-    let oldest = newest_first.last().map(|release| release.spec.number);
+pub fn chain_text(report: &ChainReport, oldest: Option<u64>) -> String {
     match (report.problems.len(), report.whole_from) {
         (0, Some(from)) if Some(from) != oldest => {
             format!("The chain is whole from release {from} (some older ones are trimmed).\n")
@@ -212,7 +299,16 @@ fn as_data(application: &str, namespace: &str, releases: &[&Release], report: &C
     })
 }
 
-fn release_data(release: &Release) -> Value {
+/// One release, with where it stands.
+fn one_data(session: &Session, release: &Release) -> Value {
+    let mut data = release_data(release);
+    data["application"] = json!(release.spec.application);
+    data["namespace"] = json!(session.namespace);
+    data
+}
+
+/// A release for programs: names are never taken away nor given another meaning.
+pub fn release_data(release: &Release) -> Value {
     let spec = &release.spec;
     let status = release.status.clone().unwrap_or_default();
     json!({
@@ -221,6 +317,11 @@ fn release_data(release: &Release) -> Value {
         "cause": spec.cause,
         "commit": spec.commit,
         "bundle": spec.bundle,
+        "digest": release_digest(release),
+        "previous": spec.previous,
+        "accepts": spec.accepts,
+        "hooks": status.hooks,
+        "appliedAt": status.applied_at,
         "counts": spec.counts,
         "rollbackTo": spec.rollback_to,
         "rejects": spec.rejects.iter().map(|rejection| rejection.release).collect::<Vec<_>>(),
@@ -239,7 +340,7 @@ mod tests {
         super::testing::{NOW, Releases, plain},
         *,
     };
-    use crate::{api::ReleaseAfter, history::release_digest};
+    use crate::api::ReleaseAfter;
 
     fn releases() -> Vec<Release> {
         let not_healthy = "not healthy in 5m: Deployment web 0/3 (ImagePullBackOff)";
@@ -275,7 +376,10 @@ mod tests {
     fn text(releases: &[Release]) -> String {
         let newest_first: Vec<&Release> = releases.iter().rev().collect();
         let end = releases.iter().rev().find_map(release_digest);
-        plain(&(table(&newest_first, false, NOW) + &chain_text(&verify(releases, end.as_ref()), &newest_first)))
+        plain(
+            &(table(&newest_first, false, NOW)
+                + &chain_text(&verify(releases, end.as_ref()), releases.first().map(|release| release.spec.number))),
+        )
     }
 
     #[test]
@@ -307,14 +411,19 @@ mod tests {
         let data = as_data("shop", "team-a", &newest_first, &verify(&releases, None));
         let keys: Vec<&String> = data["releases"][1].as_object().into_iter().flat_map(|object| object.keys()).collect();
         let expected = [
+            "accepts",
             "after",
+            "appliedAt",
             "bundle",
             "cause",
             "commit",
             "counts",
             "createdAt",
+            "digest",
+            "hooks",
             "outcome",
             "phase",
+            "previous",
             "reason",
             "rejects",
             "release",

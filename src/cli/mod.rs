@@ -14,10 +14,15 @@
 //!                                        └─ request ──follow──> Output
 //! ```
 
+mod any_two;
+mod at;
+mod blame;
 mod completion;
+mod content;
 mod controller;
 mod diff;
 mod error;
+mod export;
 mod follow;
 mod get;
 pub mod health;
@@ -25,7 +30,9 @@ mod history;
 mod local;
 mod output;
 mod plan_text;
+mod point;
 mod progress;
+mod release_text;
 pub mod render;
 mod request;
 mod revision;
@@ -70,6 +77,8 @@ enum Command {
     Diff(diff::Args),
     Sync(sync::Args),
     History(history::Args),
+    Blame(blame::Args),
+    Export(export::Args),
     Rollback(rollback::Args),
     Suspend(suspend::SuspendArgs),
     Resume(suspend::ResumeArgs),
@@ -123,6 +132,8 @@ fn run(cli: Cli, program: &'static str, output: &mut Output) -> Result<u8, Comma
         Command::Status(args) => wait_for(status::run(&args, connection, program, output)),
         Command::Diff(args) => wait_for(diff::run(&args, connection, program, output)),
         Command::Sync(args) => wait_for(sync::run(&args, connection, program, output)),
+        Command::Blame(args) => wait_for(blame::run(&args, connection, program, output)),
+        Command::Export(args) => wait_for(export::run(&args, connection, program, output)),
         Command::History(args) => wait_for(history::run(&args, connection, program, output)),
         Command::Rollback(args) => wait_for(rollback::run(&args, connection, program, output)),
         Command::Suspend(args) => wait_for(suspend::suspend(&args, connection, program, output)),

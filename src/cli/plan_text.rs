@@ -207,16 +207,21 @@ pub fn sum(plan: &PlanView) -> String {
 /// A plan as unified text, for `diff`: a part for each object, the fields in
 /// it, texts of several lines line by line.
 pub fn diff_text(plan: &PlanView) -> String {
+    actions_text(&plan.actions, "live", "planned")
+}
+
+/// What leads from one state to another as unified text, with the states' names.
+pub fn actions_text(actions: &[ActionView], from: &str, to: &str) -> String {
     let mut text = String::new();
-    for action in &plan.actions {
+    for action in actions {
         if matches!(action.verb, Verb::Leave | Verb::Refuse) {
             continue;
         }
         let object = words::line(&action.id().to_string());
         let (before, after) = match action.verb {
-            Verb::Create => ("/dev/null", "planned"),
-            Verb::Delete => ("live", "/dev/null"),
-            _ => ("live", "planned"),
+            Verb::Create => ("/dev/null", to),
+            Verb::Delete => (from, "/dev/null"),
+            _ => (from, to),
         };
         let named = |side: &str| if side == "/dev/null" { side.to_owned() } else { format!("{object} ({side})") };
         text.push_str(&style::bold(&format!("--- {}\n+++ {}", named(before), named(after))));

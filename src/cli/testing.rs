@@ -157,6 +157,7 @@ impl Releases {
             written: 3,
             touched_cluster: true,
             rollback: RollbackVerdict::None,
+            durations: crate::api::ReleaseDurations::default(),
             ended_at: release.spec.created_at + SignedDuration::from_secs(after),
         };
         let status = release.status.get_or_insert_default();

@@ -198,6 +198,7 @@ async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken, heartb
         () = direct(shared, &term, heartbeats) => false,
     };
     shared.metrics.set_leader(false);
+    shared.metrics.forget_history_bytes();
     if lost {
         term.lose();
         statuses.abort();

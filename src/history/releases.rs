@@ -107,6 +107,12 @@ impl History {
         self.iter().rev().find(|release| is_in_the_cluster(release))
     }
 
+    /// The releases whose content reached the cluster, wholly or in part, the
+    /// oldest first.
+    pub fn reached_cluster(&self) -> impl DoubleEndedIterator<Item = &Release> {
+        self.iter().filter(|release| is_in_the_cluster(release))
+    }
+
     /// The newest release, if it failed with this bundle: the same refusal of
     /// the same bundle makes no second release.
     pub fn refused_before(&self, bundle: &BundleDigest) -> Option<&Release> {

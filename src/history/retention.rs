@@ -2,17 +2,39 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{
     Decision, History, ReleaseNumber,
     hold::{covers, lets_in},
 };
-use crate::manifest::{BundleDigest, InputDigest};
+use crate::{
+    api::Release,
+    manifest::{BundleDigest, InputDigest},
+};
 
 /// Among this many newest releases retention leaves no gap: a release that is
 /// missing there was removed by somebody else.
 pub const WHOLE_WINDOW: usize = 100;
 
-/// The releases to delete, oldest first, so that `limit` of them are left.
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// How many releases, at most.
+    pub limit: usize,
+    /// Releases that were made before this are not kept for their number.
+    pub since: Option<Timestamp>,
+}
+
+impl Keep {
+    /// So many releases, whatever their age.
+    pub fn newest(limit: usize) -> Self {
+        Self { limit, since: None }
+    }
+}
+
+/// The releases to delete, oldest first, so that no more are left than are to
+/// be kept.
 ///
 /// Never among them: the running one, the newest, the one that is in the
 /// cluster, the last healthy one, the target of a rollback from the newest,
@@ -21,19 +43,40 @@ pub const WHOLE_WINDOW: usize = 100;
 /// no gaps, up to the [`WHOLE_WINDOW`] newest.
 pub fn trim(
     history: &History,
-    limit: usize,
+    keep: Keep,
     head: Option<(&BundleDigest, &InputDigest)>,
     pins: &BTreeSet<ReleaseNumber>,
 ) -> Vec<ReleaseNumber> {
+    let limit = keep.limit;
     let numbers: Vec<ReleaseNumber> = history.iter().map(|release| release.spec.number).collect();
     let newest_first = |count: usize| numbers.get(numbers.len().saturating_sub(count.max(1))).copied();
     let (Some(window), Some(whole)) = (newest_first(limit), newest_first(limit.max(WHOLE_WINDOW))) else {
         return Vec::new();
     };
+    // Where all are too old, the newest stays.
+    let is_young = |release: &&Release| keep.since.is_none_or(|since| release.spec.created_at >= since);
+    let youngest_old = history.iter().find(is_young).or(history.current()).map(|release| release.spec.number);
+    let window = window.max(youngest_old.unwrap_or(window));
     let pinned = pinned(history, head, pins);
     let oldest = pinned.first().copied().unwrap_or(window).min(window);
     let kept = |number: &ReleaseNumber| pinned.contains(number) || (*number >= oldest && *number >= whole);
     numbers.iter().copied().filter(|number| !kept(number)).collect()
+}
+
+/// When the next release becomes so old that it is to be deleted, if nothing
+/// else happens: `age` is how old releases may be.
+pub fn next_too_old(
+    history: &History,
+    limit: usize,
+    age: SignedDuration,
+    head: Option<(&BundleDigest, &InputDigest)>,
+    pins: &BTreeSet<ReleaseNumber>,
+) -> Option<Timestamp> {
+    let keep = Keep { limit, since: Some(Timestamp::MAX) };
+    let first = trim(history, keep, head, pins).into_iter().next()?;
+    // It goes together with the releases between it and what is kept: when it
+    // is too old itself.
+    history.get(first)?.spec.created_at.checked_add(age).ok()
 }
 
 /// The releases that must stay, whatever their age.
@@ -89,6 +132,7 @@ impl Decision<'_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
@@ -135,6 +179,53 @@ mod tests {
         assert_eq!(trimmed(&history, 2, Some("C5"), &[]), [1, 2, 3, 4, 5, 6, 7]);
     }
 
+    /// A history of `healthy` has a release a minute.
+    #[rstest]
+    #[case::all_are_young(healthy(5), 0, &[])]
+    #[case::some_are_too_old(healthy(5), 2, &[1, 2])]
+    #[case::all_are_too_old(healthy(5), 60, &[1, 2, 3])]
+    #[case::the_last_healthy_and_what_is_after_it_stay(failing(healthy(2), 3), 60, &[1])]
+    fn what_is_too_old_goes_but_never_what_is_needed(
+        #[case] story: Story,
+        #[case] minutes: i64,
+        #[case] expected: &[ReleaseNumber],
+    ) {
+        let history = story.history();
+        let first = history.get(1).unwrap().spec.created_at;
+        let since = Some(first + SignedDuration::from_mins(minutes) - SignedDuration::from_secs(30));
+        assert_eq!(trim(&history, Keep { limit: 100, since }, None, &BTreeSet::new()), expected);
+    }
+
+    #[test]
+    fn the_evidence_of_a_hold_is_never_too_old() {
+        let story = healthy(1).push("B").healthy().rollback_to(1).healthy();
+        let history = (0..6).fold(story, |story, number| story.push(&format!("C{number}")).healthy()).history();
+        let all_old = Keep { limit: 100, since: Some(Timestamp::MAX) };
+        let (bundle, inputs) = content("B");
+        let trimmed = trim(&history, all_old, Some((&bundle, &inputs)), &BTreeSet::new());
+        assert_eq!(trimmed, [1, 2], "release 3 rejects what the head renders");
+        assert_eq!(trim(&history, all_old, None, &BTreeSet::new()), [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn the_time_of_the_next_deletion_is_known_and_at_that_time_there_is_one() {
+        let mut history = healthy(5).history();
+        let age = SignedDuration::from_mins(10);
+        let none = BTreeSet::new();
+        let mut gone = Vec::new();
+        while let Some(due) = next_too_old(&history, 100, age, None, &none) {
+            let at = |now: Timestamp| trim(&history, Keep { limit: 100, since: Some(now - age) }, None, &none);
+            assert_eq!(at(due), Vec::<ReleaseNumber>::new(), "at the moment itself it is not too old yet");
+            let old = at(due + SignedDuration::from_millis(1));
+            assert!(!old.is_empty());
+            for number in old {
+                history.forget(number);
+                gone.push(number);
+            }
+        }
+        assert_eq!(gone, [1, 2, 3], "4 is the target of a rollback from 5");
+    }
+
     #[test]
     fn far_behind_the_newest_only_what_is_needed_stays() {
         let history = failing(healthy(3), 150).history();
@@ -178,7 +269,7 @@ mod tests {
             }).history();
             let head = content(names[usize::from(head)]);
             let mut kept = history.clone();
-            for number in trim(&history, limit, Some((&head.0, &head.1)), &BTreeSet::new()) {
+            for number in trim(&history, Keep::newest(limit), Some((&head.0, &head.1)), &BTreeSet::new()) {
                 kept.forget(number);
                 // It may end here, if a release cannot be deleted.
                 let report = super::super::verify(kept.releases(), history.tip().as_ref());
@@ -200,6 +291,6 @@ mod tests {
     fn trimmed(history: &History, limit: usize, head: Option<&str>, pins: &[ReleaseNumber]) -> Vec<ReleaseNumber> {
         let head = head.map(content);
         let head = head.as_ref().map(|(bundle, inputs)| (bundle, inputs));
-        trim(history, limit, head, &pins.iter().copied().collect())
+        trim(history, Keep::newest(limit), head, &pins.iter().copied().collect())
     }
 }

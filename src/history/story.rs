@@ -154,6 +154,7 @@ impl Story {
                 written: u32::from(touched_cluster),
                 touched_cluster,
                 rollback: RollbackVerdict::None,
+                durations: crate::api::ReleaseDurations::default(),
                 ended_at,
             });
         })

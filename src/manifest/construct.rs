@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    GroupVersionKind, Manifest, ObjectId, Origin, Problem,
+    FieldLines, GroupVersionKind, Manifest, ObjectId, Origin, Problem,
     canonical::{canonical_with_faults, manifest_digest, named, segment},
     yaml::Positions,
 };
@@ -92,6 +92,7 @@ impl Manifest {
         match (gvk, identity, canonical) {
             (Some(gvk), Some((namespace, name)), Some((mut value, _))) if fatal == 0 => {
                 set_namespace(&mut value, namespace.as_deref());
+                let origin = origin.map(|origin| with_lines(origin, &value, positions));
                 let digest = manifest_digest(&value);
                 let id = ObjectId::new(gvk.group_kind(), namespace, name);
                 Ok((Self { id, gvk, value: value.into(), digest, origin }, problems))
@@ -99,6 +100,14 @@ impl Manifest {
             _ => Err(problems),
         }
     }
+}
+
+/// The origin, with the lines of the fields where they are known.
+fn with_lines(mut origin: Origin, value: &Value, positions: Option<&Positions>) -> Origin {
+    if let (Some(positions), Some(begin)) = (positions, origin.position) {
+        origin.lines = FieldLines::new(value, positions, begin);
+    }
+    origin
 }
 
 /// The type of an object, where it has a valid one. For everything that is

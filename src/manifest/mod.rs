@@ -14,6 +14,7 @@ mod canonical;
 mod construct;
 mod digest;
 mod identity;
+mod lines;
 mod mask;
 mod object;
 mod packed;
@@ -28,6 +29,7 @@ pub use digest::{
     BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest, ReleaseDigest,
 };
 pub use identity::{GroupKind, GroupVersionKind, ObjectId};
+pub use lines::FieldLines;
 pub use mask::{Masker, escape_control, redact_url_credentials};
 pub use object::{Manifest, Origin};
 pub use packed::Packed;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{GroupVersionKind, ManifestDigest, ObjectId, Packed, Position};
+use super::{FieldLines, GroupVersionKind, ManifestDigest, ObjectId, Packed, Position};
 
 /// Where a manifest was read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -12,6 +12,16 @@ pub struct Origin {
     /// Where the document begins, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+    /// On which line each field is, if it is known.
+    #[serde(default, skip_serializing_if = "FieldLines::is_empty")]
+    pub lines: FieldLines,
+}
+
+impl Origin {
+    /// A place in a file, without the lines of the fields.
+    pub fn new(file: impl Into<String>, position: Option<Position>) -> Self {
+        Self { file: file.into(), position, lines: FieldLines::default() }
+    }
 }
 
 /// One desired object: its identity, the version it is applied by, its
@@ -34,6 +44,13 @@ impl Manifest {
     /// The value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.value.annotation(name)
+    }
+
+    /// The line of the field at a JSON pointer into the canonical form, in the
+    /// file of the origin, if it is known.
+    pub fn line_of(&self, pointer: &str) -> Option<u32> {
+        let origin = self.origin.as_ref()?;
+        origin.lines.of(&self.value.read(), pointer, origin.position?.line)
     }
 
     /// Whether the object is a Secret of the core group, whose content is

@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::ownership::{PeoplePath, owned_values, pointer_of, tokens_of};
+use super::{
+    FieldChange,
+    ownership::{PeoplePath, owned_values, pointer_of, tokens_of},
+    settle::field_change,
+};
 
 /// A difference of one field, item or list.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +57,15 @@ pub(super) fn diff(before: &Value, after: &Value) -> Vec<Difference> {
     let mut walk = Walk { found: Vec::new(), before_at: Vec::new(), after_at: Vec::new() };
     walk.values(Some(&stripped(before)), Some(&stripped(after)), &PeoplePath::default());
     walk.found
+}
+
+/// What differs between two states of one object, in the order of the fields'
+/// names: `Null` stands for one that is not there. `status` and what the server
+/// sets in the metadata do not count.
+pub fn compared(before: &Value, after: &Value) -> Vec<FieldChange> {
+    let empty = Value::Object(Map::new());
+    let or_empty = |value| if Value::is_null(value) { &empty } else { value };
+    diff(or_empty(before), or_empty(after)).into_iter().map(|change| field_change(change, true)).collect()
 }
 
 fn stripped(object: &Value) -> Value {

@@ -39,7 +39,9 @@ pub(crate) mod testing;
 pub use action::{Action, ActiveHook, FieldChange, Gate, Plan, Precondition, Refusal, RefusalReason, Verb};
 pub use body::body;
 pub use conclude::conclude;
+pub use diff::compared;
 pub use observation::{DryRun, KIND_UNKNOWN, Observation, Observations, ServerError};
+pub use order::sort_as_written;
 pub use policy::{
     APPLICATION_ANNOTATION, ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy, SET_LABEL,
 };

@@ -57,6 +57,11 @@ const LAST: &[(&str, &str)] = &[
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
 ];
 
+/// Sorts objects as they are written: namespaces and what others need first.
+pub fn sort_as_written<T>(objects: &mut [T], id: impl Fn(&T) -> &ObjectId) {
+    objects.sort_by(|one, other| (rank(id(one)), id(one)).cmp(&(rank(id(other)), id(other))));
+}
+
 /// The place of a kind in the order: the lower is written first.
 pub(super) fn rank(id: &ObjectId) -> usize {
     let place = |table: &[(&str, &str)]| table.iter().position(|(group, kind)| *group == id.group && *kind == id.kind);

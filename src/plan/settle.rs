@@ -228,7 +228,7 @@ fn fingerprint(candidate: &Candidate, live: &Value, policy: &Policy) -> Option<c
     ownership::fingerprint(live, &policy.membership.manager, &ignore, &policy.hand_managers)
 }
 
-fn field_change(change: Difference, owned: bool) -> FieldChange {
+pub(super) fn field_change(change: Difference, owned: bool) -> FieldChange {
     let pointer = change.after_at.or(change.before_at).map(|at| ownership::pointer_of(&at)).unwrap_or_default();
     FieldChange { path: change.path, pointer, before: change.before, after: change.after, owned }
 }

@@ -372,8 +372,8 @@ impl Rendering<'_> {
 
 fn duplicate(first: &Manifest, second: &Manifest) -> Problem {
     let place = |origin: &Option<Origin>| match origin {
-        Some(Origin { file, position: Some(position) }) => format!("{file}:{}:{}", position.line, position.column),
-        Some(Origin { file, position: None }) => file.clone(),
+        Some(Origin { file, position: Some(position), .. }) => format!("{file}:{}:{}", position.line, position.column),
+        Some(Origin { file, position: None, .. }) => file.clone(),
         None => "elsewhere".to_owned(),
     };
     let file = second.origin.as_ref().map(|origin| origin.file.clone()).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(super) fn flatten(file: &str, document: Document, objects: &mut Vec<Object>,
     if document.value.as_object().is_some_and(Map::is_empty) {
         return;
     }
-    let origin = Origin { file: file.to_owned(), position: Some(document.position) };
+    let origin = Origin::new(file, Some(document.position));
     flatten_object(Object { value: document.value, origin, positions: document.positions }, objects, problems);
 }
 
@@ -55,7 +55,7 @@ fn flatten_object(mut object: Object, objects: &mut Vec<Object>, problems: &mut 
             }
         }
         let positions = object.positions.below(&pointer).unwrap_or_else(|| object.positions.clone());
-        let origin = Origin { file: object.origin.file.clone(), position: Some(position) };
+        let origin = Origin::new(object.origin.file.clone(), Some(position));
         flatten_object(Object { value, origin, positions }, objects, problems);
     }
 }

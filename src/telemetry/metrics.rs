@@ -1,6 +1,7 @@
 //! The metrics of the program, by Prometheus' conventions.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
@@ -108,6 +109,8 @@ struct Inner {
     watch_age: Gauge<f64, AtomicU64>,
     objects: Gauge,
     leader: Gauge,
+    history: Gauge,
+    history_of: Mutex<HashMap<String, u64>>,
     hooks: Mutex<Vec<Hook>>,
 }
 
@@ -145,6 +148,13 @@ impl Metrics {
             fetches: register(&mut registry, "fetches", "Fetches of repositories, by outcome"),
             watches: register(&mut registry, "watches", "Watches of applied kinds, by status"),
             objects: register(&mut registry, "live_objects", "Objects that the live index knows"),
+            history: {
+                let gauge = Gauge::default();
+                let help = "How much content of releases is kept in the cluster";
+                registry.register_with_unit("history", help, Unit::Bytes, gauge.clone());
+                gauge
+            },
+            history_of: Mutex::default(),
             leader: register(&mut registry, "leader", "Whether this process is the leader"),
             fetch: duration(&mut registry, "fetch_duration", "How long fetching a repository took"),
             render: duration(&mut registry, "render_duration", "How long rendering took"),
@@ -234,6 +244,21 @@ impl Metrics {
     /// Sets how many objects the live index knows.
     pub fn set_live_objects(&self, count: usize) {
         self.0.objects.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many bytes of content the releases of an application keep; the
+    /// metric is the sum of all.
+    pub fn set_history_bytes(&self, application: &str, bytes: u64) {
+        let mut all = self.0.history_of.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(application.to_owned(), bytes);
+        let sum = all.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        self.0.history.set(i64::try_from(sum).unwrap_or(i64::MAX));
+    }
+
+    /// Forgets them: somebody else looks after the applications now.
+    pub fn forget_history_bytes(&self) {
+        self.0.history_of.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.history.set(0);
     }
 
     /// Sets whether this process is the leader.
@@ -326,6 +351,17 @@ mod tests {
             lines(&metrics, "bowline_applications"),
             vec!["bowline_applications{sync=\"Synced\",health=\"Healthy\"} 3"]
         );
+    }
+
+    #[test]
+    fn the_bytes_of_all_histories_are_one_number() {
+        let metrics = Metrics::new("0");
+        metrics.set_history_bytes("team-a/shop", 100);
+        metrics.set_history_bytes("team-a/billing", 50);
+        metrics.set_history_bytes("team-a/shop", 120);
+        assert_eq!(lines(&metrics, "bowline_history"), vec!["bowline_history_bytes 170"]);
+        metrics.forget_history_bytes();
+        assert_eq!(lines(&metrics, "bowline_history"), vec!["bowline_history_bytes 0"]);
     }
 
     #[test]

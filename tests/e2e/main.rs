@@ -21,6 +21,7 @@ mod dependencies;
 mod drift;
 mod faults;
 mod guards;
+mod history;
 mod hold;
 mod hooks;
 mod identity;

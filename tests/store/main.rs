@@ -4,6 +4,7 @@
 //! starts that, or `cargo xtask cluster up`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod budget;
 mod bundles;
 mod definitions;
 mod inventory;

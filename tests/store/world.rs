@@ -176,6 +176,7 @@ pub fn outcome(phase: Phase) -> ReleaseOutcome {
         written: 3,
         touched_cluster: true,
         rollback: RollbackVerdict::None,
+        durations: bowline::api::ReleaseDurations::default(),
         ended_at: Timestamp::now(),
     }
 }

@@ -16,7 +16,8 @@ use kube::api::{ListParams, PostParams};
 use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, of_uid, send};
 use crate::{
     api::{
-        APPLICATION_LABEL, BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore,
+        APPLICATION_LABEL, BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec,
+        CHUNK_BYTES_ANNOTATION, ChunkRef, ChunkStore,
     },
     history::bundles::{self, BundleError, Packed, PackedChunk, StoredChunk, UNUSED_FOR, bundle_name},
     manifest::{BundleDigest, Manifest},
@@ -39,48 +40,74 @@ pub struct Swept {
     pub due: Option<Timestamp>,
 }
 
+/// What is kept of an application's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeptContent {
+    /// How many bytes all chunks have, as they are stored.
+    pub bytes: u64,
+    /// The bundles that are not whole, with what is missing.
+    pub missing: BTreeMap<BundleDigest, String>,
+}
+
 impl ApplicationStore {
     /// Stores a bundle: the chunks that are missing, and then the index. Which
     /// are missing is asked for by two lists, or found out by writing where
-    /// there are no more than a few.
-    pub async fn store_bundle(&self, packed: &Packed) -> Result<(), StoreError> {
+    /// there are no more than a few. Gives how many bytes of content were added.
+    pub async fn store_bundle(&self, packed: &Packed) -> Result<u64, StoreError> {
         let existing = if packed.chunks.len() > FEW { self.chunks().await? } else { Vec::new() };
         let existing: BTreeSet<(ChunkStore, &str)> =
             existing.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
         // Boxed and collected first, so that the whole can be sent between
         // threads: a closure over references within the stream could not.
-        let missing: Vec<BoxFuture<'_, Result<(), StoreError>>> = packed
+        let missing: Vec<BoxFuture<'_, Result<u64, StoreError>>> = packed
             .chunks
             .iter()
             .filter(|chunk| !existing.contains(&(chunk.reference.store, chunk.reference.name.as_str())))
             .map(|chunk| self.create_chunk(chunk).boxed())
             .collect();
-        stream::iter(missing).buffer_unordered(IN_FLIGHT).try_collect::<Vec<()>>().await?;
+        let added: Vec<u64> = stream::iter(missing).buffer_unordered(IN_FLIGHT).try_collect().await?;
+        let added = added.into_iter().sum();
 
         let name = bundle_name(&self.application, &packed.spec.digest);
         let bundle = Bundle { metadata: self.metadata(&name), spec: packed.spec.clone() };
         let what = || format!("create {}", self.named::<Bundle>(&name));
         match send(what, self.api::<Bundle>().create(&written(), &bundle)).await {
             // The content of a digest is always the same.
-            Err(error) if error.is_already_exists() => Ok(()),
-            other => other.map(|_| ()),
+            Err(error) if error.is_already_exists() => Ok(added),
+            other => other.map(|_| added),
         }
+    }
+
+    /// What is kept of some bundles: how many bytes all chunks have, by what
+    /// they say of themselves, and what is missing. Only names are read: whether
+    /// a content is what it should be shows when it is needed.
+    pub async fn kept_content(&self, wanted: &BTreeSet<BundleDigest>) -> Result<KeptContent, StoreError> {
+        let what = || format!("list the bundles of {}/{}", self.namespace, self.application);
+        let bundles = send(what, self.api::<Bundle>().list(&self.by_application())).await?.items;
+        let chunks = self.chunks().await?;
+        let there: BTreeSet<(ChunkStore, &str)> =
+            chunks.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
+        let missing = |digest: &BundleDigest| -> Option<String> {
+            let Some(bundle) = bundles.iter().find(|bundle| bundle.spec.digest == *digest) else {
+                let name = bundle_name(&self.application, digest);
+                return Some(format!("{} does not exist", self.named::<Bundle>(&name)));
+            };
+            let absent = |chunk: &&ChunkRef| !there.contains(&(chunk.store, chunk.name.as_str()));
+            let chunk = bundle.spec.chunks.iter().find(absent)?;
+            Some(BundleError::Missing(chunk.name.clone()).to_string())
+        };
+        let missing = wanted.iter().filter_map(|digest| Some((digest.clone(), missing(digest)?))).collect();
+        Ok(KeptContent { bytes: chunks.iter().map(|chunk| chunk.bytes).sum(), missing })
     }
 
     /// Reads the manifests of a bundle, sorted by identity, and proves them by
     /// their digests.
     pub async fn load_bundle(&self, digest: &BundleDigest) -> Result<Vec<Arc<Manifest>>, StoreError> {
-        let name = bundle_name(&self.application, digest);
-        let what = || format!("read {}", self.named::<Bundle>(&name));
-        let bundle = send(what, self.api::<Bundle>().get_opt(&name)).await?;
-        let spec = bundle.ok_or_else(|| StoreError::Absent(self.named::<Bundle>(&name)))?.spec;
-        if spec.digest != *digest {
-            return Err(BundleError::Digest { expected: digest.clone(), found: spec.digest }.into());
-        }
+        let spec = self.load_index(digest).await?;
         let references: Vec<ChunkRef> = spec.chunks.iter().chain(&spec.origins).cloned().collect();
         let contents: BTreeMap<(ChunkStore, String), Vec<u8>> = stream::iter(references)
             .map(|reference| async move {
-                let content = self.read_chunk(&reference).await?;
+                let content = self.read_chunk(reference.store, &reference.name).await?;
                 Ok::<_, StoreError>(content.map(|content| ((reference.store, reference.name), content)))
             })
             .buffer_unordered(IN_FLIGHT)
@@ -99,6 +126,18 @@ impl ApplicationStore {
             Ok(manifests) => Ok(manifests?),
             Err(_) => Err(StoreError::Bundle(BundleError::Interrupted)),
         }
+    }
+
+    /// The index of a bundle.
+    pub(super) async fn load_index(&self, digest: &BundleDigest) -> Result<BundleSpec, StoreError> {
+        let name = bundle_name(&self.application, digest);
+        let what = || format!("read {}", self.named::<Bundle>(&name));
+        let bundle = send(what, self.api::<Bundle>().get_opt(&name)).await?;
+        let spec = bundle.ok_or_else(|| StoreError::Absent(self.named::<Bundle>(&name)))?.spec;
+        if spec.digest != *digest {
+            return Err(BundleError::Digest { expected: digest.clone(), found: spec.digest }.into());
+        }
+        Ok(spec)
     }
 
     /// Whether a bundle is stored.
@@ -160,12 +199,16 @@ impl ApplicationStore {
         let now = Timestamp::MAX;
         let of = |store: ChunkStore, metadata: ObjectMeta| {
             let created_at = created_at(&metadata, now);
+            let annotations = metadata.annotations.as_ref();
+            let bytes = annotations.and_then(|annotations| annotations.get(CHUNK_BYTES_ANNOTATION)?.parse().ok());
+            let bytes = bytes.unwrap_or_default();
             let there = metadata.deletion_timestamp.is_none();
             there.then(|| StoredChunk {
                 store,
                 name: metadata.name.unwrap_or_default(),
                 uid: metadata.uid.unwrap_or_default(),
                 created_at,
+                bytes,
             })
         };
         let others = others.items.into_iter().filter_map(|chunk| of(ChunkStore::BundleChunk, chunk.metadata));
@@ -173,9 +216,15 @@ impl ApplicationStore {
         Ok(others.chain(secrets).collect())
     }
 
-    async fn create_chunk(&self, chunk: &PackedChunk) -> Result<(), StoreError> {
+    /// Creates a chunk; the bytes of content that were added.
+    async fn create_chunk(&self, chunk: &PackedChunk) -> Result<u64, StoreError> {
         let name = &chunk.reference.name;
-        let metadata = self.metadata(name);
+        let mut metadata = self.metadata(name);
+        let bytes = match chunk.reference.store {
+            ChunkStore::BundleChunk => chunk.content.len().div_ceil(3) * 4,
+            ChunkStore::Secret => chunk.content.len(),
+        };
+        metadata.annotations = Some(BTreeMap::from([(CHUNK_BYTES_ANNOTATION.to_owned(), bytes.to_string())]));
         let created = match chunk.reference.store {
             ChunkStore::BundleChunk => {
                 let content = STANDARD.encode(&chunk.content);
@@ -197,20 +246,19 @@ impl ApplicationStore {
         };
         match created {
             // Named by its content: the one that is there is the same.
-            Err(error) if error.is_already_exists() => Ok(()),
-            other => other,
+            Err(error) if error.is_already_exists() => Ok(0),
+            other => other.map(|()| bytes as u64),
         }
     }
 
     /// The content of a chunk; none if there is no such chunk.
-    async fn read_chunk(&self, reference: &ChunkRef) -> Result<Option<Vec<u8>>, StoreError> {
-        let name = &reference.name;
-        match reference.store {
+    pub(super) async fn read_chunk(&self, store: ChunkStore, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match store {
             ChunkStore::BundleChunk => {
                 let what = || format!("read {}", self.named::<BundleChunk>(name));
                 let chunk = send(what, self.api::<BundleChunk>().get_opt(name)).await?;
                 let content = chunk.map(|chunk| STANDARD.decode(chunk.spec.content)).transpose();
-                content.map_err(|_| BundleError::Corrupt(name.clone()).into())
+                content.map_err(|_| BundleError::Corrupt(name.to_owned()).into())
             }
             ChunkStore::Secret => {
                 let what = || format!("read {}", self.named::<Secret>(name));

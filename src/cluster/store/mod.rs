@@ -19,12 +19,13 @@ mod events;
 mod finalizers;
 mod installation;
 mod inventory;
+mod reader;
 mod releases;
 mod statuses;
 
 use std::{collections::BTreeMap, fmt::Debug, future::Future, time::Duration};
 
-pub use bundles::Swept;
+pub use bundles::{KeptContent, Swept};
 pub use error::StoreError;
 pub use events::{EventKind, Events};
 pub use installation::RequestPolicies;
@@ -34,6 +35,7 @@ use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, ObjectMeta, Preconditions},
 };
+pub use reader::BundleReader;
 pub use releases::release_name;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;

@@ -74,7 +74,12 @@ impl Actor {
     /// Begins a release: content first, then the Release that names it.
     pub(super) async fn begin(&mut self, begin: Begin) -> Result<(), StepError> {
         self.known.foreseen = None;
-        let content = match self.content_of(begin.content).await {
+        let read = self.content_of(begin.content).await;
+        if let (From::Release(number), Err(StepError::Content { message, .. })) = (begin.content, &read) {
+            let message = message.clone();
+            self.content_is_damaged(number, message);
+        }
+        let content = match read {
             Ok(content) => content,
             Err(error @ StepError::Content { .. }) if begin.request.is_some() => {
                 let uid = begin.request.clone().unwrap_or_default();
@@ -104,8 +109,16 @@ impl Actor {
         // Compressing thousands of manifests would hold up the runtime's thread.
         let packed = tokio::task::block_in_place(pack)
             .map_err(|error| StepError::Content { release: number, message: error.to_string() })?;
-        self.store.store_bundle(&packed).await?;
+        let added = self.store.store_bundle(&packed).await?;
+        self.keeps(self.known.kept_bytes + added);
         self.known.chunks = packed.known;
+        if self.known.damage.is_missing_something() {
+            // What was missing may have been stored anew.
+            self.look_at_content().await;
+        }
+        if let From::Release(number) = begin.content {
+            self.known.damage.mended(number);
+        }
         let created = match self.store.create_release(spec).await {
             Ok(created) => created,
             Err(error) => {
@@ -118,6 +131,8 @@ impl Actor {
         info!(release = number, cause = %begin.cause, commit = content.id.commit.short, "the release begins");
         self.known.history.put(created);
         self.known.offered = false;
+        let of_head = (begin.content == From::Head).then(|| content.id.commit.id.clone());
+        self.known.took.begun(of_head.as_deref());
         self.take_up(number, content, false).await;
         self.announce(&begin, number).await
     }

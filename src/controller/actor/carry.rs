@@ -163,6 +163,7 @@ impl Actor {
         let (plan, observations) = self.plan_as_foreseen(&content, &occasion).await;
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
         self.shared.metrics.took(Step::Plan, began.elapsed());
+        self.known.took.planned(began.elapsed());
         self.known.server_trouble = observations.values().any(Observation::is_for_want_of_a_server);
         if self.waits_for_claims(number, &plan.refusals) {
             return Ok(());
@@ -280,6 +281,7 @@ impl Actor {
         self.publish_progress(underway.applied, underway.to_apply);
         let results = self.write(&actions, &underway.observations).await;
         self.shared.metrics.took(Step::Apply, began.elapsed());
+        self.known.took.applied(began.elapsed());
         let written = results.iter().filter(|result| outcome::wrote(&result.outcome)).count();
         let hooks: Vec<&Action> = actions.iter().copied().filter(|action| action.hook.is_some()).collect();
         if let Some(attempt) = &mut self.known.attempt {

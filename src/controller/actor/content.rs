@@ -79,6 +79,7 @@ impl Actor {
                     self.event("ForcePushed", &message, true);
                 }
                 self.known.fetch_error = None;
+                self.known.took.fetched(found.commit.id.to_string(), found.took);
                 self.known.fetched_at = Some(Instant::now());
                 self.known.reference.clone_from(&found.reference);
                 self.known.found = Some(found);
@@ -135,6 +136,7 @@ impl Actor {
             },
             Looked::Rendered(from, render) => {
                 self.shared.metrics.took(Step::Render, began.elapsed());
+                self.known.took.rendered(began.elapsed());
                 info!(commit = commit.short, objects = render.manifests.len(), took = ?began.elapsed(), "rendered");
                 let Render { manifests, bundle, inputs, known, .. } = *render;
                 let before = self.known.content.take();

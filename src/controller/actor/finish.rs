@@ -1,8 +1,8 @@
 //! Ending a release, and what follows from it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{Actor, StepError};
@@ -11,15 +11,12 @@ use crate::{
     cluster::explain,
     controller::decide::{End, Stage, Watched},
     health::HealthStatus,
-    history::{self, bundles::KnownChunks},
     manifest::ObjectId,
     plan::Owned,
 };
 
 /// The pause before what a late watch tells is looked at.
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
-/// How long after a release was forgotten its content is looked for.
-const SWEEP_AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// How many of the objects that failed are looked into.
 const EXPLAINED: usize = 3;
 /// How many objects are read before a release fails for their health.
@@ -41,7 +38,9 @@ impl Actor {
         if end.phase == Phase::Failed {
             self.run_failure_hooks(&end).await?;
         }
+        let Some(release) = self.known.history.get(end.release) else { return Ok(()) };
         let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.release == end.release);
+        let now = Timestamp::now();
         let outcome = ReleaseOutcome {
             phase: end.phase,
             message: cut(&end.message),
@@ -50,9 +49,9 @@ impl Actor {
             // Without an attempt in this process nobody can tell that nothing was written.
             touched_cluster: attempt.is_none_or(|attempt| attempt.touched),
             rollback: end.rollback,
-            ended_at: Timestamp::now(),
+            durations: self.known.took.durations(release, now),
+            ended_at: now,
         };
-        let Some(release) = self.known.history.get(end.release) else { return Ok(()) };
         let ended = self.store.set_outcome(release, outcome).await?;
         let (cause, commit) = (ended.spec.cause, ended.spec.commit.short.clone());
         self.known.history.put(ended);
@@ -73,7 +72,7 @@ impl Actor {
         self.tell_of_end(&end, &commit);
         self.tell_brake(end.phase);
         if end.phase != Phase::Superseded {
-            self.forget_old().await;
+            self.forget_old(now).await;
         }
         self.propose_head();
         Ok(())
@@ -150,53 +149,6 @@ impl Actor {
         }
         if end.rollback == RollbackVerdict::Person {
             self.event("NeedsPerson", &end.message, true);
-        }
-    }
-
-    /// Deletes releases beyond the limit and chunks that nobody names.
-    async fn forget_old(&mut self) {
-        let limit = self.known.application.spec.rollback.history_limit as usize;
-        let head = self.known.head.content().map(|content| (&content.bundle, &content.inputs));
-        // What somebody asks to go back to is not forgotten before that is done.
-        let wanted: BTreeSet<u64> =
-            self.known.rollback_requests.values().filter_map(|request| request.spec.to_release).collect();
-        let old = history::trim(&self.known.history, limit, head, &wanted);
-        if old.is_empty() {
-            return;
-        }
-        for number in old {
-            let Some(release) = self.known.history.get(number) else { continue };
-            match self.store.delete_release(release).await {
-                Ok(()) => self.known.history.forget(number),
-                // It is tried again when the next release ends. What is newer
-                // stays until then too, so that the chain has no gap.
-                Err(error) => {
-                    warn!(%error, release = number, "an old release could not be deleted");
-                    break;
-                }
-            }
-        }
-        // Nothing goes before it is old, so there is no hurry, and many releases
-        // in a row are swept up after once.
-        let due = Timestamp::now() + SWEEP_AFTER;
-        self.known.sweep_due = Some(self.known.sweep_due.map_or(due, |known| known.min(due)));
-    }
-
-    /// Deletes content that no release names any more. What is too young for
-    /// that gives the time of the next sweep.
-    pub(super) async fn sweep(&mut self) {
-        let kept = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
-        match self.store.sweep_bundles(&kept, Timestamp::now()).await {
-            Ok(swept) => {
-                self.known.sweep_due = swept.due;
-                if swept.chunks > 0 {
-                    self.known.chunks = KnownChunks::default();
-                }
-            }
-            Err(error) => {
-                warn!(%error, "old content could not be swept");
-                self.known.sweep_due = Some(Timestamp::now() + jiff::SignedDuration::from_hours(1));
-            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, analyse::Analysed, hooks::RunningHook, tell::Tellings};
+use super::{again::Again, analyse::Analysed, hooks::RunningHook, retain::Damage, tell::Tellings, took::Took};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
@@ -147,8 +147,18 @@ pub(super) struct Known {
     pub(super) beginning_told: bool,
     pub(super) published: Option<ApplicationStatus>,
     pub(super) sweep_due: Option<Timestamp>,
+    /// When the next release is too old to be kept.
+    pub(super) forget_due: Option<Timestamp>,
+    /// Whether nobody has looked at what is kept of the releases' content yet.
+    pub(super) content_unseen: bool,
+    /// Releases whose content is not whole.
+    pub(super) damage: Damage,
+    /// How many bytes of content are kept.
+    pub(super) kept_bytes: u64,
     /// When the commit was fetched that is on its way to the cluster.
     pub(super) fetched_at: Option<Instant>,
+    /// How long the parts of the running release took.
+    pub(super) took: Took,
     pub(super) watched_at: Option<Timestamp>,
     pub(super) approved_release: Option<u64>,
     /// Whether another application let go of an object for this one since it
@@ -248,7 +258,12 @@ impl Known {
             beginning_told: true,
             published: None,
             sweep_due: None,
+            forget_due: None,
+            content_unseen: true,
+            damage: Damage::default(),
+            kept_bytes: 0,
             fetched_at: None,
+            took: Took::default(),
             watched_at: None,
             approved_release: None,
             offered: false,

@@ -50,6 +50,7 @@ impl Actor {
         // What is stored is looked at again.
         self.known.chunks = KnownChunks::default();
         self.known.loaded = true;
+        self.known.content_unseen = true;
         if self.known.again.due.is_none() {
             self.put_off_another_try(Timestamp::now());
         }
@@ -122,6 +123,8 @@ impl Actor {
         let application = self.known.application.clone();
         let expiry =
             SignedDuration::try_from(self.shared.options.request_expiry).unwrap_or(SignedDuration::from_mins(10));
+        // Releases may be too old by now, or by the new settings.
+        self.known.forget_due = application.spec.rollback.history_age.map(|_| Timestamp::UNIX_EPOCH);
         self.known.settings = settings(&application, self.shared.options.observe_only, expiry);
         let policy = policy(&application, &self.membership(), &Occasion::default());
         self.shared.index.set_policy(&self.known.owner, FingerprintPolicy::new(&policy, ""));

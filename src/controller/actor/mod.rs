@@ -22,7 +22,9 @@ mod outcome;
 mod publish;
 mod repair;
 mod requests;
+mod retain;
 mod tell;
+mod took;
 
 use std::{sync::Arc, time::Duration};
 
@@ -273,6 +275,9 @@ impl Actor {
         if self.known.sweep_due.is_some_and(|due| due <= now) {
             self.sweep().await;
         }
+        if self.forget_due().is_some_and(|due| due <= now) {
+            self.forget_old(now).await;
+        }
         self.keep_finalizer().await?;
         let due = self.known.render_retry_at.is_some_and(|at| at <= now);
         if std::mem::take(&mut self.known.needs_render) || due {
@@ -292,12 +297,17 @@ impl Actor {
             self.settle().await?;
             self.explain_drift().await?;
             self.known.step_error = None;
+            if std::mem::take(&mut self.known.content_unseen) {
+                // What is urgent after a start, or a change of leaders, is done.
+                self.look_at_content().await;
+            }
             self.publish(now);
             self.tell(now);
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
             let late = self.little_time_left_at(now);
-            let due = [until, ask, late, self.known.sweep_due, self.known.render_retry_at, unserved];
+            let (sweep, forget) = (self.known.sweep_due, self.forget_due());
+            let due = [until, ask, late, sweep, forget, self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }

@@ -166,7 +166,12 @@ impl Actor {
             health: Some(HealthStatus::Unknown),
             message: format!("cannot be watched ({}): {}", broken.reason.as_str(), broken.message),
         });
-        drifted.chain(gone).chain(broken).collect()
+        let damaged = self.known.damage.of(&self.known.history).into_iter().map(|(number, what)| ObjectProblem {
+            object: format!("Release {}-{number}", self.known.owner.name()),
+            health: None,
+            message: format!("its content is damaged, and it cannot be gone back to: {what}"),
+        });
+        drifted.chain(gone).chain(broken).chain(damaged).collect()
     }
 
     /// Tells of something by a Kubernetes event on the Application.

@@ -96,6 +96,9 @@ impl Actor {
         let content = match self.previewed_or(preview, from).await {
             Ok(content) => content,
             Err(error @ StepError::Content { .. }) => {
+                if let (From::Release(number), StepError::Content { message, .. }) = (from, &error) {
+                    self.content_is_damaged(number, message.clone());
+                }
                 return self.answer(uid, RequestPhase::Refused, error.to_string(), None).await;
             }
             Err(error) => return Err(error),

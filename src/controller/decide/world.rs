@@ -400,6 +400,7 @@ impl World {
             written: 1,
             touched_cluster: touched,
             rollback: end.rollback,
+            durations: crate::api::ReleaseDurations::default(),
             ended_at: self.now,
         });
         let healthy = end.phase == Phase::Healthy;

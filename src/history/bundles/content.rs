@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
-use crate::manifest::{GroupVersionKind, Manifest, ObjectId, Origin, Position, gvk_of, manifest_digest};
+use crate::manifest::{FieldLines, GroupVersionKind, Manifest, ObjectId, Origin, Position, gvk_of, manifest_digest};
 
 /// The most that one chunk holds before compression. Even where nothing can be
 /// compressed it fits a Secret (1 MiB), and in base64 a custom resource.
@@ -111,20 +111,29 @@ fn rounded_floats(value: &Value, pointer: &mut String, found: &mut BTreeMap<Stri
     }
 }
 
-/// Where manifests were read, in the order of their identities: for each the
-/// index of its file, line and column.
+/// Where manifests were read, in the order of their identities. Those of
+/// Secrets are apart, so that who may not read Secrets knows of the others.
 #[derive(Serialize, Deserialize)]
 struct Origins {
     files: Vec<String>,
     manifests: Vec<Option<Place>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<Option<Place>>,
 }
 
-/// The index of a file, and the line and column within it if they are known.
-type Place = (u32, Option<(u32, u32)>);
+/// The index of a file, the line and column within it if they are known, and
+/// the lines of the fields.
+type Place = (u32, Option<(u32, u32)>, FieldLines);
 
 /// The JSON that says where manifests, sorted by identity, were read; none if
-/// nothing is known of any.
+/// nothing is known of any, or if it is too large for a chunk even without the
+/// lines of fields: it only serves people.
 pub(super) fn origins(sorted: &[&Manifest]) -> Option<Vec<u8>> {
+    let fits = |text: &Vec<u8>| text.len() <= FRAGMENT_BYTES;
+    written_origins(sorted, true).filter(fits).or_else(|| written_origins(sorted, false).filter(fits))
+}
+
+fn written_origins(sorted: &[&Manifest], with_lines: bool) -> Option<Vec<u8>> {
     let names: BTreeSet<&str> =
         sorted.iter().filter_map(|manifest| Some(manifest.origin.as_ref()?.file.as_str())).collect();
     if names.is_empty() {
@@ -133,22 +142,32 @@ pub(super) fn origins(sorted: &[&Manifest]) -> Option<Vec<u8>> {
     let files: Vec<String> = names.into_iter().map(ToOwned::to_owned).collect();
     let place = |origin: &Origin| {
         let file = files.binary_search(&origin.file).ok().and_then(|index| u32::try_from(index).ok())?;
-        Some((file, origin.position.map(|position| (position.line, position.column))))
+        let position = origin.position.map(|position| (position.line, position.column));
+        Some((file, position, if with_lines { origin.lines.clone() } else { FieldLines::default() }))
     };
-    let manifests = sorted.iter().map(|manifest| manifest.origin.as_ref().and_then(place)).collect();
-    serde_json::to_vec(&Origins { files, manifests }).ok()
+    let places = |secret: bool| {
+        let manifests = sorted.iter().filter(|manifest| manifest.is_secret() == secret);
+        manifests.map(|manifest| manifest.origin.as_ref().and_then(place)).collect()
+    };
+    let (manifests, secrets) = (places(false), places(true));
+    serde_json::to_vec(&Origins { files, manifests, secrets }).ok()
 }
 
-/// Says of manifests, sorted by identity, where they were read.
+/// Says of manifests, sorted by identity, where they were read. Manifests of
+/// Secrets may be left out.
 pub(super) fn add_origins(sorted: &mut [Manifest], text: &[u8]) {
-    let Ok(origins) = serde_json::from_slice::<Origins>(text) else { return };
-    if origins.manifests.len() != sorted.len() {
-        return;
-    }
-    for (manifest, place) in sorted.iter_mut().zip(origins.manifests) {
-        manifest.origin = place.and_then(|(file, position)| {
-            let file = origins.files.get(file as usize)?.clone();
-            Some(Origin { file, position: position.map(|(line, column)| Position { line, column }) })
-        });
+    let Ok(Origins { files, manifests, secrets }) = serde_json::from_slice::<Origins>(text) else { return };
+    for (secret, places) in [(false, manifests), (true, secrets)] {
+        let of_kind: Vec<&mut Manifest> = sorted.iter_mut().filter(|manifest| manifest.is_secret() == secret).collect();
+        if of_kind.len() != places.len() {
+            continue;
+        }
+        for (manifest, place) in of_kind.into_iter().zip(places) {
+            manifest.origin = place.and_then(|(file, position, lines)| {
+                let file = files.get(file as usize)?.clone();
+                let position = position.map(|(line, column)| Position { line, column });
+                Some(Origin { file, position, lines })
+            });
+        }
     }
 }

@@ -179,10 +179,42 @@ pub fn unpack<'a, F>(spec: &BundleSpec, mut lookup: F) -> Result<Vec<Arc<Manifes
 where
     F: FnMut(&ChunkRef) -> Option<Cow<'a, [u8]>>,
 {
+    let manifests = read_chunks(spec.chunks.iter(), &mut lookup)?;
+    if manifests.len() != spec.objects as usize {
+        return Err(BundleError::Count { expected: spec.objects, found: manifests.len() });
+    }
+    let found = bundle_digest(&manifests);
+    // Chunks vouch for the content by themselves; a bundle's digest of another
+    // scheme is of another canonical form and says nothing.
+    if spec.digest.is_current_scheme() && found != spec.digest {
+        return Err(BundleError::Digest { expected: spec.digest.clone(), found });
+    }
+    Ok(with_origins(spec, manifests, &mut lookup))
+}
+
+/// As [`unpack`], without the manifests of Secrets: for somebody who may not
+/// read those. Each chunk is proved by its digest; the whole cannot be.
+pub fn unpack_without_secrets<'a, F>(spec: &BundleSpec, mut lookup: F) -> Result<Vec<Arc<Manifest>>, BundleError>
+where
+    F: FnMut(&ChunkRef) -> Option<Cow<'a, [u8]>>,
+{
+    let others = spec.chunks.iter().filter(|chunk| chunk.store == ChunkStore::BundleChunk);
+    let manifests = read_chunks(others, &mut lookup)?;
+    Ok(with_origins(spec, manifests, &mut lookup))
+}
+
+/// The manifests of chunks, sorted by identity.
+fn read_chunks<'a, 's, F>(
+    chunks: impl Iterator<Item = &'s ChunkRef>,
+    lookup: &mut F,
+) -> Result<Vec<Manifest>, BundleError>
+where
+    F: FnMut(&ChunkRef) -> Option<Cow<'a, [u8]>>,
+{
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
     let mut bytes = 0;
-    for reference in &spec.chunks {
-        let fragment = read_chunk(reference, &mut lookup)?;
+    for reference in chunks {
+        let fragment = read_chunk(reference, lookup)?;
         bytes += fragment.len();
         if bytes > MOST_BYTES {
             return Err(BundleError::TooManyBytes);
@@ -198,22 +230,20 @@ where
         manifests.extend(read);
     }
     manifests.sort_by(|one, other| one.id.cmp(&other.id));
-    if manifests.len() != spec.objects as usize {
-        return Err(BundleError::Count { expected: spec.objects, found: manifests.len() });
-    }
-    let found = bundle_digest(&manifests);
-    // Chunks vouch for the content by themselves; a bundle's digest of another
-    // scheme is of another canonical form and says nothing.
-    if spec.digest.is_current_scheme() && found != spec.digest {
-        return Err(BundleError::Digest { expected: spec.digest.clone(), found });
-    }
-    // Where something was read is worth knowing and not worth failing for.
+    Ok(manifests)
+}
+
+/// Where something was read is worth knowing and not worth failing for.
+fn with_origins<'a, F>(spec: &BundleSpec, mut manifests: Vec<Manifest>, lookup: &mut F) -> Vec<Arc<Manifest>>
+where
+    F: FnMut(&ChunkRef) -> Option<Cow<'a, [u8]>>,
+{
     if let Some(reference) = &spec.origins
-        && let Ok(text) = read_chunk(reference, &mut lookup)
+        && let Ok(text) = read_chunk(reference, lookup)
     {
         content::add_origins(&mut manifests, &text);
     }
-    Ok(manifests.into_iter().map(Arc::new).collect())
+    manifests.into_iter().map(Arc::new).collect()
 }
 
 /// The name of the object that holds a bundle's index: unique for application
@@ -293,13 +323,8 @@ fn origins_chunk(
     {
         return Ok(Some(Origins::Known(known.clone())));
     }
-    // An index of files too large for one chunk is left out: it only serves people.
-    match text {
-        Some(text) if text.len() <= content::FRAGMENT_BYTES => {
-            chunk(application, ChunkStore::BundleChunk, &text, false).map(|chunk| Some(Origins::New(chunk)))
-        }
-        _ => Ok(None),
-    }
+    let Some(text) = text else { return Ok(None) };
+    chunk(application, ChunkStore::BundleChunk, &text, false).map(|chunk| Some(Origins::New(chunk)))
 }
 
 impl ChunkRef {

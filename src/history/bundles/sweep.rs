@@ -21,6 +21,8 @@ pub struct StoredChunk {
     pub uid: String,
     /// When it was made.
     pub created_at: Timestamp,
+    /// How many bytes of content it says that it has; zero where it does not say.
+    pub bytes: u64,
 }
 
 /// The chunks to delete: those that no kept bundle names and that are older

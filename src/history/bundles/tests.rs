@@ -138,7 +138,7 @@ fn where_a_manifest_was_read_is_remembered_and_is_no_part_of_its_chunk() {
     let moved: Vec<_> = sample(60)
         .into_iter()
         .map(|manifest| {
-            let origin = Some(Origin { file: "other.yaml".into(), position: Some(Position { line: 7, column: 1 }) });
+            let origin = Some(Origin::new("other.yaml", Some(Position { line: 7, column: 1 })));
             Arc::new(Manifest { origin, ..(*manifest).clone() })
         })
         .collect();
@@ -156,6 +156,44 @@ fn without_its_origins_a_bundle_is_whole() {
     let unpacked = unpacked(&packed).unwrap();
     assert!(unpacked.iter().all(|manifest| manifest.origin.is_none()));
     assert_eq!(digest_of(&unpacked), digest_of(&manifests));
+}
+
+#[test]
+fn lines_of_fields_that_take_too_much_are_left_out_and_the_files_are_kept() {
+    let with_lines = |count: usize, lines: usize| -> Vec<Arc<Manifest>> {
+        let mut manifests = sample(count);
+        for manifest in &mut manifests {
+            let origin = Arc::make_mut(manifest).origin.as_mut().unwrap();
+            origin.lines = "c".repeat(lines).into();
+        }
+        manifests
+    };
+    // Ten thousand objects of forty fields are within what is kept.
+    for (count, lines, kept) in [(100, 40, true), (10_000, 40, true), (1_000, 2_000, false)] {
+        let manifests = with_lines(count, lines);
+        let unpacked = unpacked(&packed(&manifests)).unwrap();
+        let first = unpacked[0].origin.clone().unwrap();
+        assert_eq!(!first.lines.is_empty(), kept, "{count} objects of {lines} fields");
+        assert!(first.file.starts_with("deploy/") && first.position.is_some());
+    }
+}
+
+#[test]
+fn who_may_not_read_secrets_has_all_others_with_their_places() {
+    let mut manifests = sample(50);
+    manifests.extend((0..3).map(|number| secret(number, "aHVudGVyMg==")));
+    let manifests = sorted(manifests);
+    let packed = packed(&manifests);
+    let contents: BTreeMap<_, _> = packed
+        .chunks
+        .iter()
+        .filter(|chunk| chunk.reference.store == ChunkStore::BundleChunk)
+        .map(|chunk| (chunk.reference.name.clone(), chunk.content.as_slice()))
+        .collect();
+    let lookup = |reference: &ChunkRef| contents.get(&reference.name).map(|content| Cow::Borrowed(*content));
+    assert!(unpack(&packed.spec, lookup).unwrap_err().to_string().contains("is missing"));
+    let others: Vec<_> = manifests.iter().filter(|manifest| !manifest.is_secret()).cloned().collect();
+    assert_eq!(unpack_without_secrets(&packed.spec, lookup).unwrap(), others);
 }
 
 /// Damages a bundle, and says what the error must be.
@@ -259,6 +297,7 @@ fn only_what_nobody_names_for_an_hour_is_swept(#[case] chunk: usize, #[case] min
         store: reference.store,
         name: reference.name.clone(),
         uid: "uid".into(),
+        bytes: 100,
         created_at: now - SignedDuration::from_mins(minutes),
     };
     let swept = sweep(std::slice::from_ref(&kept.spec), vec![stored.clone()], now);
@@ -322,6 +361,6 @@ fn custom(value: &Value) -> Arc<Manifest> {
 
 fn manifest(value: Value, number: usize) -> Arc<Manifest> {
     let position = Some(Position { line: u32::try_from(number).unwrap() + 1, column: 1 });
-    let origin = Some(Origin { file: format!("deploy/{}.yaml", number % 7), position });
+    let origin = Some(Origin::new(format!("deploy/{}.yaml", number % 7), position));
     Arc::new(Manifest::from_value(value, Some("team-a"), Scope::Namespaced, origin).unwrap())
 }

@@ -28,6 +28,7 @@ mod tests;
 
 use serde_json::Value;
 
+pub(super) use positions::Place;
 pub use positions::Positions;
 pub(crate) use resolve::is_plain_string;
 

@@ -57,6 +57,12 @@ impl Positions {
         Some(Self { entries: Arc::clone(&self.entries), root: current })
     }
 
+    /// The document itself, to walk down from.
+    pub(in crate::manifest) fn root(&self) -> Place<'_> {
+        let position = self.entries.get(self.root).map_or(Position { line: 1, column: 1 }, |entry| entry.position);
+        Place { positions: self, position, entry: self.root }
+    }
+
     fn walk(&self, pointer: &str) -> (Position, bool) {
         let mut current = self.root;
         let mut position = self.entries.get(current).map_or(Position { line: 1, column: 1 }, |entry| entry.position);
@@ -78,6 +84,27 @@ impl Positions {
             }
             Children::Fields(fields) => fields.get(segment).copied(),
         }
+    }
+}
+
+/// A value of a document and where it was written.
+#[derive(Clone, Copy)]
+pub(in crate::manifest) struct Place<'a> {
+    positions: &'a Positions,
+    position: Position,
+    entry: EntryId,
+}
+
+impl Place<'_> {
+    /// Where its key was written, or its content where it is an item of a list.
+    pub(in crate::manifest) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The value of a field, or of an item by its index.
+    pub(in crate::manifest) fn child(&self, segment: &str) -> Option<Self> {
+        let (position, entry) = self.positions.child(self.entry, segment)?;
+        Some(Self { positions: self.positions, position, entry })
     }
 }
 

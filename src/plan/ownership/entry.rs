@@ -69,6 +69,28 @@ pub fn owned_values<'a>(object: &'a Value, manager: &str) -> Option<Vec<OwnedVal
     Some(values)
 }
 
+/// What one entry of `managedFields` owns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ManagedValues<'a> {
+    /// Who wrote.
+    pub manager: &'a str,
+    /// The subresource that was written through; empty for the object itself.
+    pub subresource: &'a str,
+    /// The leaves, with their values.
+    pub values: Vec<OwnedValue<'a>>,
+}
+
+/// The leaves that each manager of an object owns, entry by entry.
+pub fn managed_values(object: &Value) -> Vec<ManagedValues<'_>> {
+    entries(object)
+        .map(|entry| {
+            let mut values = Vec::new();
+            collect(entry.fields, Some(object), &PeoplePath::default(), &mut Vec::new(), &mut values);
+            ManagedValues { manager: entry.manager, subresource: entry.subresource, values }
+        })
+        .collect()
+}
+
 fn collect<'a>(
     fields: FieldSet<'_>,
     value: Option<&'a Value>,
@@ -144,6 +166,12 @@ pub fn lost_fields(before: &Value, now: &Value, manager: &str) -> Vec<LostField>
         lost.push(LostField { path: field.path, managers });
     }
     lost
+}
+
+/// The JSON pointer of the same place in another state of the object: list
+/// items are found by their name where they have one.
+pub fn same_place_of(before: &Value, now: &Value, pointer: &str) -> String {
+    pointer_of(&same_place(before, now, &super::tokens_of(pointer)))
 }
 
 /// The tokens of the same place in another state of the object: list items are

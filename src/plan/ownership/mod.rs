@@ -25,7 +25,10 @@ mod tests;
 pub(crate) use by_hand::{APPLICATIONS, KUBECTL_APPLY, is_person};
 pub use by_hand::{ByHand, added_by_hand};
 pub(crate) use entry::{Entry, entries, same_place};
-pub use entry::{LostField, OwnedValue, entry_api_version, entry_of, lost_fields, managers_at, owned_values};
+pub use entry::{
+    LostField, ManagedValues, OwnedValue, entry_api_version, entry_of, lost_fields, managed_values, managers_at,
+    owned_values, same_place_of,
+};
 pub use field_set::{Element, FieldSet};
 pub(crate) use fingerprint::by_hand_counting;
 pub use fingerprint::fingerprint;

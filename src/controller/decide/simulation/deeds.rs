@@ -290,6 +290,7 @@ impl Controller {
             written: 0,
             touched_cluster: attempt.is_none_or(|attempt| attempt.touched),
             rollback: end.rollback,
+            durations: crate::api::ReleaseDurations::default(),
             ended_at: cluster.now(),
         };
         let ended = self.send(cluster, |cluster| cluster.end(&release, outcome))?;
@@ -323,15 +324,16 @@ impl Controller {
     }
 
     pub(super) fn forget_old(&mut self, cluster: &mut Cluster) -> Result<(), Stop> {
-        let head = self.head.content().cloned();
+        // One of them may be why what the head renders stays out.
+        let Some(head) = self.head.content().cloned() else { return Ok(()) };
         let wanted = self.requests.iter().filter_map(|request| match &request.ask {
             Ask::Rollback { to, .. } => *to,
             Ask::Sync { .. } => None,
         });
         let wanted = wanted.collect();
-        let ids = head.as_ref().map(|head| (&head.bundle, &head.inputs));
-        for number in history::trim(&self.history, KEPT, ids, &wanted) {
-            match self.send(cluster, |cluster| cluster.forget(number, head.as_ref())) {
+        let ids = Some((&head.bundle, &head.inputs));
+        for number in history::trim(&self.history, history::Keep::newest(KEPT), ids, &wanted) {
+            match self.send(cluster, |cluster| cluster.forget(number, Some(&head))) {
                 Ok(()) => self.history.forget(number),
                 Err(stop @ (Stop::Died | Stop::Broken(_))) => return Err(stop),
                 // It is tried again when the next release ends. What is newer

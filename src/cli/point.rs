@@ -1,0 +1,176 @@
+//! A state of an application that a person names: a release, the commit of
+//! one, or what is live.
+
+use std::{convert::Infallible, str::FromStr};
+
+use super::CommandError;
+use crate::{api::Release, history::History};
+
+/// What was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Point {
+    /// `live`: what is in the cluster.
+    Live,
+    /// `12`: a release.
+    Release(u64),
+    /// `HEAD~3`: so many releases before the newest.
+    Head(usize),
+    /// Anything else: a commit of a release, or else a revision of Git.
+    Revision(String),
+}
+
+/// What it means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Resolved<'a> {
+    /// What is in the cluster.
+    Live,
+    /// A release that is kept.
+    Release(&'a Release),
+    /// A revision that no kept release has, which only Git knows.
+    Revision(&'a str),
+}
+
+/// So many digits of a commit name it.
+const COMMIT_DIGITS: usize = 7;
+
+impl FromStr for Point {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let back = |rest: &str| match rest {
+            "" => Some(0),
+            rest if rest.bytes().all(|byte| byte == b'^') => Some(rest.len()),
+            rest => rest.strip_prefix('~')?.parse().ok(),
+        };
+        Ok(match text {
+            "live" => Self::Live,
+            // With more digits it may be a commit that has no letters.
+            _ if text.len() < COMMIT_DIGITS && text.parse::<u64>().is_ok() => {
+                Self::Release(text.parse().unwrap_or_default())
+            }
+            _ => match text.strip_prefix("HEAD").and_then(back) {
+                Some(back) => Self::Head(back),
+                None => Self::Revision(text.to_owned()),
+            },
+        })
+    }
+}
+
+impl Point {
+    /// What it means in a history.
+    pub fn resolve<'a>(&'a self, application: &str, history: &'a History) -> Result<Resolved<'a>, CommandError> {
+        let releases = history.releases();
+        match self {
+            Self::Live => Ok(Resolved::Live),
+            Self::Release(number) => match history.get(*number) {
+                Some(release) => Ok(Resolved::Release(release)),
+                None => Err(not_kept(application, &format!("release {number}"), history)),
+            },
+            Self::Head(back) => {
+                let index = releases.len().checked_sub(back + 1);
+                match index.and_then(|index| releases.get(index)) {
+                    Some(release) => Ok(Resolved::Release(release)),
+                    None => Err(not_kept(application, &format!("HEAD~{back}"), history)),
+                }
+            }
+            Self::Revision(text) => {
+                let digits = text.len() >= COMMIT_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                // A rollback carries an old commit: the release that brought it first is meant.
+                let of_commit = releases.iter().rev().filter(|release| release.spec.rollback_to.is_none());
+                let text_is = |release: &&Release| release.spec.commit.id.starts_with(&text.to_ascii_lowercase());
+                let of_number = || history.get(text.parse().ok()?);
+                match of_commit.filter(|_| digits).find(text_is).or_else(of_number) {
+                    Some(release) => Ok(Resolved::Release(release)),
+                    None => Ok(Resolved::Revision(text)),
+                }
+            }
+        }
+    }
+}
+
+fn not_kept(application: &str, what: &str, history: &History) -> CommandError {
+    let numbers: Vec<u64> = history.iter().map(|release| release.spec.number).collect();
+    let error = CommandError::failed(format!("{what} of {application} is not kept"));
+    match (numbers.first(), numbers.last()) {
+        (Some(first), Some(last)) if first == last => error.hint(format!("only release {first} is kept")),
+        (Some(first), Some(last)) => error.hint(format!("releases {first} to {last} are kept")),
+        _ => error.hint("it has had no release yet"),
+    }
+}
+
+impl Resolved<'_> {
+    /// In words: `release 12`.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Live => "live".to_owned(),
+            Self::Release(release) => format!("release {}", release.spec.number),
+            Self::Revision(text) => super::words::line(text),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{super::testing::Releases, *};
+    use crate::api::{Cause, Phase};
+
+    /// Releases 3 to 6, of which 6 goes back to 4.
+    fn history() -> History {
+        let mut releases = Releases::of("shop");
+        for _ in 1..=5 {
+            releases = releases.release(1_000, |_| {}).ended(Phase::Healthy, 3, "");
+        }
+        let releases = releases.release(500, |spec| {
+            spec.cause = Cause::Rollback;
+            spec.rollback_to = Some(4);
+            spec.commit.id = format!("{:040x}", 4);
+        });
+        History::new(releases.from(3))
+    }
+
+    #[rstest]
+    #[case("12", Point::Release(12))]
+    #[case("live", Point::Live)]
+    #[case("HEAD", Point::Head(0))]
+    #[case("HEAD~3", Point::Head(3))]
+    #[case("HEAD^^", Point::Head(2))]
+    #[case("HEAD~x", Point::Revision("HEAD~x".into()))]
+    #[case("main", Point::Revision("main".into()))]
+    #[case("123456", Point::Release(123_456))]
+    #[case::a_commit_may_have_no_letters("82837254", Point::Revision("82837254".into()))]
+    fn what_is_typed_is_understood(#[case] text: &str, #[case] point: Point) {
+        assert_eq!(text.parse(), Ok(point));
+    }
+
+    #[rstest]
+    #[case("5", "release 5")]
+    #[case("HEAD", "release 6")]
+    #[case("HEAD~3", "release 3")]
+    #[case::the_release_that_brought_it_and_not_the_rollback("0000000000000000000000000000000000000004", "release 4")]
+    #[case::the_same_in_short("00000000000000000000000000000000000000", "release 5")]
+    #[case::a_number_of_many_digits("0000005", "release 5")]
+    #[case("live", "live")]
+    #[case("main", "main")]
+    #[case::not_enough_digits("0000", "release 0")]
+    fn a_point_is_a_release_where_one_is_meant(#[case] text: &str, #[case] words: &str) {
+        let history = history();
+        let Ok(point) = text.parse::<Point>();
+        let resolved = point.resolve("shop", &history).map(|resolved| resolved.words());
+        match resolved {
+            Ok(resolved) => assert_eq!(resolved, words),
+            Err(error) => assert_eq!(error.error, format!("{words} of shop is not kept")),
+        }
+    }
+
+    #[rstest]
+    #[case("2")]
+    #[case("HEAD~4")]
+    fn a_release_that_is_not_kept_is_said_with_those_that_are(#[case] text: &str) {
+        let Ok(point) = text.parse::<Point>();
+        let error = point.resolve("shop", &history()).map(|resolved| resolved.words()).unwrap_err();
+        assert_eq!(error.hints, ["releases 3 to 6 are kept"]);
+    }
+}
