@@ -306,7 +306,8 @@ impl Actor {
             let unserved = unserved.then_some(now + UNSERVED_PAUSE);
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
             let late = self.little_time_left_at(now);
-            let due = [until, ask, late, self.known.sweep_due, self.forget_due(), self.known.render_retry_at, unserved];
+            let (sweep, forget) = (self.known.sweep_due, self.forget_due());
+            let due = [until, ask, late, sweep, forget, self.known.render_retry_at, unserved];
             let until = due.into_iter().flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
