@@ -17,7 +17,7 @@ use bowline::{
         index::{BrokenReason, FingerprintPolicy, KindStatus, LiveIndex, LiveSummary, Scope, Wanted, assess},
         watch::Changes,
     },
-    health::HealthStatus,
+    health::{HealthStatus, OwnChecks, checks::Check},
     manifest::{GroupKind, GroupVersionKind, ObjectId},
     plan::{Membership, Owned, OwnedObjects, Policy},
     telemetry::Metrics,
@@ -90,7 +90,7 @@ impl World {
             },
             ignore: Vec::new(),
             hand_managers: Policy::HAND_MANAGERS.iter().map(|manager| (*manager).to_owned()).collect(),
-            verdicts: String::new(),
+            checks: OwnChecks::default(),
         }
     }
 
@@ -347,7 +347,8 @@ async fn a_second_application_is_read_beside_the_watch_and_a_changed_policy_too(
     let summary = second.in_sync().await;
     assert!(summary.gone.is_empty() && summary.drifted.is_empty(), "{summary:#?}");
     let mut policy = second.policy();
-    policy.verdicts = "another expression".to_owned();
+    policy.checks =
+        OwnChecks::of(&[Check { kind: "ConfigMap".into(), healthy: Some("true".into()), ..Check::default() }]);
     second.index.set_policy(&second.owner, policy);
     assert!(!second.summary().in_sync);
     second.in_sync().await;

@@ -20,7 +20,7 @@ use bowline::{
         index::{Assessed, BrokenReason, FingerprintPolicy, LiveIndex, LiveSummary, Scope},
         watch::Changes,
     },
-    health::Health,
+    health::{Health, OwnChecks},
     manifest::{GroupKind, GroupVersionKind, ObjectId},
     plan::{Membership, Owned, OwnedObjects},
 };
@@ -188,7 +188,7 @@ impl World {
             membership,
             ignore: Vec::new(),
             hand_managers: BTreeSet::new(),
-            verdicts: String::new(),
+            checks: OwnChecks::default(),
         };
         self.index.set_policy(&self.owner, policy);
         let here = Scope::Namespace(self.namespace.clone());

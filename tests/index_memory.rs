@@ -10,6 +10,7 @@ use bowline::{
         OwnerKey,
         index::{FingerprintPolicy, KindKey, Reading, Scope, Sighting, State, Subject, assess},
     },
+    health::OwnChecks,
     manifest::GroupVersionKind,
     plan::Membership,
 };
@@ -56,8 +57,12 @@ fn ten_thousand_objects_fit_into_the_budget() {
     let key = KindKey::new(GroupVersionKind::new("apps", "v1", "Deployment"), Scope::Cluster);
     let membership =
         Membership { set: "set".into(), application: owner.to_string(), manager: "bowline/team-a/shop".into() };
-    let policy =
-        FingerprintPolicy { membership, ignore: Vec::new(), hand_managers: BTreeSet::new(), verdicts: String::new() };
+    let policy = FingerprintPolicy {
+        membership,
+        ignore: Vec::new(),
+        hand_managers: BTreeSet::new(),
+        checks: OwnChecks::default(),
+    };
     let mut state = State::default();
     state.set_policy(&owner, policy);
     state.want(&owner, &BTreeSet::from([key.clone()]));

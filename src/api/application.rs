@@ -11,6 +11,7 @@ use super::{
     Analysis, ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderKind, SyncMode,
     SyncStatus,
 };
+use crate::health::checks::Check;
 use crate::manifest::{BundleDigest, InputDigest, ReleaseDigest};
 
 /// What to deploy, from where, to where, and how.
@@ -62,6 +63,9 @@ pub struct ApplicationSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub depends_on: Vec<String>,
+    /// How the health of its objects is judged beside the built-in rules.
+    #[serde(default, skip_serializing_if = "HealthSpec::is_empty")]
+    pub health: HealthSpec,
     /// Stops new releases and repairs while true; meant for Git. People use a Suspension.
     #[serde(default)]
     pub suspend: bool,
@@ -223,6 +227,22 @@ pub struct IgnoreRule {
     pub managers: Vec<String>,
 }
 
+/// How the health of objects is judged beside the built-in rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HealthSpec {
+    /// Checks in CEL, for kinds that the built-in rules judge wrongly or not at all. One that cannot be used is told in the condition ChecksAccepted, and the built-in rules judge instead.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub checks: Vec<Check>,
+}
+
+impl HealthSpec {
+    fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+}
+
 /// Limits that protect against deletion by accident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -308,7 +328,7 @@ pub struct ApplicationStatus {
     /// The digest of the newest release that ended: the end of the chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<ReleaseDigest>,
-    /// Standard conditions: Ready, Rendered, Held, DependenciesReady.
+    /// Standard conditions: Ready, Rendered, Held, DependenciesReady, ChecksAccepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -225,5 +225,7 @@ words! {
         Held,
         /// Each Application in `dependsOn` is Synced and Healthy at its own head.
         DependenciesReady,
+        /// The checks of `health.checks` can be used.
+        ChecksAccepted,
     }
 }

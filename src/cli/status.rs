@@ -18,7 +18,7 @@ use crate::{
         discovery::ServedKind,
         evidence::{behind, log_tail},
     },
-    health::{Evidence, HealthStatus, assess, assess_with},
+    health::{Evidence, HealthStatus, OwnChecks, assess},
     history::History,
     manifest::{GroupKind, is_built_in},
 };
@@ -67,14 +67,20 @@ pub async fn run(
     // What concerns no object stands in the note already.
     let told = |problem: &ObjectProblem| problem.object.is_empty() && status.note.contains(&problem.message);
     let problems: Vec<ObjectProblem> = status.problems.iter().filter(|problem| !told(problem)).cloned().collect();
-    let objects = look_closely(&session, &problems, &mut unread).await;
+    let checks = OwnChecks::of(&application.spec.health.checks);
+    let objects = look_closely(&session, &checks, &problems, &mut unread).await;
     let facts = Facts { application, history, suspensions, objects, unread, program };
     output.write(&status_text(&facts, now))?;
     Ok(0)
 }
 
 /// Looks at the objects that the status names, with the caller's own rights.
-async fn look_closely(session: &Session, problems: &[ObjectProblem], unread: &mut Vec<String>) -> Vec<Unhealthy> {
+async fn look_closely(
+    session: &Session,
+    checks: &OwnChecks,
+    problems: &[ObjectProblem],
+    unread: &mut Vec<String>,
+) -> Vec<Unhealthy> {
     if problems.is_empty() {
         return Vec::new();
     }
@@ -85,7 +91,9 @@ async fn look_closely(session: &Session, problems: &[ObjectProblem], unread: &mu
     let looked: Vec<(Unhealthy, Vec<String>)> = stream::iter(problems.iter().enumerate())
         .map(|(index, problem)| {
             let cluster = &cluster;
-            async move { if index < OBJECTS { look(cluster, problem).await } else { (as_told(problem), Vec::new()) } }
+            async move {
+                if index < OBJECTS { look(cluster, checks, problem).await } else { (as_told(problem), Vec::new()) }
+            }
         })
         .buffered(4)
         .collect()
@@ -112,7 +120,7 @@ fn as_told(problem: &ObjectProblem) -> Unhealthy {
     }
 }
 
-async fn look(cluster: &Cluster, problem: &ObjectProblem) -> (Unhealthy, Vec<String>) {
+async fn look(cluster: &Cluster, checks: &OwnChecks, problem: &ObjectProblem) -> (Unhealthy, Vec<String>) {
     let mut told = as_told(problem);
     // Only an unhealthy object has something behind it to be read.
     if problem.health.is_none_or(HealthStatus::lets_a_release_be_healthy) {
@@ -139,7 +147,7 @@ async fn look(cluster: &Cluster, problem: &ObjectProblem) -> (Unhealthy, Vec<Str
         status_subresource: Some(served.has_status),
     };
     // Pods are told line by line below, so the reason leaves them out.
-    let health = assess_with(&object, &view);
+    let health = checks.assess(&object, &view);
     if !health.status.lets_a_release_be_healthy() && !health.reason.is_empty() {
         told.health = Some(health.status);
         told.message = health.reason;

@@ -9,13 +9,19 @@ use super::{
     evidence::behind,
 };
 use crate::{
-    health::{Evidence, Health, assess_with},
+    health::{Evidence, Health, OwnChecks},
     manifest::{GroupVersionKind, ObjectId},
 };
 
 /// Reads an object and what stands behind it, and judges it. `None` where it
 /// cannot be read: what was known before then has to do.
-pub async fn explain(cluster: &Cluster, identity: &Identity, id: &ObjectId, gvk: &GroupVersionKind) -> Option<Health> {
+pub async fn explain(
+    cluster: &Cluster,
+    identity: &Identity,
+    checks: &OwnChecks,
+    id: &ObjectId,
+    gvk: &GroupVersionKind,
+) -> Option<Health> {
     let Resolution::Served(kind) = cluster.discovery().resolve(gvk).await else { return None };
     let path = path::object(&kind.resource, id.namespace.as_deref(), &id.name).ok()?;
     let call = Call::get(path, identity).secret(id.group.is_empty() && id.kind == "Secret");
@@ -26,5 +32,5 @@ pub async fn explain(cluster: &Cluster, identity: &Identity, id: &ObjectId, gvk:
         events: behind.events.iter().collect(),
         status_subresource: Some(kind.has_status),
     };
-    Some(assess_with(&object, &evidence))
+    Some(checks.assess(&object, &evidence))
 }

@@ -125,6 +125,7 @@ mod tests {
             rollback: Default::default(),
             notify: None,
             depends_on: depends_on.iter().map(ToString::to_string).collect(),
+            health: Default::default(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,
         };

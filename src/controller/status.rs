@@ -16,7 +16,7 @@ use crate::{
         ApplicationStatus, Cause, CommitRecord, ConditionType, CurrentRelease, DriftPolicy, Head, HoldStatus,
         ObjectCounts, ObjectProblem, Phase, Pin, Release, RollbackVerdict, SyncMode, SyncStatus,
     },
-    health::HealthStatus,
+    health::{HealthStatus, OwnChecks},
     history::release_digest,
 };
 
@@ -49,6 +49,8 @@ pub struct Facts<'a> {
     pub analysis: Option<&'a str>,
     /// Whether it depends on other applications.
     pub depends: bool,
+    /// How the health of its objects is judged.
+    pub checks: &'a OwnChecks,
     /// A revision that a person asked for.
     pub pin: Option<&'a Pin>,
     /// Who suspended it and why, in one phrase.
@@ -430,6 +432,13 @@ fn conditions(facts: &Facts<'_>, status: &ApplicationStatus, sync: SyncStatus) -
         Dependencies::Circle(path) => {
             condition(ConditionType::DependenciesReady, "False", "Circle", &circle_words(path))
         }
+    }));
+    conditions.extend((!facts.checks.is_empty()).then(|| match facts.checks.problem() {
+        None => {
+            let message = format!("checks in use: {}", facts.checks.len());
+            condition(ConditionType::ChecksAccepted, "True", "Accepted", &message)
+        }
+        Some(problem) => condition(ConditionType::ChecksAccepted, "False", "Refused", problem),
     }));
     if status.hold.is_some() {
         let (note, _) = held(facts);

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     api::Phase,
     cluster::{OwnerKey, index::FingerprintPolicy, store::StoreError},
+    health::OwnChecks,
 };
 
 /// How many inventories are read at a time.
@@ -99,7 +100,7 @@ async fn watch(shared: &Shared, owner: &OwnerKey) -> Result<(), StoreError> {
     let stored = shared.store.of(owner.namespace(), owner.name()).load_inventory().await?;
     let membership = membership(&shared.installation, owner.namespace(), owner.name());
     let policy = policy(&application, &membership, &Occasion::default());
-    shared.index.set_policy(owner, FingerprintPolicy::new(&policy, ""));
+    shared.index.set_policy(owner, FingerprintPolicy::new(&policy, OwnChecks::of(&application.spec.health.checks)));
     let kinds = stored.objects.values().map(|owned| &owned.gvk).collect();
     shared.index.ensure_all(owner, watched(shared.cluster.discovery(), kinds).await);
     Ok(())

@@ -27,8 +27,9 @@ const MOST_CHECKS: usize = 64;
 const MOST_NODES: usize = 500;
 /// Deepest nesting of `all`, `exists`, `map` and the like.
 const DEEPEST: u32 = 2;
-/// Most steps of one evaluation, estimated from expression and object.
-const MOST_STEPS: usize = 5_000_000;
+/// Most steps of all evaluations on one object, estimated from expressions and
+/// object.
+pub(super) const MOST_STEPS: usize = 1_000_000;
 /// Largest text, in bytes, of an object that checks run on.
 const MOST_TEXT: usize = 4 << 20;
 
@@ -41,23 +42,30 @@ const MOST_TEXT: usize = 4 << 20;
 pub struct Check {
     /// API group; empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
     pub group: String,
     /// Kind.
+    #[schemars(length(min = 1, max = 63))]
     pub kind: String,
     /// True when the object does what it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub healthy: Option<String>,
     /// True while the object is on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub progressing: Option<String>,
     /// True when the object failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub degraded: Option<String>,
     /// True when the object is paused on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub suspended: Option<String>,
-    /// The reason, as text, of any verdict but Healthy.
+    /// The reason, as text, of any verdict but Healthy; not for Secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub message: Option<String>,
 }
 
@@ -67,6 +75,9 @@ pub enum CheckError {
     /// Too many checks.
     #[error("there are {0} checks, more than {MOST_CHECKS}")]
     TooMany(usize),
+    /// A message about an object whose values are secret.
+    #[error("the check of Secret cannot have a `message`: it could show a value")]
+    SecretMessage,
     /// A check that judges nothing.
     #[error("the check of {kind} has no expression; give it `healthy` or another")]
     Empty {
@@ -160,6 +171,9 @@ impl CompiledChecks {
                 .filter_map(|(status, field, text)| Some((status, field, read(field, text)?)))
                 .collect();
             let message = read("message", &check.message);
+            if check.message.is_some() && check.kind == "Secret" && check.group.is_empty() {
+                errors.push(CheckError::SecretMessage);
+            }
             if !judges {
                 errors.push(CheckError::Empty { kind: check.kind.clone() });
             }
@@ -188,13 +202,14 @@ impl CompiledChecks {
         if let Some(behind) = fields::generation_behind(object) {
             return tidy(behind);
         }
-        match ours.find_map(|check| self.judge(check, object)) {
+        let mut budget = MOST_STEPS;
+        match ours.find_map(|check| self.judge(check, object, &mut budget)) {
             Some(health) => tidy(super::evidence::explain(health, object, evidence)),
             None => assess_with(object, evidence),
         }
     }
 
-    fn judge(&self, check: &CompiledCheck, object: &Value) -> Option<Health> {
+    fn judge(&self, check: &CompiledCheck, object: &Value, budget: &mut usize) -> Option<Health> {
         let size = Size::of(object);
         let mut context = Context::with_env(Arc::clone(&self.env));
         if size.text > MOST_TEXT {
@@ -205,12 +220,12 @@ impl CompiledChecks {
         };
         context.add_variable_from_value("object", bound);
         for (status, field, compiled) in &check.tests {
-            match run(compiled, &context, size) {
+            match run(compiled, &context, size, budget) {
                 Ok(Some(cel::Value::Bool(true))) => {
                     let reason = match (status, &check.message) {
                         (HealthStatus::Healthy, _) => String::new(),
                         (_, None) => format!("the check `{field}` of {} holds", check.kind),
-                        (_, Some(message)) => said(message, &context, size),
+                        (_, Some(message)) => said(message, &context, size, budget),
                     };
                     return Some(Health::new(*status, reason));
                 }
@@ -227,7 +242,7 @@ impl CompiledChecks {
         }
         check.decides.then(|| {
             Health::progressing(match &check.message {
-                Some(message) => said(message, &context, size),
+                Some(message) => said(message, &context, size, budget),
                 None => format!("the check `healthy` of {} does not hold yet", check.kind),
             })
         })
@@ -235,8 +250,8 @@ impl CompiledChecks {
 }
 
 /// The reason that an expression gives.
-fn said(message: &Compiled, context: &Context<'_, '_>, size: Size) -> String {
-    match run(message, context, size) {
+fn said(message: &Compiled, context: &Context<'_, '_>, size: Size, budget: &mut usize) -> String {
+    match run(message, context, size, budget) {
         Ok(Some(cel::Value::String(text))) => text.to_string(),
         Ok(Some(_)) => "the check's message is no text".to_owned(),
         Ok(None) => "the check's message names a field that is not there".to_owned(),
@@ -245,13 +260,20 @@ fn said(message: &Compiled, context: &Context<'_, '_>, size: Size) -> String {
 }
 
 /// Evaluates an expression; `None` where a field that it needs is not there.
-pub(super) fn run(compiled: &Compiled, context: &Context<'_, '_>, size: Size) -> Result<Option<cel::Value>, String> {
+/// What it may cost is taken off the budget before it runs.
+pub(super) fn run(
+    compiled: &Compiled,
+    context: &Context<'_, '_>,
+    size: Size,
+    budget: &mut usize,
+) -> Result<Option<cel::Value>, String> {
     // A list that is looped over may have been joined with others before.
     let length = size.longest.max(1).saturating_mul(1 + compiled.joins);
     let steps = (0..compiled.depth).fold(compiled.nodes, |steps, _| steps.saturating_mul(length));
-    if steps > MOST_STEPS {
-        return Err(format!("it could take {steps} steps on this object, more than {MOST_STEPS}"));
-    }
+    let Some(left) = budget.checked_sub(steps) else {
+        return Err(format!("it could take {steps} steps, more than the {budget} that are left of {MOST_STEPS}"));
+    };
+    *budget = left;
     let outcome = catch_unwind(AssertUnwindSafe(|| compiled.program.execute(context)));
     match outcome {
         Ok(Ok(value)) => Ok(Some(value)),
@@ -522,7 +544,19 @@ mod tests {
         let list: Vec<u32> = (0..20_000).collect();
         let health = judge(check, json!({"l": list}));
         assert_eq!(health.status, Unknown);
-        assert!(health.reason.contains("steps on this object"), "{}", health.reason);
+        assert!(health.reason.contains("that are left of 1000000"), "{}", health.reason);
+    }
+
+    #[test]
+    fn many_checks_of_one_object_share_what_they_may_cost() {
+        let slow = "!object.status.l.all(x, object.status.l.all(y, x >= 0))";
+        let check = Check { degraded: Some(slow.into()), ..widget() };
+        let list: Vec<u32> = (0..60).collect();
+        assert_ne!(judge(check.clone(), json!({"l": list})).status, Unknown);
+        let checks = CompiledChecks::compile(&vec![check; 64]).unwrap();
+        let object = json!({"apiVersion": "example.com/v1", "kind": "Widget", "status": {"l": list}});
+        let health = checks.assess(&object, &Evidence::default());
+        assert_eq!(health.status, Unknown, "{}", health.reason);
     }
 
     proptest! {

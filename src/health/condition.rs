@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cel::{Context, Env};
 use serde_json::Value;
 
-use super::checks::{Compiled, ExpressionProblem, Size, compile_naming, run};
+use super::checks::{Compiled, ExpressionProblem, MOST_STEPS, Size, compile_naming, run};
 
 /// What a condition sees.
 const VARIABLE: &str = "result";
@@ -41,7 +41,7 @@ impl Condition {
         let bound = cel::to_value(result).map_err(|_| "the result cannot be given to a condition".to_owned())?;
         let mut context = Context::with_env(Arc::clone(&self.env));
         context.add_variable_from_value(VARIABLE, bound);
-        match run(&self.compiled, &context, Size::of(result))? {
+        match run(&self.compiled, &context, Size::of(result), &mut { MOST_STEPS })? {
             Some(cel::Value::Bool(holds)) => Ok(holds),
             Some(_) => Err("the condition gives no truth value".to_owned()),
             None => Err("the condition names an item or a field that is not there".to_owned()),

@@ -22,6 +22,7 @@ mod conventions;
 mod core;
 mod evidence;
 mod fields;
+mod own;
 mod rules;
 mod words;
 
@@ -31,7 +32,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::{condition::Condition, evidence::Evidence};
+pub use self::{condition::Condition, evidence::Evidence, own::OwnChecks};
 
 /// Judges an object by itself.
 ///

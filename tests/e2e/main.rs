@@ -14,6 +14,7 @@
 mod analysis;
 mod asked;
 mod automatic_rollback;
+mod checks;
 mod commit_to_live;
 mod damage;
 mod deep_check;

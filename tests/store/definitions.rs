@@ -52,7 +52,7 @@ async fn a_name_must_leave_room_for_releases(#[case] name: &str, #[case] expecte
 #[case::no_reason("Suspension", json!({ "applicationRef": { "name": "shop" } }), "spec.reason: Required value")]
 #[case::no_digest("SyncRequest", json!({ "applicationRef": { "name": "shop" }, "accept": "7be1" }), "spec.accept in body should match")]
 #[case::from_where("RollbackRequest", json!({ "applicationRef": { "name": "shop" } }), "spec.fromRelease: Required value")]
-#[case::include("RollbackRequest", json!({ "applicationRef": { "name": "shop" }, "fromRelease": 2, "include": ["Everything"] }), r#"supported values: "Jobs", "Claims", "CRDs", "Hooks""#)]
+#[case::include("RollbackRequest", json!({ "applicationRef": { "name": "shop" }, "fromRelease": 2, "include": ["Everything"] }), r#"supported values: "Jobs", "Claims", "Namespaces", "CRDs", "Hooks""#)]
 #[tokio::test]
 async fn a_wrong_request_is_refused_in_words_that_help(
     #[case] kind: &str,

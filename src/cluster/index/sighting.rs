@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     api::{APPLICATION_ANNOTATION, SET_LABEL},
     cluster::OwnerKey,
-    health::{self, Evidence, Health},
+    health::{Evidence, Health, OwnChecks},
     manifest::{Fingerprint, GroupVersionKind, ObjectId},
     plan::{IgnoreRule, Membership, Policy, ownership},
 };
@@ -22,20 +22,19 @@ pub struct FingerprintPolicy {
     pub ignore: Vec<IgnoreRule>,
     /// Managers whose additions count as made by hand.
     pub hand_managers: BTreeSet<String>,
-    /// Whatever else the verdicts depend on (the application's own health
-    /// expressions), as text: only its change matters here.
-    pub verdicts: String,
+    /// How their health is judged.
+    pub checks: OwnChecks,
 }
 
 impl FingerprintPolicy {
-    /// What of a policy decides how objects are read. `verdicts` is whatever
-    /// else health depends on, as text.
-    pub fn new(policy: &Policy, verdicts: impl Into<String>) -> Self {
+    /// What of a policy decides how objects are read, and how their health is
+    /// judged.
+    pub fn new(policy: &Policy, checks: OwnChecks) -> Self {
         Self {
             membership: policy.membership.clone(),
             ignore: policy.ignore.clone(),
             hand_managers: policy.hand_managers.clone(),
-            verdicts: verdicts.into(),
+            checks,
         }
     }
 
@@ -96,12 +95,13 @@ pub struct Sighting {
     pub done: bool,
 }
 
-/// Assesses an object by its ownership and the built-in rules of health.
+/// Assesses an object by its ownership, and by the checks of its application and
+/// the built-in rules of health.
 pub fn assess(subject: &Subject<'_>) -> Assessed {
     let evidence = Evidence { status_subresource: subject.has_status, ..Evidence::default() };
     Assessed {
         fingerprint: subject.policy.fingerprint(subject.object),
-        health: health::assess_with(subject.object, &evidence),
+        health: subject.policy.checks.assess(subject.object, &evidence),
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cluster::OwnerKey,
-    health::{Health, HealthStatus},
+    health::{Health, HealthStatus, OwnChecks, checks::Check},
     manifest::{Digest, Fingerprint, GroupKind, GroupVersionKind, ObjectId},
     plan::{Membership, Owned, OwnedObjects},
 };
@@ -40,7 +40,10 @@ fn policy(owner: &OwnerKey, ignore: &str) -> FingerprintPolicy {
         },
         ignore: Vec::new(),
         hand_managers: BTreeSet::new(),
-        verdicts: ignore.to_owned(),
+        checks: match ignore {
+            "" => OwnChecks::default(),
+            kind => OwnChecks::of(&[Check { kind: kind.to_owned(), ..Check::default() }]),
+        },
     }
 }
 
@@ -73,8 +76,8 @@ fn without_label(mut object: Value) -> Value {
     object
 }
 
-fn fingerprint(data: &str, verdicts: &str) -> Fingerprint {
-    Fingerprint(Digest::of(format!("{verdicts}{data}").as_bytes()))
+fn fingerprint(data: &str, checks: &str) -> Fingerprint {
+    Fingerprint(Digest::of(format!("{checks}{data}").as_bytes()))
 }
 
 /// The stand-in for the real rules: data is the fingerprint, a word in the data
@@ -86,7 +89,8 @@ fn assess(object: &Value, _: &OwnerKey, policy: &FingerprintPolicy) -> Assessed 
         "starting" => Health::new(HealthStatus::Progressing, "it starts"),
         _ => Health::healthy(),
     };
-    Assessed { fingerprint: Some(fingerprint(data, &policy.verdicts)), health }
+    let checks = if policy.checks.is_empty() { String::new() } else { format!("{:?}", policy.checks) };
+    Assessed { fingerprint: Some(fingerprint(data, &checks)), health }
 }
 
 fn read(state: &State, object: &Value) -> Reading {

@@ -372,7 +372,7 @@ impl Actor {
 
     /// Writes to the cluster, while this replica leads.
     pub(super) async fn write(&self, actions: &[&Action], observations: &Observations) -> Vec<ActionResult> {
-        let policy = FingerprintPolicy::new(&self.policy(&Occasion::default()), "");
+        let policy = FingerprintPolicy::new(&self.policy(&Occasion::default()), self.known.checks.clone());
         let permit = || self.shared.leadership.may_write();
         let (manager, identity) = (self.membership().manager, self.identity());
         let stage = apply::Stage {

@@ -89,7 +89,7 @@ impl Actor {
         for (id, _) in self.known.live.unhealthy.iter().take(READ_AGAIN) {
             let Some(owned) = self.known.stored.objects.get(id) else { return false };
             let identity = self.identity();
-            let reading = explain(&self.shared.cluster, &identity, id, &owned.gvk);
+            let reading = explain(&self.shared.cluster, &identity, &self.known.checks, id, &owned.gvk);
             let Ok(Some(health)) = tokio::time::timeout(EXPLAIN_TIMEOUT, reading).await else { return false };
             if !matches!(health.status, HealthStatus::Healthy | HealthStatus::Suspended) {
                 return false;
@@ -116,7 +116,7 @@ impl Actor {
         for (id, before) in failed {
             let Some(owned) = self.known.stored.objects.get(id) else { continue };
             let identity = self.identity();
-            let reading = explain(&self.shared.cluster, &identity, id, &owned.gvk);
+            let reading = explain(&self.shared.cluster, &identity, &self.known.checks, id, &owned.gvk);
             let Ok(Some(health)) = tokio::time::timeout(EXPLAIN_TIMEOUT, reading).await else { continue };
             if health.reason.is_empty() || health.reason == before.reason {
                 continue;

@@ -19,6 +19,7 @@ use crate::{
         poller::{Found, HeadEvent},
         settings::Occasion,
     },
+    health::OwnChecks,
     history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
     plan::{Observations, Plan, schedule::HookRun},
@@ -79,6 +80,8 @@ pub(super) struct Known {
     // What people and Git want.
     pub(super) application: Arc<Application>,
     pub(super) settings: Settings,
+    /// How the health of its objects is judged.
+    pub(super) checks: OwnChecks,
     pub(super) suspensions: Vec<Arc<Suspension>>,
     pub(super) requests: Vec<Request>,
     pub(super) sync_requests: BTreeMap<String, Arc<SyncRequest>>,
@@ -194,6 +197,7 @@ impl Known {
             rollback: Default::default(),
             notify: None,
             depends_on: Vec::new(),
+            health: Default::default(),
             suspend: false,
             deletion_policy: crate::api::DeletionPolicy::Orphan,
         };
@@ -206,6 +210,7 @@ impl Known {
             needs_render: false,
             application: Arc::new(application),
             settings,
+            checks: OwnChecks::default(),
             suspensions: Vec::new(),
             requests: Vec::new(),
             sync_requests: BTreeMap::new(),

@@ -16,7 +16,7 @@ use crate::{
         settings::{Occasion, membership, policy, settings},
         watched::watched,
     },
-    health::HealthStatus,
+    health::{HealthStatus, OwnChecks},
     history::{bundles::KnownChunks, inventory::Changes},
     manifest::{GroupVersionKind, Manifest, ObjectId},
     plan::Membership,
@@ -127,7 +127,13 @@ impl Actor {
         self.known.forget_due = application.spec.rollback.history_age.map(|_| Timestamp::UNIX_EPOCH);
         self.known.settings = settings(&application, self.shared.options.observe_only, expiry);
         let policy = policy(&application, &self.membership(), &Occasion::default());
-        self.shared.index.set_policy(&self.known.owner, FingerprintPolicy::new(&policy, ""));
+        let checks = OwnChecks::of(&application.spec.health.checks);
+        if let Some(problem) = checks.problem().filter(|_| checks != self.known.checks) {
+            warn!(problem, "the checks of health cannot be used");
+            self.event("ChecksRefused", problem, true);
+        }
+        self.known.checks = checks.clone();
+        self.shared.index.set_policy(&self.known.owner, FingerprintPolicy::new(&policy, checks));
         // A rule may have settled what was contested.
         self.known.contests.clear();
         self.known.explained.clear();

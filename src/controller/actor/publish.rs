@@ -123,6 +123,7 @@ impl Actor {
             health: self.health(),
             progress,
             depends: !spec.depends_on.is_empty(),
+            checks: &known.checks,
             pin: known.pin.as_ref(),
             suspension: self.suspension(now),
             drift: self.drift(now),

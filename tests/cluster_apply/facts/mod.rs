@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bowline::{
     cluster::index::FingerprintPolicy,
+    health::OwnChecks,
     manifest::{Manifest, Scope},
     plan::{Plan, Verb},
 };
@@ -49,7 +50,7 @@ impl Kept {
 
     /// Whether the live object has another fingerprint than the last apply left.
     async fn has_drifted(&self) -> bool {
-        let policy = FingerprintPolicy::new(&self.app.world.policy, "");
+        let policy = FingerprintPolicy::new(&self.app.world.policy, OwnChecks::default());
         let recorded = self.app.owned[&self.manifest.id].fingerprint.clone();
         assert!(recorded.is_some(), "an apply leaves a fingerprint");
         policy.fingerprint(&self.live().await) != recorded
