@@ -115,7 +115,7 @@ fn program() -> Result<PathBuf> {
     }
     create_private(&tools)?;
     let work = tempfile::Builder::new().prefix("prometheus-").tempdir_in(&tools).at("create a directory in", &tools)?;
-    run(work.path(), "apt-get", &["download", PACKAGE])?;
+    download(work.path())?;
     let packages = fs::read_dir(work.path()).at("read", work.path())?.filter_map(std::io::Result::ok);
     let package = packages.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "deb"));
     let missing = || Error::Content { path: work.path().to_owned(), reason: "apt-get left no package".into() };
@@ -129,6 +129,21 @@ fn program() -> Result<PathBuf> {
         return Err(Error::File { action: "move into place", path: unpacked, source });
     }
     Ok(program)
+}
+
+/// Downloads the package. A new machine may have no lists of packages, or old
+/// ones: then they are read into the same directory, which needs no rights.
+fn download(work: &Path) -> Result<()> {
+    if run(work, "apt-get", &["download", PACKAGE]).is_ok() {
+        return Ok(());
+    }
+    let (lists, cache) = (work.join("lists"), work.join("cache"));
+    create_private(&lists.join("partial"))?;
+    create_private(&cache.join("archives/partial"))?;
+    let (lists, cache) = (format!("Dir::State::Lists={}", lists.display()), format!("Dir::Cache={}", cache.display()));
+    let options = ["-o", &lists, "-o", &cache, "-o", "APT::Sandbox::User=root"];
+    run(work, "apt-get", &[options.as_slice(), &["update"]].concat())?;
+    run(work, "apt-get", &[options.as_slice(), &["download", PACKAGE]].concat())
 }
 
 /// Runs a program of the system.
