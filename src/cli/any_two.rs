@@ -30,11 +30,7 @@ pub async fn run(
     format: Option<DataFormat>,
     output: &mut Output,
 ) -> Result<u8, CommandError> {
-    let history = session.history(application).await?;
-    if history.is_empty() {
-        // Its neighbours are named where there is no such application.
-        session.application(application).await?;
-    }
+    let history = session.known_history(application).await?;
     let (from, to) = (from.resolve(application, &history)?, to.resolve(application, &history)?);
     let difference = match (from, to) {
         (Resolved::Release(from), Resolved::Release(to)) => {

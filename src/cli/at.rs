@@ -37,10 +37,7 @@ pub async fn run(
     format: Option<ListFormat>,
     output: &mut Output,
 ) -> Result<u8, CommandError> {
-    let history = session.history(application).await?;
-    if history.is_empty() {
-        session.application(application).await?;
-    }
+    let history = session.known_history(application).await?;
     let then = history.as_of(at);
     if then.is_empty() {
         return Err(unknown(application, at, &history));

@@ -63,10 +63,7 @@ pub async fn run(
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let wanted = Wanted::parse(&args.object)?;
-    let history = session.history(&args.application).await?;
-    if history.is_empty() {
-        session.application(&args.application).await?;
-    }
+    let history = session.known_history(&args.application).await?;
     let releases: Vec<_> = history.reached_cluster().collect();
     let Some(newest) = releases.last() else {
         return Err(CommandError::failed(format!("no release of {} has reached the cluster", args.application)));

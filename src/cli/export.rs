@@ -47,10 +47,7 @@ pub async fn run(
     output: &mut Output,
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
-    let history = session.history(&args.application).await?;
-    if history.is_empty() {
-        session.application(&args.application).await?;
-    }
+    let history = session.known_history(&args.application).await?;
     let release = match &args.release {
         Some(point) => match point.resolve(&args.application, &history)? {
             Resolved::Release(release) => Some(release),

@@ -122,7 +122,8 @@ fn afterwards(text: &mut Text, release: &Release, now: Timestamp) {
     let Some(after) = release.status.as_ref().and_then(|status| status.after.as_ref()) else { return };
     let mut lines = Vec::new();
     if let Some(degraded) = after.degraded_at {
-        lines.push(format!("degraded at {degraded} ({} ago)", words::age(degraded, now)));
+        let what = if after.degraded.is_empty() { "degraded".to_owned() } else { words::line(&after.degraded) };
+        lines.push(format!("at {degraded} ({} ago) {what}", words::age(degraded, now)));
     }
     if after.repairs > 0 {
         let last = after.last_repair_at.map(|at| format!(", the last {} ago", words::age(at, now))).unwrap_or_default();
@@ -182,6 +183,7 @@ mod tests {
                 };
                 status.after = Some(ReleaseAfter {
                     degraded_at: Some(ago(3_000)),
+                    degraded: "degraded after it had been healthy: Deployment team-a/web: it crashes".into(),
                     repairs: 2,
                     last_repair: "ConfigMap env, field data.BATCH, changed by kubectl-edit".into(),
                     last_repair_at: Some(ago(3_500)),
@@ -225,7 +227,7 @@ mod tests {
           Objects   42, 0 to change, 0 to remove
           Written   3 objects
           Took      fetch 310ms, render 12ms, plan 80ms, apply 200ms, health 7s
-          After     degraded at 2026-09-21T13:23:20Z (50m ago)
+          After     at 2026-09-21T13:23:20Z (50m ago) degraded after it had been healthy: Deployment team-a/web: it crashes
                     2 objects repaired, the last 58m ago: ConfigMap env, field data.BATCH, changed by kubectl-edit
           Content   bundle v1:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
           Chain     v1:d387f1f348d98061dcb499b260f3734020c4aabbfa9a6d92c39eab5cdc298057, as release 2 names it

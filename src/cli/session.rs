@@ -180,6 +180,16 @@ impl Session {
         Ok(History::new(self.list::<Release>(false, parameters).await?))
     }
 
+    /// The releases of an application that exists or once had some. A name that
+    /// is neither is an error that tells of those like it.
+    pub async fn known_history(&self, application: &str) -> Result<History, CommandError> {
+        let history = self.history(application).await?;
+        if history.is_empty() {
+            self.application(application).await?;
+        }
+        Ok(history)
+    }
+
     /// The suspensions of an application that are in force.
     pub async fn suspensions(&self, application: &str, now: jiff::Timestamp) -> Result<Vec<Suspension>, CommandError> {
         let mut all: Vec<Suspension> = self.list(false, ListParams::default()).await?;

@@ -32,11 +32,6 @@ impl Actor {
         propose(&content.manifests, &content.id.bundle, &self.known.stored.objects, &live.drifted, &live.gone, &policy)
     }
 
-    /// The objects that would be looked at.
-    pub(super) fn candidates(&self, content: &Content, occasion: &Occasion) -> Vec<ObjectId> {
-        self.proposal(content, occasion).candidates.into_iter().map(|candidate| candidate.id).collect()
-    }
-
     /// The content of the head, or that of a kept release from the cluster.
     pub(super) async fn content_of(&self, from: From) -> Result<Content, StepError> {
         let number = match from {
@@ -182,9 +177,10 @@ impl Actor {
         if seen.is_none() && occasion.allow_prune.is_none() {
             return None;
         }
-        let (plan, observations) = self.plan(content, occasion).await;
-        let candidates = self.candidates(content, occasion);
-        self.known.foreseen = Some(Foreseen { occasion: occasion.clone(), candidates, observations });
+        let proposal = self.proposal(content, occasion);
+        let observations = self.observe(&proposal, occasion).await;
+        let plan = self.conclude(&proposal, &observations, occasion);
+        self.known.foreseen = Some(Foreseen::new(&proposal, occasion.clone(), observations));
         if let Some(seen) = seen.filter(|seen| *seen != plan.digest) {
             return Some(format!(
                 "the plan has changed since it was shown (it was {}, it is {}): look again",

@@ -25,7 +25,9 @@ use crate::{
     },
     history::inventory::Changes,
     manifest::ObjectId,
-    plan::{Action, Gate, Observation, Observations, Owned, Plan, Policy, Refusal, RefusalReason, Verb, conclude},
+    plan::{
+        Action, Gate, Observation, Observations, Owned, Plan, Policy, Proposal, Refusal, RefusalReason, Verb, conclude,
+    },
     telemetry::Step,
 };
 
@@ -112,23 +114,33 @@ impl Actor {
     /// The plan that would bring some content: what is asked of the server are
     /// reads and dry-runs.
     pub(super) async fn plan(&self, content: &Content, occasion: &Occasion) -> (Plan, Observations) {
-        let policy = self.policy(occasion);
         let proposal = self.proposal(content, occasion);
-        let observations = observe(&self.shared.cluster, &self.identity(), &proposal, &policy).await;
-        let policy = self.with_moves(policy, &proposal, &observations);
-        (conclude(&proposal, &observations, &policy), observations)
+        let observations = self.observe(&proposal, occasion).await;
+        (self.conclude(&proposal, &observations, occasion), observations)
+    }
+
+    /// What the server says of the candidates.
+    pub(super) async fn observe(&self, proposal: &Proposal, occasion: &Occasion) -> Observations {
+        observe(&self.shared.cluster, &self.identity(), proposal, &self.policy(occasion)).await
+    }
+
+    /// What follows from what was proposed and observed.
+    pub(super) fn conclude(&self, proposal: &Proposal, observations: &Observations, occasion: &Occasion) -> Plan {
+        let policy = self.with_moves(self.policy(occasion), proposal, observations);
+        conclude(proposal, observations, &policy)
     }
 
     /// The plan of a release that has just begun, by what was read when a person's
     /// approval was looked at a moment ago; if that is not it any more, anew.
     async fn plan_as_foreseen(&mut self, content: &Content, occasion: &Occasion) -> (Plan, Observations) {
-        let foreseen = self.known.foreseen.take().filter(|foreseen| {
-            foreseen.occasion == *occasion && foreseen.candidates == self.candidates(content, occasion)
-        });
-        let Some(Foreseen { observations, .. }) = foreseen else { return self.plan(content, occasion).await };
         let proposal = self.proposal(content, occasion);
-        let policy = self.with_moves(self.policy(occasion), &proposal, &observations);
-        (conclude(&proposal, &observations, &policy), observations)
+        let foreseen = self.known.foreseen.take();
+        let foreseen = foreseen.filter(|foreseen| foreseen.occasion == *occasion && foreseen.is_of(&proposal));
+        let observations = match foreseen {
+            Some(Foreseen { observations, .. }) => observations,
+            None => self.observe(&proposal, occasion).await,
+        };
+        (self.conclude(&proposal, &observations, occasion), observations)
     }
 
     /// Plans the release that is running. After a restart nothing of it is in
@@ -222,9 +234,7 @@ impl Actor {
             return plan;
         }
         let occasion = Occasion { allow_prune: Some(plan.digest), ..occasion.clone() };
-        let proposal = self.proposal(content, &occasion);
-        let policy = self.with_moves(self.policy(&occasion), &proposal, observations);
-        conclude(&proposal, observations, &policy)
+        self.conclude(&self.proposal(content, &occasion), observations, &occasion)
     }
 
     /// The API server lets one act as a ServiceAccount that does not exist, and

@@ -22,7 +22,7 @@ use crate::{
     health::OwnChecks,
     history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
-    plan::{Observations, Plan, schedule::HookRun},
+    plan::{Observations, Plan, Proposal, schedule::HookRun},
     render::KnownFiles,
     source::TreeId,
 };
@@ -58,8 +58,20 @@ pub(super) struct Underway {
 #[derive(Debug)]
 pub(super) struct Foreseen {
     pub(super) occasion: Occasion,
-    pub(super) candidates: Vec<ObjectId>,
+    candidates: Vec<ObjectId>,
     pub(super) observations: Observations,
+}
+
+impl Foreseen {
+    pub(super) fn new(proposal: &Proposal, occasion: Occasion, observations: Observations) -> Self {
+        let candidates = proposal.candidates.iter().map(|candidate| candidate.id.clone()).collect();
+        Self { occasion, candidates, observations }
+    }
+
+    /// Whether the same objects would be looked at.
+    pub(super) fn is_of(&self, proposal: &Proposal) -> bool {
+        self.candidates.iter().eq(proposal.candidates.iter().map(|candidate| &candidate.id))
+    }
 }
 
 /// What is said of an object that drifted and is not put back.

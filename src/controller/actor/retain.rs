@@ -60,16 +60,16 @@ impl Actor {
     /// goes while it is not known what the head renders: one of them may be why
     /// that stays out.
     pub(super) async fn forget_old(&mut self, now: Timestamp) {
-        if self.known.head.content().is_none() {
+        let Some(head) = self.known.head.content() else {
             self.known.forget_due = Some(now);
             return;
-        }
+        };
+        let (bundle, inputs) = (head.bundle.clone(), head.inputs.clone());
+        let head = Some((&bundle, &inputs));
         let retention = &self.known.application.spec.rollback;
         let limit = retention.history_limit as usize;
         let age = retention.history_age.map(crate::api::Duration::signed);
         let since = age.and_then(|age| now.checked_sub(age).ok());
-        let head = self.known.head.content().map(|content| (content.bundle.clone(), content.inputs.clone()));
-        let head = head.as_ref().map(|(bundle, inputs)| (bundle, inputs));
         // What somebody asks to go back to is not forgotten before that is done.
         let is_open =
             |request: &&Arc<RollbackRequest>| request.status.as_ref().is_none_or(|status| status.ended_at.is_none());
