@@ -66,7 +66,7 @@ fn until_first(watch: &Watch, objects: u32) -> Result<Instant> {
     let mut seen = BTreeSet::new();
     let mut last = Instant::now();
     while seen.len() < objects as usize {
-        let event = watch.until("the objects of the first content", |event| event.value == "first")?;
+        let event = watch.until("an object of the first content", |event| event.value == "first")?;
         last = event.at;
         seen.insert(event.name);
     }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rig::Access;
@@ -63,7 +63,13 @@ impl Watch {
             match self.events.recv_timeout(left) {
                 Ok(seen) if wanted(&seen) => return Ok(seen),
                 Ok(_) => {}
-                Err(_) => return Err(format!("{what} was not seen within {}s", LIMIT.as_secs()).into()),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("{what} was not seen within {}s", LIMIT.as_secs()).into());
+                }
+                // The server closes a watch whose reader does not keep up.
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(format!("the watch by kubectl ended before {what} was seen: run it again").into());
+                }
             }
         }
     }
