@@ -39,7 +39,10 @@ pub async fn run(
             content.tell(output)?;
             let salt: [u8; 16] = rand::random();
             let comparison = compare(&before, &after);
-            Difference { without_secrets: content.is_without_secrets(), ..of_releases(&comparison, &Masker::new(salt)) }
+            let without_secrets = content.is_without_secrets();
+            let difference = of_releases(&comparison, &Masker::new(salt));
+            let unclear = without_secrets && from.spec.bundle != to.spec.bundle;
+            Difference { without_secrets, unclear, ..difference }
         }
         (Resolved::Live, Resolved::Live) => {
             return Err(CommandError::usage("both sides are live").hint("name a release on one side: --from 12"));
@@ -68,7 +71,11 @@ pub async fn run(
             output.say(&sum(&difference))?;
         }
     }
-    Ok(u8::from(!difference.actions.is_empty()))
+    Ok(match (difference.actions.is_empty(), difference.unclear) {
+        (false, _) => 1,
+        (true, true) => 2,
+        (true, false) => 0,
+    })
 }
 
 /// What the controller would change to bring some content: it knows what is
@@ -88,8 +95,7 @@ async fn plan(
         Resolved::Live => sync_spec(application),
     };
     let request = create_sync(session, SyncRequestSpec { dry_run: true, ..spec }).await?;
-    let plan = planned(session, &request, output).await?;
-    Ok(plan)
+    planned(session, &request, output).await
 }
 
 /// What differs, as it is shown.
@@ -100,6 +106,8 @@ struct Difference {
     moved: Vec<(String, String, String)>,
     unchanged: usize,
     without_secrets: bool,
+    /// Whether something differs that cannot be shown.
+    unclear: bool,
     /// What must be known to read it right.
     notes: Vec<String>,
 }
@@ -151,10 +159,8 @@ fn of_plan(plan: &PlanView, turned: bool) -> Difference {
     let mut difference = Difference { unchanged: plan.unchanged as usize, ..Difference::default() };
     for action in &plan.actions {
         match action.verb {
-            Verb::Leave => {
-                let object = words::line(&action.id().to_string());
-                difference.notes.push(format!("{object} is left alone: {}", words::line(&action.reason)));
-            }
+            // The notes of the plan tell of it.
+            Verb::Leave => {}
             _ if turned => difference.actions.push(turn(action.clone())),
             _ => difference.actions.push(action.clone()),
         }
@@ -163,11 +169,12 @@ fn of_plan(plan: &PlanView, turned: bool) -> Difference {
         action.verb = Verb::Update;
     }
     let refusals = plan.refusals.iter().map(|refusal| format!("it could not be brought so: {}", words::line(refusal)));
-    difference.notes.extend(refusals);
+    difference.notes.extend(plan.notes.iter().map(|note| words::line(note)).chain(refusals));
     if plan.omitted > 0 {
         let omitted = format!("{} more objects differ: the whole is too large to be shown", plan.omitted);
         difference.notes.push(omitted);
     }
+    difference.unclear = !plan.refusals.is_empty() || plan.omitted > 0;
     difference
 }
 
@@ -239,6 +246,7 @@ fn sum(difference: &Difference) -> String {
         parts.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
     match (difference.actions.is_empty(), parts.is_empty()) {
         (false, _) => parts.join(", "),
+        (true, _) if difference.unclear => "whether something differs cannot be told in full".to_owned(),
         (true, true) => "nothing differs".to_owned(),
         (true, false) => format!("nothing differs: {}", parts.join(", ")),
     }
@@ -383,9 +391,19 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_shown_is_not_told_as_no_difference() {
+        let mut plan = plan(vec![], 7);
+        plan.refusals = vec!["Service team-a/web: spec.clusterIP is immutable".into()];
+        let difference = of_plan(&plan, false);
+        assert!(difference.unclear);
+        assert_eq!(sum(&difference), "whether something differs cannot be told in full");
+        assert_eq!(difference.notes, ["it could not be brought so: Service team-a/web: spec.clusterIP is immutable"]);
+    }
+
+    #[test]
     fn a_plan_turned_around_says_how_what_is_live_differs() {
         use super::super::testing::action;
-        let plan = plan(
+        let mut plan = plan(
             vec![
                 action(Verb::Create, "ConfigMap", "gone", "is not there"),
                 action(Verb::Update, "ConfigMap", "env", "").with(vec![changed(
@@ -399,8 +417,9 @@ mod tests {
             ],
             7,
         );
+        plan.notes = vec!["Job team-a/migrate is left: finished".into()];
         let difference = of_plan(&plan, true);
-        assert_eq!(difference.notes, ["Job team-a/migrate is left alone: finished"]);
+        assert_eq!((difference.notes.as_slice(), difference.unclear), (plan.notes.as_slice(), false));
         insta::assert_snapshot!(plain(&(actions_text(&difference.actions, "release 3", "live") + &sum(&difference))), @r#"
         --- ConfigMap team-a/gone (release 3)
         +++ /dev/null

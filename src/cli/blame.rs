@@ -19,7 +19,7 @@ use crate::{
         discovery::Resolution,
     },
     controller::settings::membership,
-    history::{Blamed, Layer, Source, blame},
+    history::{Blamed, Layer, Source, blame, verify},
     manifest::{GroupVersionKind, Masker, ObjectId},
 };
 
@@ -89,7 +89,7 @@ pub async fn run(
         layers.push(Layer { release, manifest });
     }
     layers.reverse();
-    let whole = cut.is_none() && history.releases().first().is_some_and(|first| first.spec.number == 1);
+    let whole = cut.is_none() && verify(history.releases(), None).whole_from == Some(1);
     // The name of the field manager depends on the installation only where it is very long.
     let manager = membership("", &session.namespace, &args.application).manager;
     let manager = own_manager(&live, &manager, &format!("{}/{}", session.namespace, args.application));
@@ -216,7 +216,10 @@ async fn live(session: &Session, id: &ObjectId, gvk: &GroupVersionKind) -> Resul
     let answer = cluster.read(call).await.map_err(|error| match error.error.code {
         403 => unreadable(&error).hint(format!(
             "an administrator can give you this right: a role with the verb get on {}",
-            kind.resource.plural
+            match kind.resource.group.as_str() {
+                "" => kind.resource.plural.clone(),
+                group => format!("{}.{group}", kind.resource.plural),
+            }
         )),
         404 => CommandError::failed(format!("{id} is not in the cluster")),
         _ => unreadable(&error),
@@ -335,7 +338,7 @@ fn as_data(
     };
     json!({
         "application": args.application,
-        "applicationNamespace": session.namespace,
+        "namespace": session.namespace,
         "object": { "group": id.group, "kind": id.kind, "namespace": id.namespace, "name": id.name },
         "fields": blamed.iter().map(field).collect::<Vec<_>>(),
     })

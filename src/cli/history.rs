@@ -57,18 +57,19 @@ pub async fn run(
     output: &mut Output,
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
-    let history = session.history(&args.application).await?;
-    // Releases outlive their application: without it they are shown too.
-    let application = match session.application(&args.application).await {
-        Ok(application) => Some(application),
-        Err(error) if history.is_empty() => return Err(error),
+    let history = session.known_history(&args.application).await?;
+    if let Some(point) = &args.release {
+        return one(point, args, &session, &history, output);
+    }
+    // Releases outlive their application: without it they are shown too. What
+    // is to be verified is held against the end that it knows.
+    let application = match session.find_application(&args.application).await {
+        Ok(application) => application,
+        Err(error) if args.verify => return Err(error),
         Err(_) => None,
     };
     let end = application.as_ref().and_then(|application| application.status.as_ref()?.chain.clone());
     let report = verify(history.releases(), end.as_ref());
-    if let Some(point) = &args.release {
-        return one(point, args, &session, &history, output);
-    }
     let shown = args.since.map_or_else(|| history.clone(), |since| history.since(since));
     let newest_first: Vec<&Release> = shown.releases().iter().rev().collect();
     match args.output {
@@ -135,7 +136,12 @@ async fn verified(
         if forbidden.is_some() {
             return Ok(0);
         }
-        output.say(&format!("the content of {} is whole", words::count(history.releases().len(), "release")))?;
+        let but = match content.is_without_secrets() {
+            true => ", but for the manifests of Secrets, which were not looked at",
+            false => "",
+        };
+        let releases = words::count(history.releases().len(), "release");
+        output.say(&format!("the content of {releases} is whole{but}"))?;
         return Ok(0);
     };
     for error in &damaged[1..] {

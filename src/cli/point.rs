@@ -42,12 +42,10 @@ impl FromStr for Point {
             rest if rest.bytes().all(|byte| byte == b'^') => Some(rest.len()),
             rest => rest.strip_prefix('~')?.parse().ok(),
         };
-        Ok(match text {
-            "live" => Self::Live,
+        Ok(match (text, text.parse()) {
+            ("live", _) => Self::Live,
             // With more digits it may be a commit that has no letters.
-            _ if text.len() < COMMIT_DIGITS && text.parse::<u64>().is_ok() => {
-                Self::Release(text.parse().unwrap_or_default())
-            }
+            (_, Ok(number)) if text.len() < COMMIT_DIGITS => Self::Release(number),
             _ => match text.strip_prefix("HEAD").and_then(back) {
                 Some(back) => Self::Head(back),
                 None => Self::Revision(text.to_owned()),
@@ -66,20 +64,20 @@ impl Point {
                 Some(release) => Ok(Resolved::Release(release)),
                 None => Err(not_kept(application, &format!("release {number}"), history)),
             },
-            Self::Head(back) => {
-                let index = releases.len().checked_sub(back + 1);
-                match index.and_then(|index| releases.get(index)) {
-                    Some(release) => Ok(Resolved::Release(release)),
-                    None => Err(not_kept(application, &format!("HEAD~{back}"), history)),
-                }
-            }
+            Self::Head(back) => match releases.iter().rev().nth(*back) {
+                Some(release) => Ok(Resolved::Release(release)),
+                None => Err(not_kept(application, &format!("HEAD~{back}"), history)),
+            },
             Self::Revision(text) => {
                 let digits = text.len() >= COMMIT_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-                // A rollback carries an old commit: the release that brought it first is meant.
-                let of_commit = releases.iter().rev().filter(|release| release.spec.rollback_to.is_none());
-                let text_is = |release: &&Release| release.spec.commit.id.starts_with(&text.to_ascii_lowercase());
-                let of_number = || history.get(text.parse().ok()?);
-                match of_commit.filter(|_| digits).find(text_is).or_else(of_number) {
+                let lower = text.to_ascii_lowercase();
+                let of_commit = |release: &&Release| digits && release.spec.commit.id.starts_with(&lower);
+                // A rollback carries an old commit: the newest release that brought
+                // it is meant, as long as one is kept.
+                let brought = |release: &&Release| of_commit(release) && release.spec.rollback_to.is_none();
+                let newest_first = || releases.iter().rev();
+                let found = newest_first().find(brought).or_else(|| newest_first().find(of_commit));
+                match found.or_else(|| history.get(text.parse().ok()?)) {
                     Some(release) => Ok(Resolved::Release(release)),
                     None => Ok(Resolved::Revision(text)),
                 }
@@ -168,6 +166,7 @@ mod tests {
     #[rstest]
     #[case("2")]
     #[case("HEAD~4")]
+    #[case("HEAD~18446744073709551615")]
     fn a_release_that_is_not_kept_is_said_with_those_that_are(#[case] text: &str) {
         let Ok(point) = text.parse::<Point>();
         let error = point.resolve("shop", &history()).map(|resolved| resolved.words()).unwrap_err();

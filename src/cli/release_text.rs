@@ -131,7 +131,7 @@ fn afterwards(text: &mut Text, release: &Release, now: Timestamp) {
             "" => String::new(),
             what => format!(": {}", words::line(what)),
         };
-        lines.push(format!("{} repaired{last}{what}", words::count(after.repairs as usize, "object")));
+        lines.push(format!("{}{last}{what}", words::count(after.repairs as usize, "repair")));
     }
     if let Some(number) = after.rolled_back_by {
         lines.push(format!("rolled back by release {number}"));
@@ -228,7 +228,7 @@ mod tests {
           Written   3 objects
           Took      fetch 310ms, render 12ms, plan 80ms, apply 200ms, health 7s
           After     at 2026-09-21T13:23:20Z (50m ago) degraded after it had been healthy: Deployment team-a/web: it crashes
-                    2 objects repaired, the last 58m ago: ConfigMap env, field data.BATCH, changed by kubectl-edit
+                    2 repairs, the last 58m ago: ConfigMap env, field data.BATCH, changed by kubectl-edit
           Content   bundle v1:6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
           Chain     v1:d387f1f348d98061dcb499b260f3734020c4aabbfa9a6d92c39eab5cdc298057, as release 2 names it
         "#);

@@ -155,12 +155,16 @@ impl Session {
     /// An Application; where there is none, the error names those that are
     /// nearly called so.
     pub async fn application(&self, name: &str) -> Result<Application, CommandError> {
-        let api = self.api::<Application>();
-        let found = self.tried::<Application, _, _>("get", Some(&self.namespace), || api.get_opt(name)).await?;
-        match found {
+        match self.find_application(name).await? {
             Some(application) => Ok(application),
             None => Err(self.no_such_application(name).await),
         }
+    }
+
+    /// An application of the namespace, if there is one of this name.
+    pub async fn find_application(&self, name: &str) -> Result<Option<Application>, CommandError> {
+        let api = self.api::<Application>();
+        self.tried::<Application, _, _>("get", Some(&self.namespace), || api.get_opt(name)).await
     }
 
     async fn no_such_application(&self, name: &str) -> CommandError {

@@ -38,13 +38,21 @@ impl History {
 fn release_as_of(release: &Release, history: &History, at: Timestamp) -> Release {
     let mut release = release.clone();
     let Some(status) = &mut release.status else { return release };
-    status.applied_at = status.applied_at.filter(|applied| *applied <= at);
+    let later = status.applied_at.is_some_and(|applied| applied > at);
+    status.applied_at = status.applied_at.filter(|_| !later);
     status.hooks.retain(|hook| hook.ended_at <= at);
-    if status.outcome.as_ref().is_some_and(|outcome| outcome.ended_at > at) {
-        status.outcome = None;
+    if let Some(outcome) = status.outcome.take_if(|outcome| outcome.ended_at > at) {
         status.after = None;
-        // Whether it was being applied or had not begun to be is not kept.
-        status.phase = Some(if status.applied_at.is_some() { Phase::Waiting } else { Phase::Applying });
+        // What was refused never began to be applied; whether the others had
+        // begun by then is not kept.
+        let was_applied = outcome.touched_cluster || outcome.phase == Phase::Healthy;
+        status.phase = Some(match (status.applied_at, was_applied) {
+            (Some(_), _) => Phase::Waiting,
+            (None, true) => Phase::Applying,
+            (None, false) => Phase::Pending,
+        });
+    } else if later && status.phase == Some(Phase::Waiting) {
+        status.phase = Some(Phase::Applying);
     }
     if let Some(after) = &mut status.after {
         after.degraded_at = after.degraded_at.filter(|degraded| *degraded <= at);
@@ -66,6 +74,7 @@ mod tests {
     use rstest::rstest;
 
     use super::{super::story::story, *};
+    use crate::api::ReleaseStatus;
 
     /// Each release is made a minute after the one before, and ends at once.
     fn history() -> History {
@@ -102,6 +111,39 @@ mod tests {
         assert_eq!(status.and_then(|status| status.phase), phase);
         let second = then.get(2).and_then(|release| release.status.clone()).unwrap_or_default();
         assert_eq!(second.after.and_then(|after| after.degraded_at).is_some(), degraded);
+    }
+
+    /// The phase of the second release after ten seconds, when it is changed so.
+    fn phase_while_it_ran(change: impl FnOnce(&mut ReleaseStatus)) -> Option<Phase> {
+        let mut history = history();
+        let mut second = history.get(2).unwrap().clone();
+        let at = second.spec.created_at + SignedDuration::from_secs(10);
+        change(second.status.as_mut().unwrap());
+        history.put(second);
+        history.as_of(at).get(2).unwrap().status.clone().unwrap().phase
+    }
+
+    #[test]
+    fn what_was_refused_later_had_not_reached_the_cluster() {
+        let refused = |status: &mut ReleaseStatus| {
+            let outcome = status.outcome.as_mut().unwrap();
+            (outcome.phase, outcome.touched_cluster) = (Phase::Failed, false);
+        };
+        assert_eq!(phase_while_it_ran(refused), Some(Phase::Pending));
+    }
+
+    #[test]
+    fn what_waits_for_health_now_was_being_applied_before_it_was_applied() {
+        let waits = |applied: i64| {
+            move |status: &mut ReleaseStatus| {
+                let ended = status.outcome.take().unwrap().ended_at;
+                // It ended after half a minute.
+                status.applied_at = Some(ended + SignedDuration::from_secs(applied - 30));
+                status.phase = Some(Phase::Waiting);
+            }
+        };
+        assert_eq!(phase_while_it_ran(waits(5)), Some(Phase::Waiting));
+        assert_eq!(phase_while_it_ran(waits(20)), Some(Phase::Applying));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{
     api::Release,
     manifest::Manifest,
-    plan::ownership::{managed_values, same_place_of},
+    plan::ownership::{OwnedValue, managed_values, same_place_of},
 };
 
 /// A release that reached the cluster, and what it says of one object.
@@ -69,7 +69,7 @@ pub fn blame<'a>(live: &'a Value, manager: &str, layers: &[Layer<'a>], whole: bo
     for managed in managed_values(live) {
         let ours = managed.manager == manager && managed.subresource.is_empty();
         for owned in managed.values {
-            let source = ours.then(|| source(live, owned.pointer.as_deref(), layers, whole));
+            let source = ours.then(|| source(live, &owned, layers, whole));
             let manager = match managed.subresource {
                 "" => managed.manager.to_owned(),
                 subresource => format!("{} ({subresource})", managed.manager),
@@ -81,27 +81,29 @@ pub fn blame<'a>(live: &'a Value, manager: &str, layers: &[Layer<'a>], whole: bo
     found
 }
 
-fn source<'a>(live: &Value, pointer: Option<&str>, layers: &[Layer<'a>], whole: bool) -> Source<'a> {
+fn source<'a>(live: &Value, owned: &OwnedValue<'_>, layers: &[Layer<'a>], whole: bool) -> Source<'a> {
     let value_in = |layer: &Layer<'a>| -> Option<(Value, String)> {
         let manifest = layer.manifest.as_ref()?;
         let value = manifest.value.read();
-        let place = same_place_of(live, &value, pointer?);
+        let place = same_place_of(live, &value, owned.pointer.as_deref()?);
         value.pointer(&place).map(|found| (found.clone(), place))
     };
-    let Some((newest, (value, place))) = layers.last().and_then(|layer| Some((layer, value_in(layer)?))) else {
+    let values: Vec<Option<(Value, String)>> = layers.iter().map(value_in).collect();
+    // A newer release may not have come to this object. What the server keeps
+    // otherwise than it was written is taken to be of the newest.
+    let is_live = |found: &Option<(Value, String)>| found.as_ref().is_some_and(|(value, _)| Some(value) == owned.value);
+    let Some(from) = values.iter().rposition(is_live).or(values.len().checked_sub(1)) else {
         return Source::Unwritten;
     };
-    let same = |layer: &&Layer<'a>| value_in(layer).is_some_and(|(older, _)| older == value);
-    let run = layers.iter().rev().take_while(same).count();
-    let Some(first) = layers.len().checked_sub(run).and_then(|index| layers.get(index)) else {
-        return Source::Unwritten;
-    };
-    let manifest = newest.manifest.as_ref();
+    let Some((value, place)) = &values[from] else { return Source::Unwritten };
+    let same = |found: &&Option<(Value, String)>| found.as_ref().is_some_and(|(older, _)| older == value);
+    let first = from + 1 - values[..=from].iter().rev().take_while(same).count();
+    let manifest = layers[from].manifest.as_ref();
     Source::Release {
-        release: first.release,
-        or_earlier: run == layers.len() && !whole,
+        release: layers[first].release,
+        or_earlier: first == 0 && !whole,
         file: manifest.and_then(|manifest| Some(manifest.origin.as_ref()?.file.clone())),
-        line: manifest.and_then(|manifest| manifest.line_of(&place)),
+        line: manifest.and_then(|manifest| manifest.line_of(place)),
     }
 }
 
@@ -202,6 +204,22 @@ mod tests {
         spec.template.spec.containers[web].name bowline/team-a/shop release 1 web.yaml:13
         status.replicas kube-controller-manager (status)
         ");
+    }
+
+    #[test]
+    fn a_release_that_did_not_come_to_the_object_is_not_blamed() {
+        let history = story().push("A").healthy().push("B").healthy().history();
+        let manifests = [manifest(1, "web:1", 0), manifest(4, "web:1", 2)].map(Some);
+        let told = told(&live(1, "web:1"), &history, &manifests, true);
+        assert!(told.contains("spec.replicas bowline/team-a/shop release 1 web.yaml:6"), "{told}");
+    }
+
+    #[test]
+    fn what_the_server_keeps_otherwise_is_of_the_newest_release_that_brought_it() {
+        let history = story().push("A").healthy().push("B").healthy().history();
+        let manifests = [manifest(1, "web:1", 0), manifest(4, "web:1", 2)].map(Some);
+        let told = told(&live(7, "web:1"), &history, &manifests, true);
+        assert!(told.contains("spec.replicas bowline/team-a/shop release 2 web.yaml:8"), "{told}");
     }
 
     #[test]
