@@ -109,6 +109,15 @@ async fn what_is_of_no_use_any_more_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_yes_with_a_long_story_is_a_yes() {
+    let receiver = Receiver::start().unwrap();
+    receiver.answer_with_body("thank you ".repeat(100_000));
+    let (delivery, failures) = deliver(&receiver.url("/"), &loopback(), &Ring(None), 0).await;
+    assert_eq!((delivery, failures), (Delivery::Delivered, Vec::new()));
+    assert_eq!(receiver.posted().len(), 1);
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed() {
     let (receiver, inner) = (Receiver::start().unwrap(), Receiver::start().unwrap());
     receiver.redirect_to(inner.url("/").leak());

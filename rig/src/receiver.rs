@@ -42,6 +42,7 @@ struct State {
     status: Option<u16>,
     delay: Duration,
     location: Option<&'static str>,
+    body: String,
 }
 
 impl Receiver {
@@ -69,6 +70,11 @@ impl Receiver {
         self.answer_with(307);
     }
 
+    /// From now on its answers have this body.
+    pub fn answer_with_body(&self, body: String) {
+        lock(&self.state).body = body;
+    }
+
     /// From now on it thinks for so long before it answers.
     pub fn answer_after(&self, delay: Duration) {
         lock(&self.state).delay = delay;
@@ -89,13 +95,13 @@ fn answer(state: &Mutex<State>, request: Request) -> crate::http::Response {
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let (status, delay, location) = {
+    let (status, delay, location, text) = {
         let mut state = lock(state);
         state.posted.push(Posted { path, headers, body: body.to_vec() });
-        (state.status.unwrap_or(200), state.delay, state.location)
+        (state.status.unwrap_or(200), state.delay, state.location, state.body.clone())
     };
     std::thread::sleep(delay);
-    let mut response = plain(status, "");
+    let mut response = plain(status, &text);
     if let Some(location) = location {
         response.headers_mut().insert(hyper::header::LOCATION, hyper::header::HeaderValue::from_static(location));
     }

@@ -14,6 +14,9 @@ use crate::{
 pub(super) const OF_USE: SignedDuration = SignedDuration::from_hours(24);
 /// How many notifications about one release are remembered.
 pub(super) const MOST_TOLD: usize = 64;
+/// How many of these are kept free for what happens to the release itself: of
+/// fights and of commits that cannot be tried there may be any number.
+const RESERVED: usize = 8;
 /// How long a message is at most, in characters.
 const LONGEST_MESSAGE: usize = 1_000;
 
@@ -65,7 +68,9 @@ pub(super) fn tellings(facts: &Facts<'_>) -> Vec<Telling> {
 fn was_told(facts: &Facts<'_>, telling: &Telling) -> bool {
     let release = telling.remembered_by.and_then(|number| facts.history.get(number));
     let after = release.and_then(|release| release.status.as_ref()?.after.as_ref());
-    after.is_some_and(|after| after.told.contains(&telling.letter.id) || after.told.len() >= MOST_TOLD)
+    let of_release = telling.letter.event != NotifyEvent::Contested && telling.letter.data.release.is_some();
+    let most = if of_release { MOST_TOLD } else { MOST_TOLD - RESERVED };
+    after.is_some_and(|after| after.told.contains(&telling.letter.id) || after.told.len() >= most)
 }
 
 /// What happened to a release.
@@ -322,6 +327,18 @@ mod tests {
         assert_eq!(tellings.len(), 1);
         assert_eq!(tellings[0].remembered_by, Some(3));
         assert_ne!(tellings[0].letter.id, id);
+    }
+
+    #[test]
+    fn many_fights_leave_room_for_what_happens_to_the_release() {
+        let mut newest = release(7, json!({}), ended("Failed", "Person"));
+        let told = (0..MOST_TOLD - RESERVED).map(|number| format!("fight-{number}")).collect();
+        newest.status.as_mut().unwrap().after.get_or_insert_default().told = told;
+        let history = History::new(vec![newest]);
+        let contested = vec![("ConfigMap team-a/env".to_owned(), "changed again and again".to_owned())];
+        let tellings = tellings(&Facts { contested, ..facts(&history) });
+        let events: Vec<NotifyEvent> = tellings.iter().map(|telling| telling.letter.event).collect();
+        assert_eq!(events, [NotifyEvent::Failed]);
     }
 
     #[test]

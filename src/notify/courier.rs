@@ -23,8 +23,6 @@ const AT_A_TIME: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How much of an answer is read; nothing of it is used.
-const MOST_ANSWERED: usize = 64 << 10;
 
 /// What became of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +120,6 @@ impl Courier {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| ExchangeError::Broken(target.clone(), error.to_string()))?;
-        self.client.send(target, reach, request, MOST_ANSWERED).await.map(|_| ())
+        self.client.send(target, reach, request, None).await.map(|_| ())
     }
 }

@@ -62,13 +62,14 @@ impl Client {
         Self { tls: connector() }
     }
 
-    /// Sends a request and takes the body of a good answer, up to a limit.
+    /// Sends a request and takes the body of a good answer up to a limit, or
+    /// without one nothing of it.
     pub(super) async fn send(
         &self,
         target: &Target,
         reach: &Reach,
         request: Request<Full<Bytes>>,
-        limit: usize,
+        limit: Option<usize>,
     ) -> Result<Bytes, ExchangeError> {
         let exchange = self.exchange(target, reach, request, limit);
         tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ExchangeError::TooSlow(target.clone()))?
@@ -79,7 +80,7 @@ impl Client {
         target: &Target,
         reach: &Reach,
         request: Request<Full<Bytes>>,
-        limit: usize,
+        limit: Option<usize>,
     ) -> Result<Bytes, ExchangeError> {
         reach.check_host(target)?;
         let failed = |why: String| ExchangeError::Connect(target.clone(), why);
@@ -133,22 +134,26 @@ async fn connect(target: &Target, reach: &Reach) -> Result<TcpStream, ExchangeEr
             found.map(|address| address.ip()).take(MOST_ADDRESSES).collect()
         }
     };
-    let mut why = "it has no address".to_owned();
+    let failed = |why: String| ExchangeError::Connect(target.clone(), why);
+    let mut last = failed("it has no address".to_owned());
     for address in addresses {
-        reach.check_address(address)?;
+        if let Err(refused) = reach.check_address(address) {
+            last = refused.into();
+            continue;
+        }
         match TcpStream::connect(SocketAddr::new(address, target.port())).await {
             Ok(stream) => return Ok(stream),
-            Err(error) => why = error.to_string(),
+            Err(error) => last = failed(error.to_string()),
         }
     }
-    Err(ExchangeError::Connect(target.clone(), why))
+    Err(last)
 }
 
 async fn answer<S>(
     target: &Target,
     stream: S,
     request: Request<Full<Bytes>>,
-    limit: usize,
+    limit: Option<usize>,
 ) -> Result<Bytes, ExchangeError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -161,6 +166,7 @@ where
         if !status.is_success() {
             return Err(ExchangeError::Status(target.clone(), status));
         }
+        let Some(limit) = limit else { return Ok(Bytes::new()) };
         let body = Limited::new(response.into_body(), limit).collect().await;
         body.map(|body| body.to_bytes()).map_err(|error| broken(&error))
     };

@@ -9,7 +9,8 @@
 //! application's objects. It is told what to say, by whom and where to, and
 //! chooses nothing: what is worth saying is worked out by the controller. A
 //! failure here never holds up a release. Which servers an application may
-//! name is bounded by [`Reach`]; no answer of theirs is ever shown.
+//! name is bounded by [`Reach`]; of their answers only the values of a query are
+//! ever shown.
 
 mod courier;
 mod exchange;

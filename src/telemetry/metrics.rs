@@ -249,16 +249,24 @@ impl Metrics {
     /// Sets how many bytes of content the releases of an application keep; the
     /// metric is the sum of all.
     pub fn set_history_bytes(&self, application: &str, bytes: u64) {
-        let mut all = self.0.history_of.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(application.to_owned(), bytes);
-        let sum = all.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
-        self.0.history.set(i64::try_from(sum).unwrap_or(i64::MAX));
+        self.change_history_bytes(|all| _ = all.insert(application.to_owned(), bytes));
     }
 
-    /// Forgets them: somebody else looks after the applications now.
+    /// Forgets those of an application that is gone.
+    pub fn forget_history_bytes_of(&self, application: &str) {
+        self.change_history_bytes(|all| _ = all.remove(application));
+    }
+
+    /// Forgets all: somebody else looks after the applications now.
     pub fn forget_history_bytes(&self) {
-        self.0.history_of.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.0.history.set(0);
+        self.change_history_bytes(|all| all.clear());
+    }
+
+    fn change_history_bytes(&self, change: impl FnOnce(&mut HashMap<String, u64>)) {
+        let mut all = self.0.history_of.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut all);
+        let sum = all.values().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        self.0.history.set(i64::try_from(sum).unwrap_or(i64::MAX));
     }
 
     /// Sets whether this process is the leader.
@@ -360,6 +368,8 @@ mod tests {
         metrics.set_history_bytes("team-a/billing", 50);
         metrics.set_history_bytes("team-a/shop", 120);
         assert_eq!(lines(&metrics, "bowline_history"), vec!["bowline_history_bytes 170"]);
+        metrics.forget_history_bytes_of("team-a/billing");
+        assert_eq!(lines(&metrics, "bowline_history"), vec!["bowline_history_bytes 120"]);
         metrics.forget_history_bytes();
         assert_eq!(lines(&metrics, "bowline_history"), vec!["bowline_history_bytes 0"]);
     }

@@ -77,12 +77,21 @@ async fn a_release_whose_query_fails_again_and_again_goes_back_and_one_that_cann
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_condition_that_is_no_condition_is_told_and_takes_nothing_back() {
-    let team = Team::new("no-condition").await;
+    let site = Site::new();
+    let controller = site.start(&start());
+    let team = Team::at(&site, "no-condition").await;
     let good = team.push("Good", &one("good"));
     let mut analysis = analysis("http://prometheus.invalid:9090");
     analysis["condition"] = json!("errors < 0.05");
     team.deploy_shop(json!({"rollback": {"analysis": analysis}}));
     team.until_synced("shop", &good).await;
-    until_event(&team, "there is no `errors`; what the query gave is called `result`").await;
-    assert_eq!(team.history("shop").await, "1 Push Healthy");
+    let next = team.push("Next", &one("next"));
+    assert_eq!(team.until_synced("shop", &next).await, 2);
+    until_event(&team, "release 2: the analysis tells nothing: the condition there is no `errors`; what the query gave is called `result`").await;
+    eventually("it is tried more often than may fail", async || {
+        let said = controller.says("the analysis tells nothing");
+        if said > 8 { Ok(()) } else { Err(format!("{said} times")) }
+    })
+    .await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
 }

@@ -34,10 +34,11 @@ pub(super) struct Analysed {
     pub(super) failed: Option<String>,
 }
 
-/// An answer, and the release that it is about.
+/// An answer, what was asked, and the release that it is about.
 #[derive(Debug)]
 pub(super) struct Asked {
     release: u64,
+    analysis: Analysis,
     answer: Result<Verdict, String>,
 }
 
@@ -80,7 +81,7 @@ impl Actor {
                 answer = ask(&shared, &analysis) => answer,
             };
             // Nobody waits for it any more only if the task ended.
-            let _ = tell.send(Asked { release, answer }).await;
+            let _ = tell.send(Asked { release, analysis, answer }).await;
         });
         None
     }
@@ -101,7 +102,7 @@ impl Actor {
     /// Takes in an answer.
     pub(super) fn take_asked(&mut self, asked: Asked) {
         let known = &mut self.known.analysed;
-        if known.release != asked.release {
+        if known.release != asked.release || known.asked.as_ref() != Some(&asked.analysis) {
             return;
         }
         known.asking = false;

@@ -201,7 +201,10 @@ impl Actor {
                         }
                     }
                 }
-                Ok(Step::Gone) => return,
+                Ok(Step::Gone) => {
+                    self.shared.metrics.forget_history_bytes_of(self.known.owner.as_str());
+                    return;
+                }
                 // The lease may come back; if it is lost, the task is ended.
                 Err(StepError::NotLeading) => {
                     self.known.loaded = false;

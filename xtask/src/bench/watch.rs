@@ -33,7 +33,16 @@ impl Watch {
     pub(super) fn start(access: &Access, namespace: &str) -> Result<Self> {
         let template = "{.metadata.name}{\" \"}{.metadata.uid}{\" \"}{.data.value}{\"\\n\"}";
         let mut child = Command::new(rig::tools::path("kubectl")?)
-            .args(["get", "configmaps", "-n", namespace, "--watch", "-o", &format!("jsonpath={template}")])
+            .args([
+                "get",
+                "configmaps",
+                "-n",
+                namespace,
+                "--watch",
+                "--chunk-size=0",
+                "-o",
+                &format!("jsonpath={template}"),
+            ])
             .env("KUBECONFIG", access.kubeconfig_path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
