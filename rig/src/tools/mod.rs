@@ -66,6 +66,20 @@ pub const TOOLS: &[Tool] = &[
         package: "sigs.k8s.io/kwok/cmd/kwok",
         variables: &[],
     },
+    Tool {
+        name: "helm",
+        directory: "helm",
+        module: "helm.sh/helm/v4",
+        package: "helm.sh/helm/v4/cmd/helm",
+        variables: &[("helm.sh/helm/v4/internal/version.version", "{version}")],
+    },
+    Tool {
+        name: "kustomize",
+        directory: "kustomize",
+        module: "sigs.k8s.io/kustomize/kustomize/v5",
+        package: "sigs.k8s.io/kustomize/kustomize/v5",
+        variables: &[("sigs.k8s.io/kustomize/api/provenance.version", "{version}")],
+    },
 ];
 
 /// What the benchmark holds Bowline against: a bare client of server-side
