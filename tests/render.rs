@@ -249,24 +249,9 @@ fn a_path_must_be_a_directory_of_the_repository(#[case] path: &str, #[case] expe
     assert!(problems[0].starts_with(expected), "{problems:?}");
 }
 
-#[rstest]
-#[case("Chart.yaml", "Helm")]
-#[case("kustomization.yaml", "Kustomize")]
-fn charts_and_kustomizations_are_never_taken_for_manifests(#[case] file: &str, #[case] kind: &str) {
-    let files = [(file, "name: x"), ("templates/a.yaml", "{{ .x }}")];
-    let problems = render(&files).unwrap_err();
-    assert_eq!(problems.len(), 1);
-    let expected = format!("{file}: makes this directory one of render.type {kind}, which is not supported yet");
-    assert!(problems[0].starts_with(&expected), "{problems:?}");
-}
-
 #[test]
 fn a_kustomization_is_passed_over_where_a_directory_is_asked_for_and_it_is_excluded() {
-    let options = DirectoryOptions {
-        explicit: true,
-        exclude: vec!["kustomization.yaml".to_owned()],
-        ..DirectoryOptions::default()
-    };
+    let options = DirectoryOptions { exclude: vec!["kustomization.yaml".to_owned()], ..DirectoryOptions::default() };
     let render = render_with(&[("a.yaml", CONFIG_MAP), ("kustomization.yaml", "resources: []")], &options).unwrap();
     assert_eq!(names(&render), ["ConfigMap a"]);
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Analysis, ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderKind, SyncMode,
+    Analysis, ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderSpec, SyncMode,
     SyncStatus,
 };
 use crate::health::checks::Check;
@@ -111,23 +111,6 @@ pub struct SourceSecret {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-}
-
-/// How files become manifests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RenderSpec {
-    /// Found out from the files if it is not given.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<RenderKind>,
-    /// Globs of the files to read, relative to the path; all YAML and JSON files if empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
-    pub include: Vec<String>,
-    /// Globs of the files to leave out, relative to the path.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 256)))]
-    pub exclude: Vec<String>,
 }
 
 /// Where an application is deployed to, and as whom.

@@ -103,6 +103,16 @@ words! {
 }
 
 words! {
+    /// What holds values of a chart.
+    ValuesKind {
+        /// A ConfigMap.
+        ConfigMap,
+        /// A Secret.
+        Secret,
+    }
+}
+
+words! {
     /// Whether the server tries all changes before the first is written.
     Preflight {
         /// Every change of a stage is tried first.

@@ -17,13 +17,14 @@ mod lists;
 mod notify;
 mod plan_view;
 mod release;
+mod render;
 mod request;
 mod suspension;
 
 pub use admission::{APPROVAL_POLICY, CHECK_POLICY, STAMP_POLICY, mutating_policies, validating_policies};
 pub use application::{
     Application, ApplicationSpec, ApplicationStatus, CurrentRelease, Destination, Guards, Head, HealthSpec, HoldStatus,
-    IgnoreRule, ObjectCounts, ObjectProblem, Pin, RenderSpec, Rollback, Source, SourceSecret, Sync,
+    IgnoreRule, ObjectCounts, ObjectProblem, Pin, Rollback, Source, SourceSecret, Sync,
 };
 pub use bundle::{Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore};
 pub use definitions::custom_resource_definitions;
@@ -31,7 +32,7 @@ pub use duration::{Duration, NotADuration};
 pub use inventory::{Inventory, InventoryEntry, InventorySpec};
 pub use lists::{
     Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, NotifyEvent, Phase, Preflight,
-    RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus,
+    RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus, ValuesKind,
 };
 pub use notify::{Analysis, Notify, NotifySecret};
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
@@ -39,6 +40,7 @@ pub use release::{
     CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseDurations,
     ReleaseOutcome, ReleaseSpec, ReleaseStatus,
 };
+pub use render::{HelmSpec, RenderSpec, ValuesReference};
 pub use request::{ApplicationRef, RequestStatus, RollbackRequest, RollbackRequestSpec, SyncRequest, SyncRequestSpec};
 pub use suspension::{Suspension, SuspensionSpec};
 

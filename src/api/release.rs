@@ -49,6 +49,10 @@ pub struct ReleaseSpec {
     pub bundle: BundleDigest,
     /// Everything that the render read.
     pub inputs: InputDigest,
+    /// The program that rendered it, with its version: `Helm v4.3.1`; none where none was needed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 128))]
+    pub renderer: String,
     /// How many objects it has and changes.
     pub counts: ReleaseCounts,
     /// The plan that it carries out, as it was when the release was made.

@@ -6,7 +6,7 @@ use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
 use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, Connection, Output};
+use super::{CommandError, Connection, Output, render::ProgramArgs};
 use crate::{
     api::Duration,
     cluster::{Cluster, error::chain},
@@ -70,6 +70,9 @@ pub struct Args {
     /// but no address of the controller's own machine or its link.
     #[arg(long, env = "BOWLINE_OUTGOING_HOSTS", value_name = "HOST", value_delimiter = ',', num_args = 1..)]
     pub outgoing_hosts: Vec<String>,
+    /// Programs that render charts and kustomizations.
+    #[command(flatten)]
+    pub programs: ProgramArgs,
     /// How long a request is good for.
     #[arg(long, env = "BOWLINE_REQUEST_EXPIRY", value_name = "DURATION", default_value = "10m")]
     pub request_expiry: Duration,
@@ -148,6 +151,8 @@ fn options(args: &Args, own_namespace: String) -> Options {
             [] => Reach::Public,
             hosts => Reach::Hosts(hosts.to_vec()),
         },
+        helm: args.programs.helm.clone(),
+        kustomize: args.programs.kustomize.clone(),
         request_expiry: args.request_expiry.get(),
         request_retention: args.request_retention.get(),
     }

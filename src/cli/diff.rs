@@ -9,6 +9,7 @@ use super::{
     output::DataFormat,
     plan_text::{changes_anything, diff_text, refused, sum},
     point::Point,
+    render::ProgramArgs,
     request::{create_sync, sync_spec},
     session::Session,
     words,
@@ -40,6 +41,9 @@ pub struct Args {
     /// path in the repository.
     #[arg(long, value_name = "DIR")]
     pub local: Option<PathBuf>,
+    /// With --local, the programs that render.
+    #[command(flatten)]
+    pub programs: ProgramArgs,
     /// Compare this state with the one of --to: a release (`12`), a release so
     /// many before the newest (`HEAD~3`), the commit of a release, or `live`.
     #[arg(long, value_name = "STATE", conflicts_with_all = ["revision", "release", "local"])]
@@ -83,7 +87,7 @@ async fn difference(
         return any_two::run(&session, &args.application, from, to, args.output, output).await;
     }
     let plan = match &args.local {
-        Some(directory) => local::plan(&session, &args.application, directory, output).await?,
+        Some(directory) => local::plan(&session, &args.application, directory, &args.programs, output).await?,
         None => asked(&session, args, output).await?,
     };
     match args.output {

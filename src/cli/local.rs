@@ -8,23 +8,28 @@ use std::{
 
 use kube::ResourceExt as _;
 
-use super::{CommandError, Output, session::Session, words};
+use super::{
+    CommandError, Output,
+    render::{ProgramArgs, Ways, render_working},
+    session::Session,
+    words,
+};
 use crate::{
     api::{Application, PlanView, RenderKind},
     cluster::{
-        Identity,
+        Cluster, Identity,
         observe::observe,
         store::{Store, StoreError},
     },
     controller::{
         plan_view::plan_view,
         scopes::ClusterScopes,
-        settings::{Occasion, destination, membership, policy},
+        settings::{Occasion, destination, helm_options, membership, policy},
+        values::{cluster_capabilities, value_sources},
     },
     manifest::ObjectId,
     plan::{OwnedObjects, Policy, conclude, propose},
-    render::{BuiltIn, Chain, DirectoryOptions, Render, directory},
-    source::working::WorkingTree,
+    render::{BuiltIn, Chain, DirectoryOptions, Render, RenderType},
 };
 
 /// What stands in for the installation's identity where it may not be read.
@@ -38,6 +43,7 @@ pub async fn plan(
     session: &Session,
     application: &str,
     from: &Path,
+    programs: &ProgramArgs,
     output: &mut Output,
 ) -> Result<PlanView, CommandError> {
     let application = session.application(application).await?;
@@ -48,7 +54,8 @@ pub async fn plan(
         .await
         .map_err(|error| CommandError::failed(format!("what the cluster serves cannot be read: {error}")))?;
     let scopes = ClusterScopes::new(scopes);
-    let render = render(&application, from, &Chain(vec![&scopes, &BuiltIn]))?;
+    let scopes = Chain(vec![&scopes, &BuiltIn]);
+    let render = render(session, &cluster, &application, from, programs, &scopes).await?;
 
     let store = Store::new(session.client.clone());
     let (installation, known) = match store.installation_id().await {
@@ -77,17 +84,33 @@ pub async fn plan(
     Ok(view)
 }
 
-fn render(application: &Application, from: &Path, scopes: &Chain<'_>) -> Result<Render, CommandError> {
-    let tree = WorkingTree::open(from).map_err(|error| CommandError::failed(error.to_string()))?;
+async fn render(
+    session: &Session,
+    cluster: &Cluster,
+    application: &Application,
+    from: &Path,
+    programs: &ProgramArgs,
+    scopes: &Chain<'_>,
+) -> Result<Render, CommandError> {
     let spec = &application.spec.render;
-    let options = DirectoryOptions {
+    let common = DirectoryOptions {
         include: spec.include.clone(),
         exclude: spec.exclude.clone(),
         default_namespace: Some(destination(application)),
-        explicit: spec.kind == Some(RenderKind::Directory),
         ..DirectoryOptions::default()
     };
-    directory(&tree, &options, scopes).map_err(|failure| {
+    let sources = value_sources(cluster, &Identity::Own, &session.namespace, spec.helm.as_ref()).await;
+    let capabilities = cluster_capabilities(cluster).await;
+    let helm =
+        helm_options(application, sources.map_err(CommandError::failed)?, capabilities.map_err(CommandError::failed)?);
+    let kind = spec.kind.map(|kind| match kind {
+        RenderKind::Directory => RenderType::Directory,
+        RenderKind::Kustomize => RenderType::Kustomize,
+        RenderKind::Helm => RenderType::Helm,
+    });
+    let ways = Ways { kind, helm, programs: programs.find() };
+    let rendered = render_working(from, &common, &ways, scopes).map_err(CommandError::failed)?;
+    rendered.map_err(|failure| {
         let problems: Vec<String> = failure
             .problems
             .iter()

@@ -8,10 +8,14 @@ use std::{
 
 use crate::{
     manifest::{Masker, Problem, escape_control, is_dns_label},
-    render::{BuiltIn, DirectoryOptions, Render, RenderFailure, directory, json_array, yaml_stream},
+    render::{
+        BuiltIn, Capabilities, DirectoryOptions, HelmOptions, Programs, Render, RenderFailure, RenderType, ScopeLookup,
+        Unsteady, ValueSource, detect, directory, json_array, prepare, yaml_stream,
+    },
     source::{
+        files::{Files, Listed},
         tree::{Tree, TreeError},
-        working::WorkingTree,
+        working::{WorkingFiles, WorkingTree},
     },
 };
 
@@ -58,6 +62,70 @@ pub struct Input {
     /// Leave out files that match the glob (repeatable).
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// How the files are meant; found out from them if it is not given.
+    #[arg(long = "type", value_enum, value_name = "TYPE", ignore_case = true)]
+    pub kind: Option<Kind>,
+    /// File of this machine with values of a chart (repeatable; later ones
+    /// outrank earlier ones).
+    #[arg(long, value_name = "FILE")]
+    pub values: Vec<PathBuf>,
+    /// What a chart has as .Release.Name.
+    #[arg(long, value_name = "NAME", default_value = "release-name")]
+    pub release_name: String,
+    /// Leave out what a chart has in crds/.
+    #[arg(long)]
+    pub skip_crds: bool,
+    /// The version of Kubernetes that a chart is told.
+    #[arg(long, value_name = "VERSION")]
+    pub kube_version: Option<String>,
+    /// What the cluster serves, as a chart is told, for example
+    /// monitoring.coreos.com/v1 (repeatable).
+    #[arg(long, value_name = "API")]
+    pub api_version: Vec<String>,
+    /// The programs that render.
+    #[command(flatten)]
+    pub programs: ProgramArgs,
+}
+
+/// Programs that render charts and kustomizations.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ProgramArgs {
+    /// The program helm (version 4), which renders charts; the one on the PATH
+    /// if it is not given.
+    #[arg(long, env = "BOWLINE_HELM", value_name = "PROGRAM")]
+    pub helm: Option<PathBuf>,
+    /// The program kustomize (version 5), which renders kustomizations; the one
+    /// on the PATH if it is not given.
+    #[arg(long, env = "BOWLINE_KUSTOMIZE", value_name = "PROGRAM")]
+    pub kustomize: Option<PathBuf>,
+}
+
+impl ProgramArgs {
+    /// Finds them.
+    pub(crate) fn find(&self) -> Programs {
+        Programs::find(self.helm.as_deref(), self.kustomize.as_deref())
+    }
+}
+
+/// How files are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// A directory of YAML and JSON files.
+    Directory,
+    /// A kustomization.
+    Kustomize,
+    /// A Helm chart.
+    Helm,
+}
+
+impl From<Kind> for RenderType {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Directory => Self::Directory,
+            Kind::Kustomize => Self::Kustomize,
+            Kind::Helm => Self::Helm,
+        }
+    }
 }
 
 /// Form of the output.
@@ -86,6 +154,9 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
                 }
             }
             out.flush()?;
+            for unsteady in &render.unsteady {
+                writeln!(err, "warning: {}", escape_control(&unsteady_words(unsteady)))?;
+            }
             render.warnings.iter().try_for_each(|warning| write_problem("warning", warning, err))?;
             Ok(0)
         }
@@ -108,11 +179,7 @@ impl Input {
         open: OpenRevision<'_>,
         lenient: bool,
     ) -> Result<Result<Render, RenderFailure>, String> {
-        let tree: Box<dyn Tree> = match &self.revision {
-            Some(revision) => open(&self.directory, revision)?,
-            None => Box::new(WorkingTree::open(&self.directory).map_err(|error: TreeError| error.to_string())?),
-        };
-        let options = DirectoryOptions {
+        let common = DirectoryOptions {
             path: self.path.clone(),
             include: self.include.clone(),
             exclude: self.exclude.clone(),
@@ -120,8 +187,87 @@ impl Input {
             lenient,
             ..DirectoryOptions::default()
         };
-        Ok(directory(tree.as_ref(), &options, &BuiltIn))
+        let ways = Ways { kind: self.kind.map(RenderType::from), helm: self.helm()?, programs: self.programs.find() };
+        match &self.revision {
+            Some(revision) => {
+                let tree = open(&self.directory, revision)?;
+                let files = Listed(tree.as_ref());
+                ways.render(&files, &common, &BuiltIn, || Ok(directory(tree.as_ref(), &common, &BuiltIn)))
+            }
+            None => render_working(&self.directory, &common, &ways, &BuiltIn),
+        }
     }
+
+    fn helm(&self) -> Result<HelmOptions, String> {
+        let read = |path: &PathBuf| {
+            let name = path.display().to_string();
+            let content = std::fs::read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
+            Ok::<_, String>(ValueSource { name, content })
+        };
+        Ok(HelmOptions {
+            release_name: self.release_name.clone(),
+            value_sources: self.values.iter().map(read).collect::<Result<_, _>>()?,
+            skip_crds: self.skip_crds,
+            capabilities: Capabilities {
+                kube_version: self.kube_version.clone(),
+                api_versions: self.api_version.clone(),
+            },
+            ..HelmOptions::default()
+        })
+    }
+}
+
+/// The ways to render: which one, and with what.
+pub(crate) struct Ways {
+    /// Found out from the files if it is not given.
+    pub(crate) kind: Option<RenderType>,
+    pub(crate) helm: HelmOptions,
+    pub(crate) programs: Programs,
+}
+
+impl Ways {
+    /// Renders files the way that is asked for, or the way that they are meant.
+    fn render(
+        &self,
+        files: &dyn Files,
+        common: &DirectoryOptions,
+        scopes: &dyn ScopeLookup,
+        as_directory: impl FnOnce() -> Result<Result<Render, RenderFailure>, String>,
+    ) -> Result<Result<Render, RenderFailure>, String> {
+        let kind = match self.kind {
+            Some(kind) => kind,
+            None => {
+                let path = common.path.trim_start_matches("./").trim_end_matches('/');
+                detect(files, path).map_err(|error| error.to_string())?
+            }
+        };
+        match kind {
+            RenderType::Directory => as_directory(),
+            kind => Ok(prepare(files, kind, common, &self.helm)
+                .and_then(|prepared| prepared.render(&self.programs, common, scopes))),
+        }
+    }
+}
+
+/// Renders a directory of this machine. A chart or kustomization may use what
+/// is elsewhere in the same Git working tree.
+pub(crate) fn render_working(
+    from: &Path,
+    common: &DirectoryOptions,
+    ways: &Ways,
+    scopes: &dyn ScopeLookup,
+) -> Result<Result<Render, RenderFailure>, String> {
+    let (files, below) = WorkingFiles::around(from).map_err(|error| error.to_string())?;
+    let path = match (below.as_str(), common.path.as_str()) {
+        ("", path) => path.to_owned(),
+        (below, ".") => below.to_owned(),
+        (below, path) => format!("{below}/{path}"),
+    };
+    let whole = DirectoryOptions { path, ..common.clone() };
+    ways.render(&files, &whole, scopes, || {
+        let tree = WorkingTree::open(from).map_err(|error: TreeError| error.to_string())?;
+        Ok(directory(&tree, common, scopes))
+    })
 }
 
 /// A namespace that can be one: whatever is given here goes into every object.
@@ -130,6 +276,13 @@ fn namespace(text: &str) -> Result<String, &'static str> {
         return Ok(text.to_owned());
     }
     Err("a namespace has at most 63 lower-case letters, digits and `-`, with a letter or digit first and last")
+}
+
+fn unsteady_words(unsteady: &Unsteady) -> String {
+    match unsteady.pointers.as_slice() {
+        [] => format!("{} is there only in some renders of the same files", unsteady.id),
+        pointers => format!("{}: {} differs with each render of the same files", unsteady.id, pointers.join(", ")),
+    }
 }
 
 /// One problem for people: `error:` or `warning:` with its place, and a hint.

@@ -114,6 +114,7 @@ impl Releases {
             },
             bundle: bundle(&number.to_string()),
             inputs: InputDigest(Digest::of(number.to_string().as_bytes())),
+            renderer: String::new(),
             counts: ReleaseCounts::default(),
             plan: None,
             rollback_to: None,

@@ -15,7 +15,9 @@
 //! It never renders, never reads Git, and never decides what happens next.
 
 pub mod apply;
+pub mod capabilities;
 pub mod client;
+pub mod data;
 pub mod discovery;
 pub mod error;
 pub mod evidence;

@@ -31,6 +31,7 @@ mod status;
 mod status_waits;
 mod telling;
 mod term;
+pub mod values;
 mod warm;
 mod watched;
 pub mod words;

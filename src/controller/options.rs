@@ -34,6 +34,10 @@ pub struct Options {
     pub prometheus: Option<Target>,
     /// The servers that Applications may name.
     pub reach: Reach,
+    /// The program `helm`; the one on the `PATH` if it is not given.
+    pub helm: Option<PathBuf>,
+    /// The program `kustomize`; the one on the `PATH` if it is not given.
+    pub kustomize: Option<PathBuf>,
     /// How long a request is good for.
     pub request_expiry: Duration,
     /// How long ended requests are kept.

@@ -32,6 +32,7 @@ use crate::{
         watch::OwnResources,
     },
     notify::{Courier, Inquirer},
+    render::Programs,
     server::{Check, Heartbeats, Probes, ServerError, serve},
     source::{Repositories, SourceError, UrlPolicy},
     telemetry::Metrics,
@@ -117,6 +118,7 @@ pub async fn run(
     let (events, tell) =
         Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
     let outbox = tokio::spawn(tell);
+    let programs = Programs::find(options.helm.as_deref(), options.kustomize.as_deref());
     let shared = Arc::new(Shared {
         poller: Poller::new(repositories, Arc::new(Secrets(store.clone())), urls, stop.child_token()),
         cluster,
@@ -136,6 +138,7 @@ pub async fn run(
         metrics,
         policies,
         tasks: TaskTracker::new(),
+        programs,
         renders: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
     });
     let result = serve_terms(&shared, &stop, &heartbeats).await;

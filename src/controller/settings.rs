@@ -9,6 +9,7 @@ use crate::{
     api::{self, Application, Include, Preflight},
     manifest::{Digest, PlanDigest},
     plan::{ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy},
+    render::{Capabilities, HelmOptions, ValueSource},
 };
 
 /// A field manager's name has at most this many characters.
@@ -90,6 +91,24 @@ fn hand_managers(application: &Application) -> BTreeSet<String> {
     match &application.spec.sync.hand_managers {
         Some(names) => names.iter().cloned().collect(),
         None => Policy::HAND_MANAGERS.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// How the chart of an application is rendered, with values that were read
+/// from elsewhere and what the cluster is.
+pub fn helm_options(
+    application: &Application,
+    value_sources: Vec<ValueSource>,
+    capabilities: Capabilities,
+) -> HelmOptions {
+    let spec = application.spec.render.helm.clone().unwrap_or_default();
+    HelmOptions {
+        release_name: spec.release_name.unwrap_or_else(|| application.metadata.name.clone().unwrap_or_default()),
+        value_files: spec.value_files,
+        value_sources,
+        values: spec.values.map(serde_json::Value::Object),
+        skip_crds: spec.skip_crds,
+        capabilities,
     }
 }
 

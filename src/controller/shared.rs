@@ -22,6 +22,7 @@ use super::{
 use crate::{
     cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
     notify::{Courier, Inquirer},
+    render::Programs,
     telemetry::Metrics,
 };
 
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     /// How many commits are rendered at a time: it is all computing, and
     /// hundreds of applications may have the same repository.
     pub(super) renders: Semaphore,
+    /// The programs that render charts and kustomizations.
+    pub(super) programs: Programs,
 }
 
 impl Shared {

@@ -92,6 +92,7 @@ impl Story {
             },
             bundle,
             inputs,
+            renderer: String::new(),
             counts: ReleaseCounts::default(),
             plan: None,
             rollback_to: None,

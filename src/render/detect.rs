@@ -1,10 +1,10 @@
-//! What a tree holds: plain manifests, a kustomization or a chart.
+//! What a directory holds: plain manifests, a kustomization or a chart.
 
 use std::fmt;
 
-use crate::source::tree::Tree;
+use crate::source::{files::Files, tree::TreeError};
 
-/// How a tree is rendered.
+/// How a directory is rendered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RenderType {
     /// A directory of YAML and JSON files.
@@ -25,33 +25,33 @@ impl fmt::Display for RenderType {
     }
 }
 
+/// The names that the file of a kustomization may have.
+pub(super) const KUSTOMIZATIONS: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
 /// Tells from the files at a path (`.` for the root) how they are meant: a
 /// chart has a `Chart.yaml`, a kustomization one of its three file names.
-pub fn detect(tree: &dyn Tree, path: &str) -> RenderType {
-    detected(tree, path).map_or(RenderType::Directory, |(kind, _)| kind)
-}
-
-/// The file that tells, where it is one of another type than a directory.
-pub(super) fn detected<'a>(tree: &'a dyn Tree, path: &str) -> Option<(RenderType, &'a str)> {
-    let names = [
-        ("Chart.yaml", RenderType::Helm),
-        ("kustomization.yaml", RenderType::Kustomize),
-        ("kustomization.yml", RenderType::Kustomize),
-        ("Kustomization", RenderType::Kustomize),
-    ];
-    names.into_iter().find_map(|(name, kind)| {
+///
+/// # Errors
+/// The files cannot be read.
+pub fn detect(files: &dyn Files, path: &str) -> Result<RenderType, TreeError> {
+    let charts = [("Chart.yaml", RenderType::Helm)];
+    let kustomizations = KUSTOMIZATIONS.iter().map(|name| (*name, RenderType::Kustomize));
+    for (name, kind) in charts.into_iter().chain(kustomizations) {
         let file = if path == "." || path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        let entries = tree.entries();
-        entries.iter().find(|entry| entry.path == file).map(|entry| (kind, entry.path.as_str()))
-    })
+        if files.find(&file)?.is_some() {
+            return Ok(kind);
+        }
+    }
+    Ok(RenderType::Directory)
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::source::tree::MemoryTree;
+    use crate::source::{files::Listed, tree::MemoryTree};
 
     #[rstest]
     #[case(&["a.yaml"], ".", RenderType::Directory)]
@@ -60,8 +60,8 @@ mod tests {
     #[case(&["kustomization.yml"], "", RenderType::Kustomize)]
     #[case(&["deploy/Kustomization"], "deploy", RenderType::Kustomize)]
     #[case(&["sub/Chart.yaml", "a.yaml"], ".", RenderType::Directory)]
-    fn a_tree_is_what_its_files_say(#[case] files: &[&str], #[case] path: &str, #[case] expected: RenderType) {
+    fn a_directory_is_what_its_files_say(#[case] files: &[&str], #[case] path: &str, #[case] expected: RenderType) {
         let tree: MemoryTree = files.iter().map(|file| (*file, "")).collect();
-        assert_eq!(detect(&tree, path), expected);
+        assert_eq!(detect(&Listed(&tree), path).unwrap(), expected);
     }
 }

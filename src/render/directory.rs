@@ -1,21 +1,21 @@
 //! A directory of YAML and JSON files.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     manifest::{
-        BundleDigest, Digest, InputDigest, Manifest, ObjectId, Origin, Problem, Scope, bundle_digest, gvk_of,
+        BundleDigest, Digest, InputDigest, Manifest, ObjectId, Problem, Scope, bundle_digest,
         yaml::{self, read_documents},
     },
     source::tree::Tree,
 };
 
 use super::{
-    ScopeLookup, Scopes, UnknownKind, detect,
+    ScopeLookup,
+    assemble::Assembly,
     flatten::{Object, flatten},
     known::{KnownFile, KnownFiles},
     select::{Selected, below, normalise, select},
-    well_known,
 };
 
 /// What a render may cost at most.
@@ -48,9 +48,6 @@ pub struct DirectoryOptions {
     pub exclude: Vec<String>,
     /// The namespace of namespaced objects that name none.
     pub default_namespace: Option<String>,
-    /// Somebody asked for the type Directory, so that charts and
-    /// kustomizations are not recognised.
-    pub explicit: bool,
     /// What only the API server would refuse, values of the data of Secrets
     /// and ConfigMaps, is a warning: for commands that show what a file says.
     pub lenient: bool,
@@ -65,7 +62,6 @@ impl Default for DirectoryOptions {
             include: Vec::new(),
             exclude: Vec::new(),
             default_namespace: None,
-            explicit: false,
             lenient: false,
             limits: Limits::default(),
         }
@@ -83,10 +79,26 @@ pub struct Render {
     pub inputs: InputDigest,
     /// How many files were read.
     pub files: usize,
+    /// The program that rendered it, with its version; empty where none was
+    /// needed.
+    pub renderer: String,
     /// What the API server would refuse, if the render is lenient.
     pub warnings: Vec<Problem>,
+    /// Fields that differ each time the same files are rendered.
+    pub unsteady: Vec<Unsteady>,
     /// What the next render need not read again.
     pub known: KnownFiles,
+}
+
+/// A field that differs each time the same files are rendered: a chart took it
+/// from chance or from the clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsteady {
+    /// The object.
+    pub id: ObjectId,
+    /// JSON pointers of the fields, or none where the object itself is there
+    /// only sometimes.
+    pub pointers: Vec<String>,
 }
 
 /// Why a tree does not render: all that is wrong, sorted by file and position.
@@ -130,24 +142,19 @@ pub fn directory_after(
     before: &KnownFiles,
 ) -> Result<Render, RenderFailure> {
     let known = KnownFiles { default_namespace: options.default_namespace.clone(), ..KnownFiles::default() };
-    let mut rendering = Rendering {
-        tree,
-        options,
-        before,
-        known,
-        of_file: Vec::new(),
-        problems: Vec::new(),
-        warnings: Vec::new(),
-        manifests: BTreeMap::new(),
-        defined: Scopes::default(),
-        deferred: Vec::new(),
-    };
-    let render = rendering.run(scopes);
-    let mut problems = rendering.problems;
+    let assembly = Assembly::new(scopes, options.default_namespace.as_deref(), options.lenient);
+    let mut rendering = Rendering { tree, options, before, known, assembly, scopes };
+    let render = rendering.run();
+    finished(render, rendering.assembly.problems)
+}
+
+/// A render, if there is nothing wrong with it.
+pub(super) fn finished(render: Option<Render>, mut problems: Vec<Problem>) -> Result<Render, RenderFailure> {
     match render {
         Some(render) if problems.is_empty() => Ok(render),
         _ => {
             problems.sort_by(|one, other| (&one.file, one.position).cmp(&(&other.file, other.position)));
+            problems.dedup();
             Err(RenderFailure { problems })
         }
     }
@@ -159,39 +166,31 @@ struct Rendering<'a> {
     /// What an earlier render knew.
     before: &'a KnownFiles,
     known: KnownFiles,
-    /// The manifests of the file that is being read.
-    of_file: Vec<(Scope, Arc<Manifest>)>,
-    problems: Vec<Problem>,
-    warnings: Vec<Problem>,
-    manifests: BTreeMap<ObjectId, Arc<Manifest>>,
-    /// Kinds that CRDs of the input define.
-    defined: Scopes,
-    /// Objects of kinds that only a CRD of the input can define. All others
-    /// become manifests file by file, so that not all files are held at once.
-    deferred: Vec<Object>,
+    assembly: Assembly<'a>,
+    scopes: &'a dyn ScopeLookup,
 }
 
 impl Rendering<'_> {
     /// `None` where there is a problem that forbids going on.
-    fn run(&mut self, scopes: &dyn ScopeLookup) -> Option<Render> {
+    fn run(&mut self) -> Option<Render> {
         let path = self.path()?;
-        self.refuse_other_types(&path)?;
-        let before = self.problems.len();
-        let selected = select(self.tree, &path, &self.options.include, &self.options.exclude, &mut self.problems);
-        if selected.is_empty() && self.problems.len() > before {
+        let problems = &mut self.assembly.problems;
+        let selected = select(self.tree, &path, &self.options.include, &self.options.exclude, problems);
+        if selected.is_empty() && !problems.is_empty() {
             return None;
         }
         let mut inputs = self.input_options(&path);
-        self.read(&selected, &mut inputs, scopes)?;
-        self.place_deferred(scopes);
-        let manifests: Vec<_> = std::mem::take(&mut self.manifests).into_values().collect();
+        self.read(&selected, &mut inputs)?;
+        let manifests = self.assembly.finish();
         let bundle = bundle_digest(&manifests);
         Some(Render {
             manifests,
             bundle,
             inputs: InputDigest(Digest::of_parts(inputs)),
             files: selected.len(),
-            warnings: std::mem::take(&mut self.warnings),
+            renderer: String::new(),
+            warnings: std::mem::take(&mut self.assembly.warnings),
+            unsteady: Vec::new(),
             known: std::mem::take(&mut self.known),
         })
     }
@@ -200,30 +199,16 @@ impl Rendering<'_> {
         let wanted = &self.options.path;
         let Some(path) = normalise(wanted) else {
             let message = "is not a path within the repository: it may not begin with `/` or hold `..`";
-            self.problems.push(Problem::in_file(wanted, message));
+            self.assembly.problems.push(Problem::in_file(wanted, message));
             return None;
         };
         let exists = path == "." || self.tree.entries().iter().any(|entry| below(&path, &entry.path).is_some());
         if !exists {
             let is_file = self.tree.entries().iter().any(|entry| entry.path == path);
-            let message = if is_file { "is a file, not a directory" } else { "does not exist" };
-            self.problems.push(Problem::in_file(path, message).hint("give source.path a directory of the repository"));
+            self.assembly.problems.push(no_directory(&path, is_file));
             return None;
         }
         Some(path)
-    }
-
-    /// A chart's templates and a kustomization's parts are no manifests: they
-    /// are never applied as if they were.
-    fn refuse_other_types(&mut self, path: &str) -> Option<()> {
-        if self.options.explicit {
-            return Some(());
-        }
-        let Some((kind, file)) = detect::detected(self.tree, path) else { return Some(()) };
-        let message = format!("makes this directory one of render.type {kind}, which is not supported yet");
-        let hint = "set render.type to Directory to apply its YAML files as they are, or render it to plain manifests";
-        self.problems.push(Problem::in_file(file, message).hint(hint));
-        None
     }
 
     fn input_options(&self, path: &str) -> Vec<Vec<u8>> {
@@ -235,7 +220,7 @@ impl Rendering<'_> {
         vec![options.to_string().into_bytes()]
     }
 
-    fn read(&mut self, selected: &[Selected], inputs: &mut Vec<Vec<u8>>, scopes: &dyn ScopeLookup) -> Option<()> {
+    fn read(&mut self, selected: &[Selected], inputs: &mut Vec<Vec<u8>>) -> Option<()> {
         let limits = &self.options.limits;
         if selected.len() > limits.files {
             let message = format!("holds {} manifest files, more than the limit of {}", selected.len(), limits.files);
@@ -244,12 +229,12 @@ impl Rendering<'_> {
         let (mut bytes_read, mut objects_read) = (0_u64, 0);
         for file in selected {
             let id = self.tree.content_id(&file.content).filter(|_| !self.options.lenient);
-            if let Some(known) = id.as_ref().and_then(|id| self.known_before(file, id, scopes)) {
+            if let Some(known) = id.as_ref().and_then(|id| self.known_before(file, id)) {
                 bytes_read = bytes_read.saturating_add(known.bytes);
                 objects_read += known.manifests.len();
                 inputs.push(file.path.clone().into_bytes());
                 inputs.push(known.digest.clone().into_bytes());
-                known.manifests.iter().for_each(|(_, manifest)| self.add(Arc::clone(manifest)));
+                known.manifests.iter().for_each(|(_, manifest)| self.assembly.add(Arc::clone(manifest)));
                 self.known.files.insert(file.path.clone(), known);
                 self.check_limits(bytes_read, objects_read)?;
                 continue;
@@ -257,33 +242,33 @@ impl Rendering<'_> {
             let content = match self.tree.read(&file.content) {
                 Ok(content) => content,
                 Err(error) => {
-                    self.problems.push(Problem::in_file(&file.path, error.to_string()));
+                    self.assembly.problems.push(Problem::in_file(&file.path, error.to_string()));
                     continue;
                 }
             };
             bytes_read = bytes_read.saturating_add(content.len() as u64);
             self.check_limits(bytes_read, objects_read)?;
-            let (problems_before, deferred_before) = (self.problems.len(), self.deferred.len());
+            let (problems_before, deferred_before) = (self.assembly.problems.len(), self.assembly.deferred.len());
             let (documents, problems) = read_documents(&file.path, &content, &limits.yaml);
-            self.problems.extend(problems);
+            self.assembly.problems.extend(problems);
             let mut objects = Vec::new();
             for document in documents {
-                flatten(&file.path, document, &mut objects, &mut self.problems);
+                flatten(Object::read(&file.path, document), &mut objects, &mut self.assembly.problems);
             }
             objects_read += objects.len();
             self.check_limits(bytes_read, objects_read)?;
-            self.of_file.clear();
-            objects.into_iter().for_each(|object| self.place(object, scopes));
+            self.assembly.newest.clear();
+            objects.into_iter().for_each(|object| self.assembly.place(object));
             let digest = Digest::of(&content).to_string();
             inputs.push(file.path.clone().into_bytes());
             inputs.push(digest.clone().into_bytes());
             // Where a file defines kinds, others depend on it, and what it could
             // not place by itself depends on others.
-            let by_itself = self.problems.len() == problems_before
-                && self.deferred.len() == deferred_before
-                && self.of_file.iter().all(|(_, manifest)| manifest.id.group != "apiextensions.k8s.io");
+            let by_itself = self.assembly.problems.len() == problems_before
+                && self.assembly.deferred.len() == deferred_before
+                && self.assembly.newest.iter().all(|(_, manifest)| manifest.id.group != "apiextensions.k8s.io");
             if let Some(id) = id.filter(|_| by_itself) {
-                let (bytes, manifests) = (content.len() as u64, std::mem::take(&mut self.of_file));
+                let (bytes, manifests) = (content.len() as u64, std::mem::take(&mut self.assembly.newest));
                 self.known.files.insert(file.path.clone(), KnownFile { content: id, bytes, digest, manifests });
             }
         }
@@ -291,14 +276,14 @@ impl Rendering<'_> {
     }
 
     /// What is known of a file, if it would come to the same again.
-    fn known_before(&self, file: &Selected, id: &[u8], scopes: &dyn ScopeLookup) -> Option<KnownFile> {
+    fn known_before(&self, file: &Selected, id: &[u8]) -> Option<KnownFile> {
         if self.before.default_namespace != self.options.default_namespace {
             return None;
         }
         let known = self.before.files.get(&file.path).filter(|known| known.content == id)?;
         let same =
-            known.manifests.iter().all(|(scope, manifest)| scopes.scope(&manifest.gvk.group_kind()) == Some(*scope));
-        same.then(|| known.clone())
+            |(scope, manifest): &(Scope, Arc<Manifest>)| self.scopes.scope(&manifest.gvk.group_kind()) == Some(*scope);
+        known.manifests.iter().all(same).then(|| known.clone())
     }
 
     fn check_limits(&mut self, bytes: u64, objects: usize) -> Option<()> {
@@ -313,72 +298,13 @@ impl Rendering<'_> {
     }
 
     fn give_up<T>(&mut self, message: String) -> Option<T> {
-        self.problems.push(Problem::in_file(&self.options.path, message));
+        self.assembly.problems.push(Problem::in_file(&self.options.path, message));
         None
-    }
-
-    fn place(&mut self, object: Object, scopes: &dyn ScopeLookup) {
-        self.defined.learn(&object.value);
-        match gvk_of(&object.value).map(|gvk| scopes.scope(&gvk.group_kind())) {
-            Some(Some(scope)) => self.manifest(object, scope),
-            Some(None) => self.deferred.push(object),
-            // What is wrong with the type is found with the rest of the object.
-            None => self.manifest(object, Scope::Namespaced),
-        }
-    }
-
-    fn place_deferred(&mut self, scopes: &dyn ScopeLookup) {
-        for object in std::mem::take(&mut self.deferred) {
-            let Some(kind) = gvk_of(&object.value).map(|gvk| gvk.group_kind()) else { continue };
-            match (self.defined.scope(&kind), scopes.unknown_kind()) {
-                (Some(scope), _) => self.manifest(object, scope),
-                (None, UnknownKind::WellKnown) => self.manifest(object, well_known::scope(&kind)),
-                (None, UnknownKind::Refuse) => {
-                    let message =
-                        format!("kind {kind} is not served by the cluster and no CRD of this application defines it");
-                    self.problems.push(
-                        Problem::in_file(&object.origin.file, message)
-                            .at(object.positions.nearest("/kind"))
-                            .hint("install its CRD first, or add it to this application"),
-                    );
-                }
-            }
-        }
-    }
-
-    fn manifest(&mut self, object: Object, scope: Scope) {
-        let namespace = self.options.default_namespace.as_deref();
-        let Object { value, origin, positions } = object;
-        match Manifest::read_with_faults(value, namespace, scope, Some(origin), Some(&positions)) {
-            Err(problems) => self.problems.extend(problems),
-            Ok((manifest, faults)) => {
-                if self.options.lenient { &mut self.warnings } else { &mut self.problems }.extend(faults);
-                let manifest = Arc::new(manifest);
-                self.of_file.push((scope, Arc::clone(&manifest)));
-                self.add(manifest);
-            }
-        }
-    }
-
-    fn add(&mut self, manifest: Arc<Manifest>) {
-        match self.manifests.get(&manifest.id) {
-            Some(first) => self.problems.push(duplicate(first, &manifest)),
-            None => {
-                self.manifests.insert(manifest.id.clone(), manifest);
-            }
-        }
     }
 }
 
-fn duplicate(first: &Manifest, second: &Manifest) -> Problem {
-    let place = |origin: &Option<Origin>| match origin {
-        Some(Origin { file, position: Some(position), .. }) => format!("{file}:{}:{}", position.line, position.column),
-        Some(Origin { file, position: None, .. }) => file.clone(),
-        None => "elsewhere".to_owned(),
-    };
-    let file = second.origin.as_ref().map(|origin| origin.file.clone()).unwrap_or_default();
-    let mut problem = Problem::in_file(file, format!("{} is defined twice", second.id))
-        .hint(format!("it is defined at {} too; keep one of them", place(&first.origin)));
-    problem.position = second.origin.as_ref().and_then(|origin| origin.position);
-    problem
+/// The path of an application is no directory.
+pub(super) fn no_directory(path: &str, is_file: bool) -> Problem {
+    let message = if is_file { "is a file, not a directory" } else { "does not exist" };
+    Problem::in_file(path, message).hint("give source.path a directory of the repository")
 }

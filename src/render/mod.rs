@@ -1,28 +1,48 @@
-//! Tree to bundle: the desired objects that a tree of files says.
+//! Files to bundle: the desired objects that a repository says.
 //!
-//! A render reads files of a [`Tree`](crate::source::tree::Tree) and gives
-//! manifests in canonical form with their digests, or everything that is wrong
-//! with the files, each problem with its place. It never talks to a cluster:
-//! whether a kind is namespaced comes in as a [`ScopeLookup`].
+//! A render reads files and gives manifests in canonical form with their
+//! digests, or everything that is wrong with the files, each problem with its
+//! place. It never talks to a cluster: whether a kind is namespaced comes in as
+//! a [`ScopeLookup`], and what a chart may know of the cluster as
+//! [`Capabilities`].
 //!
 //! ```text
-//! tree ──select──> files ──yaml──> documents ──flatten──> objects ──scopes──> manifests, digests
+//! Directory  tree ──select──> files ──yaml──┐
+//! Kustomize  repository ──closure──> copy ──program──yaml──┼──> documents ──flatten──> objects ──assemble──> manifests
+//! Helm       repository ──chart────> copy ──program──yaml──┘
 //! ```
 //!
-//! So far a directory of YAML and JSON is rendered; a Helm chart or a
-//! kustomization is recognised and refused by name.
+//! A chart or a kustomization is gathered ([`prepare`]) before it is rendered:
+//! its inputs have a digest by then, and whoever knows what they come to need
+//! not start a program. The programs are the real ones, run in a private copy
+//! of just the files that are needed, with an empty home and environment,
+//! within limits, and load nothing by themselves.
 
+mod assemble;
 mod detect;
 mod directory;
 mod flatten;
+mod helm;
 mod known;
+mod kustomize;
 mod output;
+mod prepared;
+mod programs;
+mod reading;
 mod scopes;
 mod select;
+mod subprocess;
+mod unsteady;
 mod well_known;
+mod workspace;
 
 pub use detect::{RenderType, detect};
-pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, directory, directory_after};
+pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, Unsteady, directory, directory_after};
+pub use helm::{Capabilities, HelmOptions, ValueSource};
 pub use known::KnownFiles;
 pub use output::{json_array, yaml_stream};
+pub use prepared::{Prepared, prepare};
+pub use programs::Programs;
+pub use reading::Probes;
 pub use scopes::{BuiltIn, Chain, ScopeLookup, Scopes, UnknownKind};
+pub use subprocess::ProgramLimits;

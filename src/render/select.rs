@@ -123,7 +123,7 @@ fn follow(directory: &str, entry: &TreeEntry, by_path: &BTreeMap<&str, &TreeEntr
 }
 
 /// The path that a link at a path leads to, within the repository.
-fn resolve(link: &str, target: &str) -> Option<String> {
+pub(super) fn resolve(link: &str, target: &str) -> Option<String> {
     if target.starts_with('/') {
         return None;
     }

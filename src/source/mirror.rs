@@ -19,6 +19,7 @@ use super::{
     credentials::Credentials,
     error::SourceError,
     generation::Generation,
+    git_files::GitFiles,
     git_tree::{GitTree, tree_at},
     id::{CommitId, TreeId},
     limits::{Limits, TreeLimits},
@@ -89,6 +90,14 @@ impl Mirror {
     /// makes the mirror anew.
     pub fn tree(&self, commit: &CommitId, path: &str, limits: &TreeLimits) -> Result<GitTree, SourceError> {
         self.reading(commit, |generation| GitTree::open(self.url(), generation.clone(), commit, path, limits))
+    }
+
+    /// All files of a fetched commit, asked by path.
+    ///
+    /// # Errors
+    /// The commit is not fetched, or the mirror is damaged.
+    pub fn files(&self, commit: &CommitId, limits: &TreeLimits) -> Result<GitFiles, SourceError> {
+        self.reading(commit, |generation| GitFiles::open(self.url(), generation.clone(), commit, limits))
     }
 
     /// The name of the tree below a path of a fetched commit. Equal names mean

@@ -10,6 +10,7 @@
 //! Credentials  ──┴─> Repositories ──> Mirror ──poll──> Resolved
 //! Revision ───────────────────────────> │ ────fetch─> Fetched (commit, moved)
 //!                                       │ ────tree──> GitTree : Tree
+//!                                       │ ───files──> GitFiles : Files
 //!                                       └ ────log───> CommitLog
 //! ```
 //!
@@ -37,7 +38,9 @@ mod certificate;
 mod credentials;
 mod error;
 mod fetch;
+pub mod files;
 mod generation;
+mod git_files;
 mod git_tree;
 mod id;
 mod limits;
@@ -56,6 +59,7 @@ mod url;
 pub use credentials::{Credentials, CredentialsRefused};
 pub use error::SourceError;
 pub use fetch::Fetched;
+pub use git_files::GitFiles;
 pub use git_tree::{GitTree, TreeWarning};
 pub use id::{CommitId, NotAnId, TreeId};
 pub use limits::{Limits, ProcessLimits, TreeLimits};

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::tree::{EntryKind, Tree, TreeEntry, TreeError};
+use super::{
+    files::{Files, Found},
+    tree::{EntryKind, Tree, TreeEntry, TreeError},
+};
 
 /// Entries that a directory may hold.
 const MAX_ENTRIES: usize = 500_000;
@@ -66,6 +69,96 @@ impl Tree for WorkingTree {
             return Err(TreeError::TooLarge { path: path.to_owned(), size: metadata.len(), limit: MAX_FILE });
         }
         fs::read(&file).map_err(unreadable)
+    }
+}
+
+/// A directory of this machine by paths, of which nothing is listed before it
+/// is asked for. Links are told and never followed; `.git` is left out.
+#[derive(Debug)]
+pub struct WorkingFiles {
+    root: PathBuf,
+}
+
+impl WorkingFiles {
+    /// The files below a directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The root of the Git working tree that a directory is in, and the path
+    /// from there to the directory; the directory itself and the empty path
+    /// where it is in none.
+    ///
+    /// # Errors
+    /// The directory cannot be found.
+    pub fn around(directory: &Path) -> Result<(Self, String), TreeError> {
+        let shown = directory.display().to_string();
+        let unreadable = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => TreeError::Missing { path: shown.clone() },
+            _ => TreeError::Unreadable { path: shown.clone(), message: error.to_string() },
+        };
+        let whole = fs::canonicalize(directory).map_err(unreadable)?;
+        let root = whole.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&whole);
+        let below = whole.strip_prefix(root).unwrap_or(Path::new(""));
+        let below = below.to_str().map(str::to_owned).ok_or_else(|| TreeError::Unreadable {
+            path: shown.clone(),
+            message: "its name is not UTF-8".to_owned(),
+        })?;
+        Ok((Self::new(root), below))
+    }
+}
+
+impl Files for WorkingFiles {
+    fn find(&self, path: &str) -> Result<Option<Found>, TreeError> {
+        let unreadable =
+            |error: std::io::Error| TreeError::Unreadable { path: path.to_owned(), message: error.to_string() };
+        let mut file = self.root.clone();
+        let mut metadata = None;
+        // A part that is a link is not gone through.
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            if metadata.as_ref().is_some_and(|above: &fs::Metadata| !above.is_dir()) || part == ".git" {
+                return Ok(None);
+            }
+            file.push(part);
+            metadata = match fs::symlink_metadata(&file) {
+                Ok(metadata) => Some(metadata),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(unreadable(error)),
+            };
+        }
+        Ok(match metadata {
+            None => Some(Found::Directory),
+            Some(metadata) if metadata.is_dir() => Some(Found::Directory),
+            Some(metadata) if metadata.is_symlink() => {
+                let target = fs::read_link(&file).map_err(unreadable)?;
+                Some(Found::Symlink { target: target.to_string_lossy().into_owned() })
+            }
+            Some(metadata) if metadata.is_file() => Some(Found::File { size: metadata.len() }),
+            Some(_) => None,
+        })
+    }
+
+    fn below(&self, directory: &str) -> Result<Vec<TreeEntry>, TreeError> {
+        if self.find(directory)? != Some(Found::Directory) {
+            return Err(TreeError::Missing { path: directory.to_owned() });
+        }
+        let tree = WorkingTree::open(&self.root.join(directory))?;
+        let whole = |entry: TreeEntry| {
+            let path = if directory.is_empty() { entry.path } else { format!("{directory}/{}", entry.path) };
+            TreeEntry { path, ..entry }
+        };
+        Ok(tree.entries.into_iter().map(whole).collect())
+    }
+
+    fn read(&self, path: &str) -> Result<Vec<u8>, TreeError> {
+        match self.find(path)? {
+            Some(Found::File { size }) if size > MAX_FILE => {
+                Err(TreeError::TooLarge { path: path.to_owned(), size, limit: MAX_FILE })
+            }
+            Some(Found::File { .. }) => fs::read(self.root.join(path))
+                .map_err(|error| TreeError::Unreadable { path: path.to_owned(), message: error.to_string() }),
+            _ => Err(TreeError::Missing { path: path.to_owned() }),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod moving;
 mod notify;
 mod order;
 mod ownership;
+mod programs;
 mod replay;
 mod rights;
 mod rollback;

@@ -150,6 +150,7 @@ pub fn release(number: u64) -> ReleaseSpec {
         },
         bundle: BundleDigest(Digest::of(b"bundle")),
         inputs: InputDigest(Digest::of(b"inputs")),
+        renderer: String::new(),
         counts: ReleaseCounts::default(),
         plan: None,
         rollback_to: None,

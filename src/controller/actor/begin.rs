@@ -63,7 +63,7 @@ impl Actor {
                 }
             }
         };
-        Ok(Content { id, manifests })
+        Ok(Content { id, manifests, renderer: release.spec.renderer.clone() })
     }
 
     /// Begins a release: content first, then the Release that names it.
@@ -214,6 +214,7 @@ impl Actor {
             commit: content.id.commit.clone(),
             bundle: content.id.bundle.clone(),
             inputs: content.id.inputs.clone(),
+            renderer: content.renderer.clone(),
             counts: ReleaseCounts {
                 objects: count(content.manifests.len()),
                 changed: count(proposal.candidates.len() - removed),

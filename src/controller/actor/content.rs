@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     Actor,
-    known::{Content, RenderedFrom},
+    known::{Content, ReadFrom, RenderedFrom},
 };
 use crate::{
     api::{CommitRecord, RenderKind, RenderSpec},
@@ -18,7 +18,7 @@ use crate::{
         settings::destination,
     },
     manifest::{Digest, Problem},
-    render::{DirectoryOptions, KnownFiles, Render, RenderFailure, ScopeLookup},
+    render::{DirectoryOptions, KnownFiles, Render, RenderFailure, RenderType, ScopeLookup, detect},
     source::{Commit, CommitId, SourceError, TreeLimits},
     telemetry::Step,
 };
@@ -36,13 +36,16 @@ const PIN_TIMEOUT: Duration = Duration::from_secs(15);
 const PROBLEMS_NAMED: usize = 5;
 
 /// What came of looking at a commit.
-enum Looked {
+pub(super) enum Looked {
     /// The tree and the settings are those of the last render.
     Same,
     Rendered(RenderedFrom, Box<Render>),
     Unreadable(SourceError),
-    /// The cluster could not tell what the render needs to know.
-    Undiscovered(String),
+    /// What the render needs to know of the cluster could not be found out.
+    Undiscovered {
+        reason: &'static str,
+        message: String,
+    },
     /// What is wrong with the files, and whether it is a kind that is not
     /// served, which may change without a commit.
     Failed(RenderedFrom, Vec<Problem>, bool),
@@ -138,12 +141,13 @@ impl Actor {
                 self.shared.metrics.took(Step::Render, began.elapsed());
                 self.known.took.rendered(began.elapsed());
                 info!(commit = commit.short, objects = render.manifests.len(), took = ?began.elapsed(), "rendered");
-                let Render { manifests, bundle, inputs, known, .. } = *render;
+                self.tell_of_unsteady(&render);
+                let Render { manifests, bundle, inputs, known, renderer, .. } = *render;
                 let before = self.known.content.take();
                 self.keep_what_runs(before);
                 self.known.files = known;
                 let manifests = manifests.into();
-                self.known.content = Some(Content { id: ContentId { bundle, inputs, commit }, manifests });
+                self.known.content = Some(Content { id: ContentId { bundle, inputs, commit }, manifests, renderer });
                 self.known.rendered_from = Some(from);
             }
             Looked::Unreadable(error) => {
@@ -151,8 +155,8 @@ impl Actor {
                 self.retry_render();
                 return;
             }
-            Looked::Undiscovered(message) => {
-                self.break_head("DiscoveryFailed", message);
+            Looked::Undiscovered { reason, message } => {
+                self.break_head(reason, message);
                 self.retry_render();
                 return;
             }
@@ -197,12 +201,12 @@ impl Actor {
         let commit = commit_record(&found.commit);
         match self.look_at(found, None).await {
             Looked::Rendered(_, render) => {
-                let Render { manifests, bundle, inputs, .. } = *render;
+                let Render { manifests, bundle, inputs, renderer, .. } = *render;
                 let manifests = manifests.into();
-                Ok(Content { id: ContentId { bundle, inputs, commit }, manifests })
+                Ok(Content { id: ContentId { bundle, inputs, commit }, manifests, renderer })
             }
             Looked::Unreadable(error) => Err(error.to_string()),
-            Looked::Undiscovered(message) => Err(message),
+            Looked::Undiscovered { message, .. } => Err(message),
             Looked::Failed(_, problems, _) => Err(problem_words(&commit.short, &problems)),
             Looked::Same => Err("nothing was rendered".to_owned()),
         }
@@ -242,6 +246,24 @@ impl Actor {
     }
 
     async fn look_at(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
+        let spec = &self.known.application.spec;
+        let kind = match spec.render.kind {
+            Some(RenderKind::Directory) => RenderType::Directory,
+            Some(RenderKind::Kustomize) => RenderType::Kustomize,
+            Some(RenderKind::Helm) => RenderType::Helm,
+            None => match tokio::task::block_in_place(|| detected(found, &spec.source.path)) {
+                Ok(kind) => kind,
+                Err(error) => return Looked::Unreadable(error),
+            },
+        };
+        match kind {
+            RenderType::Directory => self.look_at_directory(found, last).await,
+            kind => self.look_at_program(found, kind, last).await,
+        }
+    }
+
+    async fn look_at_directory(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
+        let undiscovered = |message: String| Looked::Undiscovered { reason: "DiscoveryFailed", message };
         let application = &self.known.application;
         let path = application.spec.source.path.clone();
         let namespace = destination(application);
@@ -252,7 +274,7 @@ impl Actor {
         for attempt in 0..2 {
             let scopes = match discovery.scopes().await {
                 Ok(scopes) => ClusterScopes::new(scopes),
-                Err(error) => return Looked::Undiscovered(format!("the kinds of the cluster are not known: {error}")),
+                Err(error) => return undiscovered(format!("the kinds of the cluster are not known: {error}")),
             };
             // The semaphore is never closed.
             let turn = self.shared.renders.acquire().await.ok();
@@ -263,14 +285,37 @@ impl Actor {
             drop(turn);
             let unknown = scopes.unknown();
             match (looked, unknown.doubt) {
-                (Looked::Failed(..) | Looked::Rendered(..), Some(doubt)) => return Looked::Undiscovered(doubt),
+                (Looked::Failed(..) | Looked::Rendered(..), Some(doubt)) => return undiscovered(doubt),
                 // A kind may have been made since discovery was asked last.
                 (Looked::Failed(..), None) if unknown.kinds && attempt == 0 => discovery.invalidate(),
                 (Looked::Failed(from, problems, _), None) => return Looked::Failed(from, problems, unknown.kinds),
                 (looked, _) => return looked,
             }
         }
-        Looked::Undiscovered("the kinds of the cluster change".to_owned())
+        undiscovered("the kinds of the cluster change".to_owned())
+    }
+
+    /// Tells of fields that a chart takes from chance or from the clock: what
+    /// is applied stays until the chart or its values change.
+    fn tell_of_unsteady(&self, render: &Render) {
+        let texts: Vec<String> = render
+            .unsteady
+            .iter()
+            .map(|unsteady| match unsteady.pointers.as_slice() {
+                [] => format!("{} is there only in some renders of the same files", unsteady.id),
+                pointers => {
+                    let pointers = pointers.iter().take(PROBLEMS_NAMED).cloned().collect::<Vec<_>>().join(", ");
+                    format!("{}: {pointers} differs with each render of the same files", unsteady.id)
+                }
+            })
+            .collect();
+        if !texts.is_empty() {
+            let more = texts.len().saturating_sub(PROBLEMS_NAMED);
+            let more = if more > 0 { format!("; and {more} more objects") } else { String::new() };
+            let message =
+                format!("{}{more}", texts[..texts.len() - texts.len().saturating_sub(PROBLEMS_NAMED)].join("; "));
+            self.event("NotDeterministic", &message, true);
+        }
     }
 }
 
@@ -293,7 +338,7 @@ fn look(
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
-    let from = RenderedFrom { tree: id, settings };
+    let from = RenderedFrom { read: ReadFrom::Tree(id), settings };
     if before.rendered == Some(&from) {
         return Looked::Same;
     }
@@ -301,22 +346,24 @@ fn look(
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
-    if let Some(kind) = spec.kind.filter(|kind| *kind != RenderKind::Directory) {
-        let message = format!("render.type {kind} is not supported by this version: only Directory is");
-        return Looked::Failed(from, vec![Problem::in_file(path, message)], false);
-    }
     let options = DirectoryOptions {
         path: tree.path().to_owned(),
         include: spec.include.clone(),
         exclude: spec.exclude.clone(),
         default_namespace: Some(namespace.to_owned()),
-        explicit: spec.kind == Some(RenderKind::Directory),
         ..DirectoryOptions::default()
     };
     match crate::render::directory_after(&tree, &options, scopes, before.files) {
         Ok(render) => Looked::Rendered(from, Box::new(render)),
         Err(RenderFailure { problems }) => Looked::Failed(from, problems, false),
     }
+}
+
+/// How the files of a path are meant. A path that does not exist is told by
+/// whoever reads it.
+fn detected(found: &Found, path: &str) -> Result<RenderType, SourceError> {
+    let files = found.mirror.files(&found.commit.id, &TreeLimits::default())?;
+    Ok(detect(&files, path.trim_start_matches("./").trim_end_matches('/')).unwrap_or(RenderType::Directory))
 }
 
 /// A commit as people know it.

@@ -68,7 +68,7 @@ impl Actor {
         let bundle = bundle_digest::<Manifest>(&[]);
         let inputs = InputDigest(crate::manifest::Digest::of(b""));
         let id = ContentId { bundle, inputs, commit: CommitRecord::default() };
-        let content = Content { id, manifests: Vec::new().into() };
+        let content = Content { id, manifests: Vec::new().into(), renderer: String::new() };
         let mut occasion = Occasion { prune: Some(true), ..Occasion::default() };
         // Deleting the Application with this policy is the permission that the
         // guards ask for.

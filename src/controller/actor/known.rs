@@ -23,7 +23,7 @@ use crate::{
     history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
     plan::{Observations, Plan, Proposal, schedule::HookRun},
-    render::KnownFiles,
+    render::{KnownFiles, Probes},
     source::TreeId,
 };
 
@@ -32,14 +32,25 @@ use crate::{
 pub(super) struct Content {
     pub(super) id: ContentId,
     pub(super) manifests: Arc<[Arc<Manifest>]>,
+    /// The program that rendered it; empty where none was needed.
+    pub(super) renderer: String,
 }
 
 /// What was rendered last, and from what, so that a commit elsewhere in the
 /// repository renders nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RenderedFrom {
-    pub(super) tree: TreeId,
+    pub(super) read: ReadFrom,
     pub(super) settings: String,
+}
+
+/// What a render read of the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ReadFrom {
+    /// The files below the path.
+    Tree(TreeId),
+    /// What a chart or kustomization needs, wherever it is.
+    Probes(Probes),
 }
 
 /// The plan that is being applied.

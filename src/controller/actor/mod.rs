@@ -19,6 +19,7 @@ mod known;
 mod load;
 mod moves;
 mod outcome;
+mod program;
 mod publish;
 mod repair;
 mod requests;

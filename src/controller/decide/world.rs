@@ -144,6 +144,7 @@ pub(super) fn release_spec(
         commit: content.commit,
         bundle: content.bundle,
         inputs: content.inputs,
+        renderer: String::new(),
         counts: ReleaseCounts::default(),
         plan: None,
         rollback_to: to,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Map, Number, Value};
 
 use super::{
-    Limits, Position, Positions, Problem,
+    Limits, Position, Positions, Problem, RepeatedKeys,
     node::{Kind, Node, NodeId, Scalar, Tree},
     positions::{Children, Entry, EntryId},
     resolve::{MERGE, Resolved, resolve},
@@ -105,7 +105,8 @@ impl<'a> Decoder<'a> {
             let key = self.key(*key, depth + 1)?;
             let (value, entry) = self.value(*value, depth + 1)?;
             let Some(key) = key else { continue };
-            if let Some(first) = written.get(&key) {
+            let refuse = self.limits.repeated_keys == RepeatedKeys::Refuse;
+            if let Some(first) = written.get(&key).filter(|_| refuse) {
                 let hint = format!("it is set at {}:{} too; keep one of them", first.line, first.column);
                 self.problem(key_node.position, format!("duplicate key {key:?}"), Some(hint));
                 continue;

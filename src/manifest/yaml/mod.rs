@@ -45,11 +45,30 @@ pub struct Limits {
     pub documents: usize,
     /// Bytes of text that aliases of one document may repeat.
     pub alias_bytes: usize,
+    /// What a key that a mapping has twice means.
+    pub repeated_keys: RepeatedKeys,
+}
+
+/// What a key that a mapping has twice means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RepeatedKeys {
+    /// A mistake of whoever wrote the file: one of the values would be lost in
+    /// silence.
+    Refuse,
+    /// The last value, as Kubernetes' own library and Helm read it: for text
+    /// that a program wrote from somebody else's templates.
+    LastWins,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 32 << 20, depth: 100, documents: 20_000, alias_bytes: 4 << 20 }
+        Self {
+            file_bytes: 32 << 20,
+            depth: 100,
+            documents: 20_000,
+            alias_bytes: 4 << 20,
+            repeated_keys: RepeatedKeys::Refuse,
+        }
     }
 }
 

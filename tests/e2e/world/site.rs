@@ -91,6 +91,8 @@ impl Site {
         let environment = [
             ("KUBECONFIG", kubeconfig.display().to_string()),
             ("BOWLINE_CACHE_DIR", cache.display().to_string()),
+            ("BOWLINE_HELM", rig::tools::path("helm").unwrap().display().to_string()),
+            ("BOWLINE_KUSTOMIZE", rig::tools::path("kustomize").unwrap().display().to_string()),
             ("LEASE", "bowline".to_owned()),
             ("NO_COLOR", "1".to_owned()),
         ];

@@ -1,0 +1,138 @@
+//! Content that a program renders: a chart or a kustomization.
+//!
+//! Nothing is started for a commit in which nothing changed that the last
+//! render looked at, nor for inputs that are known: those of the content at
+//! hand, or of a kept release, whose content is in the cluster. So a restart
+//! renders nothing anew, and a chart with random values keeps those that run.
+
+use tokio::task::block_in_place;
+use tracing::info;
+
+use super::{
+    Actor,
+    content::Looked,
+    known::{Content, ReadFrom, RenderedFrom},
+};
+use crate::{
+    controller::{
+        decide::Content as From,
+        poller::Found,
+        scopes::ClusterScopes,
+        settings::{destination, helm_options},
+        values::{cluster_capabilities, value_sources},
+    },
+    manifest::{Digest, InputDigest},
+    render::{Capabilities, DirectoryOptions, Prepared, Probes, Render, RenderFailure, RenderType, prepare},
+    source::{TreeLimits, files::Files},
+};
+
+impl Actor {
+    /// Looks at a commit whose content a program renders.
+    pub(super) async fn look_at_program(&self, found: &Found, kind: RenderType, last: Option<RenderedFrom>) -> Looked {
+        let application = &self.known.application;
+        let (path, namespace) = (&application.spec.source.path, destination(application));
+        let helm = application.spec.render.helm.as_ref().filter(|_| kind == RenderType::Helm);
+        let (cluster, owner) = (&self.shared.cluster, &self.known.owner);
+        let sources = match value_sources(cluster, &self.identity(), owner.namespace(), helm).await {
+            Ok(sources) => sources,
+            Err(message) => return Looked::Undiscovered { reason: "ValuesUnavailable", message },
+        };
+        let mut settings =
+            vec![kind.to_string(), path.clone(), namespace.clone(), format!("{:?}", application.spec.render)];
+        settings.extend(sources.iter().map(|source| Digest::of(&source.content).to_string()));
+        let settings = Digest::of_parts(&settings).to_string();
+        let files = match found.mirror.files(&found.commit.id, &TreeLimits::default()) {
+            Ok(files) => files,
+            Err(error) => return Looked::Unreadable(error),
+        };
+        let same = |last: &RenderedFrom| match &last.read {
+            ReadFrom::Probes(probes) => last.settings == settings && block_in_place(|| is_unchanged(&files, probes)),
+            ReadFrom::Tree(_) => false,
+        };
+        if last.as_ref().is_some_and(same) {
+            return Looked::Same;
+        }
+        let server = match kind {
+            RenderType::Helm => cluster_capabilities(cluster).await,
+            _ => Ok(Capabilities::default()),
+        };
+        let server = match server {
+            Ok(server) => server,
+            Err(message) => return undiscovered(&message),
+        };
+        let helm = helm_options(application, sources, server);
+        let common =
+            DirectoryOptions { path: path.clone(), default_namespace: Some(namespace), ..DirectoryOptions::default() };
+        let from = |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone() };
+        let prepared = match block_in_place(|| prepare(&files, kind, &common, &helm)) {
+            Ok(prepared) => prepared,
+            Err(RenderFailure { problems }) => return Looked::Failed(from(Probes::new()), problems, false),
+        };
+        if let Some(content) = self.rendered_before(prepared.inputs()).await {
+            info!(inputs = %prepared.inputs(), "these inputs were rendered before");
+            return Looked::Rendered(from(prepared.probes().clone()), Box::new(render_of(content)));
+        }
+        self.render_prepared(&prepared, &common, from(prepared.probes().clone())).await
+    }
+
+    async fn render_prepared(&self, prepared: &Prepared, common: &DirectoryOptions, from: RenderedFrom) -> Looked {
+        let discovery = self.shared.cluster.discovery();
+        for attempt in 0..2 {
+            let scopes = match discovery.scopes().await {
+                Ok(scopes) => ClusterScopes::new(scopes),
+                Err(error) => return undiscovered(&format!("the kinds of the cluster are not known: {error}")),
+            };
+            // The semaphore is never closed.
+            let turn = self.shared.renders.acquire().await.ok();
+            let rendered = block_in_place(|| prepared.render(&self.shared.programs, common, &scopes));
+            drop(turn);
+            let unknown = scopes.unknown();
+            if let Some(doubt) = unknown.doubt {
+                return undiscovered(&doubt);
+            }
+            match rendered {
+                Ok(render) => return Looked::Rendered(from, Box::new(render)),
+                // A kind may have been made since discovery was asked last.
+                Err(_) if unknown.kinds && attempt == 0 => discovery.invalidate(),
+                Err(RenderFailure { problems }) => return Looked::Failed(from, problems, unknown.kinds),
+            }
+        }
+        undiscovered("the kinds of the cluster change")
+    }
+
+    /// Content that was rendered from the same inputs: what is at hand, or that
+    /// of the newest kept release.
+    async fn rendered_before(&self, inputs: &InputDigest) -> Option<Content> {
+        let known = &self.known;
+        let at_hand = known.content.iter().chain(&known.running_content).find(|content| content.id.inputs == *inputs);
+        if let Some(content) = at_hand {
+            return Some(content.clone());
+        }
+        let kept = known.history.iter().rev().find(|release| release.spec.inputs == *inputs)?;
+        // Content that cannot be read is rendered anew.
+        self.content_of(From::Release(kept.spec.number)).await.ok()
+    }
+}
+
+fn undiscovered(message: &str) -> Looked {
+    Looked::Undiscovered { reason: "DiscoveryFailed", message: message.to_owned() }
+}
+
+/// Whether all that was looked at is as it was.
+fn is_unchanged(files: &dyn Files, probes: &Probes) -> bool {
+    probes.iter().all(|(path, name)| files.content_id(path) == *name)
+}
+
+/// Known content as if it had been rendered just now.
+fn render_of(content: Content) -> Render {
+    Render {
+        manifests: content.manifests.to_vec(),
+        bundle: content.id.bundle,
+        inputs: content.id.inputs,
+        files: 0,
+        renderer: content.renderer,
+        warnings: Vec::new(),
+        unsteady: Vec::new(),
+        known: Default::default(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Objects into manifests: whether each kind is namespaced, default
+//! namespaces, and that nothing is there twice.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{ScopeLookup, Scopes, UnknownKind, flatten::Object, well_known};
+use crate::manifest::{Manifest, ObjectId, Origin, Problem, Scope, gvk_of};
+
+/// A bundle under construction. Manifests are made as their objects come, so
+/// that not all objects are held at once.
+pub(super) struct Assembly<'a> {
+    scopes: &'a dyn ScopeLookup,
+    /// The namespace of namespaced objects that name none.
+    namespace: Option<&'a str>,
+    /// What only the API server would refuse is a warning.
+    lenient: bool,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    manifests: BTreeMap<ObjectId, Arc<Manifest>>,
+    /// The manifests that were made since somebody took them from here.
+    pub(super) newest: Vec<(Scope, Arc<Manifest>)>,
+    /// Kinds that CRDs of the input define.
+    defined: Scopes,
+    /// Objects of kinds that only a CRD of the input can define.
+    pub(super) deferred: Vec<Object>,
+}
+
+impl<'a> Assembly<'a> {
+    pub(super) fn new(scopes: &'a dyn ScopeLookup, namespace: Option<&'a str>, lenient: bool) -> Self {
+        Self {
+            scopes,
+            namespace,
+            lenient,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            manifests: BTreeMap::new(),
+            newest: Vec::new(),
+            defined: Scopes::default(),
+            deferred: Vec::new(),
+        }
+    }
+
+    /// Takes an object in.
+    pub(super) fn place(&mut self, object: Object) {
+        self.defined.learn(&object.value);
+        match gvk_of(&object.value).map(|gvk| self.scopes.scope(&gvk.group_kind())) {
+            Some(Some(scope)) => self.manifest(object, scope),
+            Some(None) => self.deferred.push(object),
+            // What is wrong with the type is found with the rest of the object.
+            None => self.manifest(object, Scope::Namespaced),
+        }
+    }
+
+    /// Takes a manifest in that is known from before.
+    pub(super) fn add(&mut self, manifest: Arc<Manifest>) {
+        match self.manifests.get(&manifest.id) {
+            Some(first) => self.problems.push(duplicate(first, &manifest)),
+            None => {
+                self.manifests.insert(manifest.id.clone(), manifest);
+            }
+        }
+    }
+
+    /// All manifests, sorted by identity.
+    pub(super) fn finish(&mut self) -> Vec<Arc<Manifest>> {
+        self.place_deferred();
+        std::mem::take(&mut self.manifests).into_values().collect()
+    }
+
+    fn place_deferred(&mut self) {
+        for object in std::mem::take(&mut self.deferred) {
+            let Some(kind) = gvk_of(&object.value).map(|gvk| gvk.group_kind()) else { continue };
+            match (self.defined.scope(&kind), self.scopes.unknown_kind()) {
+                (Some(scope), _) => self.manifest(object, scope),
+                (None, UnknownKind::WellKnown) => self.manifest(object, well_known::scope(&kind)),
+                (None, UnknownKind::Refuse) => {
+                    let message =
+                        format!("kind {kind} is not served by the cluster and no CRD of this application defines it");
+                    let mut problem = Problem::in_file(&object.origin.file, message)
+                        .hint("install its CRD first, or add it to this application");
+                    problem.position = object.positions.map(|positions| positions.nearest("/kind"));
+                    self.problems.push(problem);
+                }
+            }
+        }
+    }
+
+    fn manifest(&mut self, object: Object, scope: Scope) {
+        let Object { value, origin, positions } = object;
+        match Manifest::read_with_faults(value, self.namespace, scope, Some(origin), positions.as_ref()) {
+            Err(problems) => self.problems.extend(problems),
+            Ok((manifest, faults)) => {
+                if self.lenient { &mut self.warnings } else { &mut self.problems }.extend(faults);
+                let manifest = Arc::new(manifest);
+                self.newest.push((scope, Arc::clone(&manifest)));
+                self.add(manifest);
+            }
+        }
+    }
+}
+
+fn duplicate(first: &Manifest, second: &Manifest) -> Problem {
+    let place = |origin: &Option<Origin>| match origin {
+        Some(Origin { file, position: Some(position), .. }) => format!("{file}:{}:{}", position.line, position.column),
+        Some(Origin { file, position: None, .. }) => file.clone(),
+        None => "elsewhere".to_owned(),
+    };
+    let file = second.origin.as_ref().map(|origin| origin.file.clone()).unwrap_or_default();
+    let mut problem = Problem::in_file(file, format!("{} is defined twice", second.id))
+        .hint(format!("it is defined at {} too; keep one of them", place(&first.origin)));
+    problem.position = second.origin.as_ref().and_then(|origin| origin.position);
+    problem
+}

@@ -1,0 +1,339 @@
+//! A chart with all that it needs, in a private copy.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde_json::Value;
+
+use super::{
+    HelmOptions,
+    archive::{self, Room},
+    lookup::{uses_chance, without_lookup},
+    schema,
+};
+use crate::{
+    manifest::{
+        Position, Problem,
+        yaml::{self, read_documents},
+    },
+    render::{
+        RenderFailure,
+        reading::{Reading, relative_to},
+        workspace::Workspace,
+    },
+};
+
+/// How deep charts may nest in charts by `file://` or by packing.
+const NESTING: usize = 8;
+
+/// A chart, ready to be rendered.
+pub(super) struct Chart {
+    pub(super) workspace: Workspace,
+    /// Its directory; empty for the root of the repository.
+    pub(super) directory: String,
+    /// Its name, as templates and messages have it.
+    pub(super) name: String,
+    /// Files with values in their order, by the names that people know and by
+    /// those in the workspace.
+    pub(super) values: Vec<(String, std::path::PathBuf)>,
+    /// Whether something in it uses chance or the clock.
+    pub(super) uses_chance: bool,
+    /// Whether something in it asks for the version of the cluster.
+    pub(super) asks_version: bool,
+    /// What of the cluster's APIs something in it mentions.
+    pub(super) mentions: BTreeSet<String>,
+    /// Charts that were copied to places below it, in the order of their depth:
+    /// places with the directories that they come from.
+    pub(super) copied: Vec<(String, String)>,
+    /// Names under which dependencies are known to Helm, with those of their
+    /// directories.
+    pub(super) aliases: Vec<(String, String)>,
+    /// Templates, by their paths below the chart, whose `lookup` now fails.
+    pub(super) without_lookup: BTreeSet<String>,
+}
+
+impl Chart {
+    /// Copies a chart and its values.
+    pub(super) fn prepare(
+        reading: &mut Reading<'_>,
+        directory: &str,
+        options: &HelmOptions,
+        room: Room,
+    ) -> Result<Self, RenderFailure> {
+        let workspace = Workspace::new().map_err(|error| {
+            let problem = Problem::in_file(directory, format!("no private directory to render in: {error}"));
+            RenderFailure { problems: vec![problem] }
+        })?;
+        let chart = Self {
+            workspace,
+            directory: directory.to_owned(),
+            name: String::new(),
+            values: Vec::new(),
+            uses_chance: false,
+            asks_version: false,
+            mentions: BTreeSet::new(),
+            copied: Vec::new(),
+            aliases: Vec::new(),
+            without_lookup: BTreeSet::new(),
+        };
+        let served = &options.capabilities.api_versions;
+        let mut copying = Copying { reading, chart, served, problems: Vec::new(), room };
+        copying.chart_at(directory, "", 0);
+        copying.values(options);
+        let Copying { chart, problems, .. } = copying;
+        if problems.is_empty() { Ok(chart) } else { Err(RenderFailure { problems }) }
+    }
+
+    /// A path below the chart as Helm names it, as it is in the copy: Helm
+    /// knows subcharts by their aliases.
+    pub(super) fn without_aliases(&self, path: &str) -> String {
+        let mut parts: Vec<&str> = path.split('/').collect();
+        for index in 1..parts.len() {
+            let alias = (parts[index - 1] == "charts").then(|| self.aliases.iter().find(|(it, _)| it == parts[index]));
+            if let Some((_, name)) = alias.flatten() {
+                parts[index] = name;
+            }
+        }
+        parts.join("/")
+    }
+
+    /// The file that says what the chart is.
+    pub(super) fn file(&self) -> String {
+        join(&self.directory, "Chart.yaml")
+    }
+}
+
+pub(super) fn join(directory: &str, path: &str) -> String {
+    match (directory, path) {
+        ("", path) => path.to_owned(),
+        (directory, "") => directory.to_owned(),
+        (directory, path) => format!("{directory}/{path}"),
+    }
+}
+
+struct Copying<'a, 'b> {
+    reading: &'a mut Reading<'b>,
+    chart: Chart,
+    /// The APIs of the cluster.
+    served: &'a [String],
+    problems: Vec<Problem>,
+    /// What is left for packed charts.
+    room: Room,
+}
+
+/// A dependency as a chart declares it.
+struct Dependency {
+    name: String,
+    alias: String,
+    repository: String,
+    at: Position,
+}
+
+impl Copying<'_, '_> {
+    /// Copies the chart of a directory of the repository to a place below the
+    /// chart that is rendered, with those that it has by `file://`.
+    fn chart_at(&mut self, directory: &str, place: &str, depth: usize) {
+        let files = match self.reading.all_below(directory) {
+            Ok(files) => files,
+            Err(problems) => return self.problems.extend(problems),
+        };
+        if !files.iter().any(|(path, _)| path == "Chart.yaml") {
+            let message = "does not exist: without it this directory is no chart";
+            let hint = "give source.path the directory of a chart, or render.type what it is";
+            self.problems.push(Problem::in_file(join(directory, "Chart.yaml"), message).hint(hint));
+        }
+        let declared: Vec<(&str, &[u8])> = files
+            .iter()
+            .filter(|(path, _)| matches!(path.as_str(), "Chart.yaml" | "requirements.yaml"))
+            .map(|(path, content)| (path.as_str(), content.as_slice()))
+            .collect();
+        let mut dependencies = Vec::new();
+        for (path, content) in declared {
+            let file = join(directory, path);
+            let (documents, problems) = read_documents(&file, content, &yaml::Limits::default());
+            self.problems.extend(problems);
+            let Some(document) = documents.into_iter().next() else { continue };
+            if path == "Chart.yaml" && place.is_empty() {
+                let name = document.value.get("name").and_then(Value::as_str);
+                self.chart.name = name.unwrap_or_default().to_owned();
+            }
+            dependencies.extend(declared_in(&document).into_iter().map(|dependency| (file.clone(), dependency)));
+        }
+        let mut present = BTreeSet::new();
+        for (path, content) in &files {
+            if let Some(name) = path.strip_prefix("charts/").map(|path| path.split('/').next().unwrap_or(path)) {
+                present.insert(name.to_owned());
+            }
+            self.file(&join(directory, path), &join(place, path), content);
+        }
+        for (file, dependency) in dependencies {
+            let Dependency { name, alias, repository, at } = dependency;
+            if !alias.is_empty() {
+                self.chart.aliases.push((alias, name.clone()));
+            }
+            let packed = format!("{name}-");
+            if present.contains(&name) || present.iter().any(|it| it.starts_with(&packed) && is_packed(it)) {
+                continue;
+            }
+            let missing = |message: String| Problem::in_file(&file, message).at(at);
+            let Some(path) = repository.strip_prefix("file://") else {
+                let source = if repository.is_empty() { String::new() } else { format!(" of {repository}") };
+                let message = format!("the dependency {name}{source} is not in charts/");
+                self.problems.push(missing(message).hint("run `helm dependency build` and commit what it puts there"));
+                continue;
+            };
+            match relative_to(directory, path) {
+                None => self
+                    .problems
+                    .push(missing(format!("the dependency {name} is at {repository}, outside of the repository"))),
+                Some(_) if depth >= NESTING => {
+                    self.problems
+                        .push(missing(format!("charts nest deeper than the limit of {NESTING}, or in a circle")));
+                }
+                Some(other) => match self.reading.locate(&join(&other, "Chart.yaml")) {
+                    Ok(None) => self.problems.push(missing(format!("the dependency {name} is not at {repository}"))),
+                    Ok(Some(_)) => {
+                        let place = join(place, &format!("charts/{name}"));
+                        self.chart.copied.push((place.clone(), other.clone()));
+                        self.chart_at(&other, &place, depth + 1);
+                    }
+                    Err(problem) => self.problems.push(problem),
+                },
+            }
+        }
+    }
+
+    /// Copies a file of a chart.
+    fn file(&mut self, file: &str, place: &str, content: &[u8]) {
+        if is_packed(place) && place.split('/').rev().nth(1) == Some("charts") {
+            return match self.packed(file, content, 0) {
+                Ok(changed) => self.put(file, place, changed.as_deref().unwrap_or(content)),
+                Err(message) => self.problems.push(Problem::in_file(file, message)),
+            };
+        }
+        match self.looked_at(file, place, content) {
+            Some(changed) => {
+                self.chart.without_lookup.insert(place.to_owned());
+                self.put(file, place, &changed);
+            }
+            None => self.put(file, place, content),
+        }
+    }
+
+    fn put(&mut self, file: &str, place: &str, content: &[u8]) {
+        let whole = join(&self.chart.directory, place);
+        if let Err(error) = self.chart.workspace.put(&whole, content) {
+            self.problems.push(Problem::in_file(file, format!("cannot be copied for rendering: {error}")));
+        }
+    }
+
+    /// Looks what a file has. What it becomes, where it becomes another.
+    fn looked_at(&mut self, file: &str, place: &str, content: &[u8]) -> Option<Vec<u8>> {
+        if place.rsplit('/').next() == Some("values.schema.json") {
+            self.problems.extend(schema::loads_from_elsewhere(file, content));
+        }
+        let text = std::str::from_utf8(content).ok()?;
+        let is_template = place.split('/').any(|part| part == "templates");
+        // Values may hold templates for `tpl`.
+        if is_template || place.ends_with("values.yaml") {
+            self.notice(text);
+        }
+        is_template.then(|| without_lookup(text)).flatten().map(String::into_bytes)
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.chart.uses_chance |= uses_chance(text);
+        if text.contains("Capabilities") {
+            self.chart.asks_version |= text.contains("KubeVersion");
+            let mentioned = self.served.iter().filter(|version| text.contains(version.as_str()));
+            self.chart.mentions.extend(mentioned.cloned());
+        }
+    }
+
+    /// Looks at a packed chart. What it becomes, where it becomes another.
+    fn packed(&mut self, file: &str, content: &[u8], depth: usize) -> Result<Option<Vec<u8>>, String> {
+        if depth >= NESTING {
+            return Err(format!("packed charts nest deeper than the limit of {NESTING}"));
+        }
+        let mut files = archive::unpack(content, &mut self.room)?;
+        let mut changed = false;
+        for (path, content) in &mut files {
+            let replaced = if is_packed(path) && path.split('/').rev().nth(1) == Some("charts") {
+                self.packed(file, content, depth + 1)?
+            } else {
+                let replaced = self.looked_at(&format!("{file}:{path}"), path, content);
+                if replaced.is_some() {
+                    self.chart.without_lookup.insert(format!("charts/{path}"));
+                }
+                replaced
+            };
+            if let Some(replaced) = replaced {
+                *content = replaced;
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ok(None);
+        }
+        archive::pack(&files).map(Some).map_err(|error| format!("cannot be copied for rendering: {error}"))
+    }
+
+    fn values(&mut self, options: &HelmOptions) {
+        for path in &options.value_files {
+            let field = "render.helm.valueFiles";
+            if path.contains("://") {
+                let message = format!("{path:?} is a URL: value files are files of the repository");
+                self.problems.push(Problem::in_file(field, message));
+                continue;
+            }
+            let Some(whole) = relative_to(&self.chart.directory, path) else {
+                self.problems.push(Problem::in_file(field, format!("{path:?} leaves the repository")));
+                continue;
+            };
+            match self.reading.file(&whole) {
+                Ok(Some(content)) => self.value_file(&whole, &content),
+                Ok(None) => {
+                    let hint = "paths of value files are relative to source.path";
+                    let message = format!("the value file {path:?} does not exist");
+                    self.problems.push(Problem::in_file(field, format!("{message} (looked for {whole})")).hint(hint));
+                }
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+        for source in &options.value_sources {
+            self.value_file(&source.name, &source.content);
+        }
+        if let Some(values) = &options.values {
+            self.value_file("render.helm.values", values.to_string().as_bytes());
+        }
+    }
+
+    fn value_file(&mut self, name: &str, content: &[u8]) {
+        let Ok(text) = std::str::from_utf8(content) else {
+            return self.problems.push(Problem::in_file(name, "holds no values: it is not UTF-8"));
+        };
+        self.notice(text);
+        let file = format!("values-{}.yaml", self.chart.values.len());
+        match self.chart.workspace.beside(&file, content) {
+            Ok(path) => self.chart.values.push((name.to_owned(), path)),
+            Err(error) => {
+                self.problems.push(Problem::in_file(name, format!("cannot be copied for rendering: {error}")))
+            }
+        }
+    }
+}
+
+fn is_packed(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "tgz")
+}
+
+fn declared_in(document: &yaml::Document) -> Vec<Dependency> {
+    let list = document.value.get("dependencies").and_then(Value::as_array);
+    let text = |item: &Value, field: &str| item.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let read = |(index, item): (usize, &Value)| Dependency {
+        name: text(item, "name"),
+        alias: text(item, "alias"),
+        repository: text(item, "repository"),
+        at: document.positions.nearest(&format!("/dependencies/{index}")),
+    };
+    list.into_iter().flatten().enumerate().map(read).filter(|dependency| !dependency.name.is_empty()).collect()
+}

@@ -1,0 +1,94 @@
+//! A kustomization, rendered by the real program in a private copy of just the
+//! files that it needs.
+//!
+//! ```text
+//! repository ──closure──> workspace ──kustomize build──> YAML ──origins──> objects
+//! ```
+//!
+//! The program never loads anything by itself: remote bases, charts and plugins
+//! that are programs are refused before it is started. Its own limits hold too:
+//! files come from below their kustomization.
+
+mod closure;
+mod origins;
+
+use std::ffi::OsStr;
+
+use super::{
+    DirectoryOptions, RenderFailure, RenderType,
+    detect::KUSTOMIZATIONS,
+    flatten::{Object, flatten},
+    programs::Programs,
+    reading::Reading,
+    workspace::Workspace,
+};
+use crate::manifest::{
+    Problem,
+    yaml::{self, read_documents},
+};
+
+/// A kustomization with all that it needs, ready to be built.
+pub(super) struct Kustomization {
+    workspace: Workspace,
+    /// Its directory; empty for the root of the repository.
+    directory: String,
+    /// Its file, for people.
+    file: String,
+    /// Whether the program was asked, beyond what the kustomization asks, to
+    /// tell where objects come from.
+    asks_for_origins: bool,
+}
+
+impl Kustomization {
+    /// Copies what the kustomization of a directory needs.
+    pub(super) fn prepare(reading: &mut Reading<'_>, directory: &str) -> Result<Self, RenderFailure> {
+        let failed = |error: std::io::Error| {
+            let problem = Problem::in_file(directory, format!("no private directory to render in: {error}"));
+            RenderFailure { problems: vec![problem] }
+        };
+        let workspace = Workspace::new().map_err(failed)?;
+        closure::copy(reading, directory, &workspace).map_err(|problems| RenderFailure { problems })?;
+        let name = |name: &&str| if directory.is_empty() { (*name).to_owned() } else { format!("{directory}/{name}") };
+        let is_there = |file: &String| workspace.tree().join(file).is_file();
+        let file = KUSTOMIZATIONS.iter().map(name).find(is_there);
+        let file = file.unwrap_or_else(|| if directory.is_empty() { ".".to_owned() } else { directory.to_owned() });
+        let asks_for_origins = origins::ask(&workspace.tree().join(&file)).map_err(failed)?;
+        Ok(Self { workspace, directory: directory.to_owned(), file, asks_for_origins })
+    }
+
+    /// Builds it.
+    pub(super) fn build(&self, programs: &Programs, options: &DirectoryOptions) -> Result<Vec<Object>, Vec<Problem>> {
+        let directory = if self.directory.is_empty() { "." } else { self.directory.as_str() };
+        let arguments = ["build", directory].map(OsStr::new);
+        let finished = programs
+            .run(RenderType::Kustomize, &arguments, &self.workspace, &self.file)
+            .map_err(|problem| vec![problem])?;
+        if !finished.succeeded {
+            return Err(vec![Problem::in_file(&self.file, self.complaint(&finished.complaints))]);
+        }
+        let limits =
+            yaml::Limits { file_bytes: usize::MAX, documents: options.limits.objects, ..options.limits.yaml.clone() };
+        let (documents, problems) = read_documents(&self.file, &finished.output, &limits);
+        let rendered = |mut problem: Problem| {
+            problem.message = format!("what it renders to: {problem}");
+            problem.position = None;
+            problem
+        };
+        let mut problems: Vec<Problem> = problems.into_iter().map(rendered).collect();
+        let mut objects = Vec::new();
+        for mut document in documents {
+            let origin = origins::take(&mut document.value, self.asks_for_origins, &self.directory);
+            let origin = crate::manifest::Origin::new(origin.unwrap_or_else(|| self.file.clone()), None);
+            flatten(Object { value: document.value, origin, positions: None }, &mut objects, &mut problems);
+        }
+        if problems.is_empty() { Ok(objects) } else { Err(problems) }
+    }
+
+    /// What the program says, in the repository's own names.
+    fn complaint(&self, text: &str) -> String {
+        let text = self.workspace.without_its_name(text.trim());
+        let text = text.strip_prefix("Error: ").unwrap_or(&text);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("# Warning:")).collect();
+        format!("kustomize: {}", lines.join("; "))
+    }
+}

@@ -1,0 +1,162 @@
+//! A chart or kustomization: all that it needs is gathered first, so that it is
+//! known by the digest of its inputs before a program is started.
+
+use std::time::Instant;
+
+use tracing::debug;
+
+use super::{
+    DirectoryOptions, HelmOptions, Limits, Programs, Render, RenderFailure, RenderType, ScopeLookup,
+    assemble::Assembly,
+    directory::{finished, no_directory},
+    flatten::Object,
+    helm::HelmChart,
+    kustomize::Kustomization,
+    reading::{Place, Probes, Reading},
+    select::normalise,
+    unsteady::differences,
+};
+use crate::{
+    manifest::{Digest, InputDigest, Problem, bundle_digest},
+    source::files::Files,
+};
+
+/// All that a render needs, gathered.
+pub struct Prepared {
+    kind: RenderType,
+    source: Gathered,
+    inputs: InputDigest,
+    probes: Probes,
+    files: usize,
+}
+
+enum Gathered {
+    Chart(Box<HelmChart>),
+    Kustomization(Kustomization),
+}
+
+/// Gathers what the chart or kustomization of a directory needs.
+///
+/// # Errors
+/// Everything that is missing, may not be read, or would be loaded from
+/// elsewhere.
+pub fn prepare(
+    files: &dyn Files,
+    kind: RenderType,
+    common: &DirectoryOptions,
+    helm: &HelmOptions,
+) -> Result<Prepared, RenderFailure> {
+    let one = |problem: Problem| RenderFailure { problems: vec![problem] };
+    let limits: &Limits = &common.limits;
+    let mut reading = Reading::new(files, limits);
+    let Some(path) = normalise(&common.path) else {
+        let message = "is not a path within the repository: it may not begin with `/` or hold `..`";
+        return Err(one(Problem::in_file(&common.path, message)));
+    };
+    let directory = if path == "." { String::new() } else { path.clone() };
+    match reading.locate(&directory).map_err(one)? {
+        Some(Place::Directory(real)) if real == directory => {}
+        Some(Place::Directory(_)) => {
+            let message = "is a symbolic link, which is not followed";
+            return Err(one(Problem::in_file(&path, message).hint("give source.path the directory itself")));
+        }
+        Some(Place::File(_)) => return Err(one(no_directory(&path, true))),
+        None => return Err(one(no_directory(&path, false))),
+    }
+    let mut options = serde_json::json!({
+        "type": kind.to_string(), "path": path, "defaultNamespace": common.default_namespace,
+    });
+    let source = match kind {
+        RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory)?),
+        _ => {
+            let chart = HelmChart::prepare(&mut reading, &directory, helm, common)?;
+            options["helm"] = chart.inputs();
+            Gathered::Chart(Box::new(chart))
+        }
+    };
+    let inputs = [options.to_string().into_bytes()].into_iter().chain(reading.inputs());
+    let inputs = InputDigest(Digest::of_parts(inputs));
+    Ok(Prepared { kind, source, inputs, probes: reading.probes().clone(), files: reading.count() })
+}
+
+impl Prepared {
+    /// Digest of everything that the render reads, and of the options.
+    pub fn inputs(&self) -> &InputDigest {
+        &self.inputs
+    }
+
+    /// What was looked at: as long as nothing of it changes, a render comes to
+    /// the same.
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// How it is rendered.
+    pub fn kind(&self) -> RenderType {
+        self.kind
+    }
+
+    /// Renders it. A chart that uses chance or the clock is rendered twice, and
+    /// the fields that differ are named.
+    ///
+    /// # Errors
+    /// What the program complains of, or all that is wrong with what it renders.
+    pub fn render(
+        &self,
+        programs: &Programs,
+        common: &DirectoryOptions,
+        scopes: &dyn ScopeLookup,
+    ) -> Result<Render, RenderFailure> {
+        let twice = matches!(&self.source, Gathered::Chart(chart) if chart.uses_chance());
+        let mut render = self.render_once(programs, common, scopes)?;
+        if twice {
+            let again = self.render_once(programs, common, scopes)?;
+            render.unsteady = differences(&render.manifests, &again.manifests);
+        }
+        Ok(render)
+    }
+
+    fn render_once(
+        &self,
+        programs: &Programs,
+        common: &DirectoryOptions,
+        scopes: &dyn ScopeLookup,
+    ) -> Result<Render, RenderFailure> {
+        let began = Instant::now();
+        let objects = self.objects(programs, common).map_err(|problems| RenderFailure { problems })?;
+        debug!(kind = %self.kind, path = common.path, took = ?began.elapsed(), "rendered: a program ran");
+        if objects.len() > common.limits.objects {
+            let message = format!("renders to more than the limit of {} objects", common.limits.objects);
+            return Err(RenderFailure { problems: vec![Problem::in_file(&common.path, message)] });
+        }
+        let mut assembly = Assembly::new(scopes, common.default_namespace.as_deref(), common.lenient);
+        for object in objects {
+            assembly.place(object);
+            assembly.newest.clear();
+        }
+        let manifests = assembly.finish();
+        // A template is no file that could be left out.
+        for problem in assembly.problems.iter_mut().chain(&mut assembly.warnings) {
+            problem.hint.take_if(|hint| hint.contains("render.exclude"));
+        }
+        let bundle = bundle_digest(&manifests);
+        let render = Render {
+            manifests,
+            bundle,
+            inputs: self.inputs.clone(),
+            files: self.files,
+            renderer: programs.version(self.kind).unwrap_or_else(|| self.kind.to_string()),
+            warnings: std::mem::take(&mut assembly.warnings),
+            unsteady: Vec::new(),
+            known: Default::default(),
+        };
+        finished(Some(render), assembly.problems)
+    }
+
+    fn objects(&self, programs: &Programs, common: &DirectoryOptions) -> Result<Vec<Object>, Vec<Problem>> {
+        match &self.source {
+            Gathered::Chart(chart) => chart.template(programs, common),
+            Gathered::Kustomization(kustomization) => kustomization.build(programs, common),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Charts and kustomizations, from a push to the cluster, by the real programs.
+
+use serde_json::{Value, json};
+
+use crate::world::{Application, Controller, Site, Start, Team};
+
+const CHART: &str = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
+
+fn chart(templates: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut files = vec![("charts/web/Chart.yaml".to_owned(), CHART.to_owned())];
+    files.extend(templates.iter().map(|(name, text)| (format!("charts/web/{name}"), (*text).to_owned())));
+    files
+}
+
+fn push(team: &Team<'_>, subject: &str, files: &[(String, String)]) -> String {
+    let files: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+    team.push(subject, &files)
+}
+
+fn deploy_chart(team: &Team<'_>, helm: Value) {
+    let spec = json!({"render": {"helm": helm}});
+    team.deploy(&Application { name: "shop", path: "charts/web", spec });
+}
+
+/// How often the controller started a program to render.
+fn renders(controller: &Controller) -> usize {
+    controller.says("rendered: ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_is_deployed_with_values_from_git_from_a_secret_and_from_the_application() {
+    let team = Team::new("chart").await;
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}-seen}\ndata:\n  \
+                    a: {{ .Values.a | quote }}\n  b: {{ .Values.b | quote }}\n  c: {{ .Values.c | quote }}\n  \
+                    namespace: {{ .Release.Namespace }}\n  \
+                    policies: {{ .Capabilities.APIVersions.Has \"bowline.dev/v1alpha1/Application\" | quote }}\n";
+    let mut files = chart(&[("templates/a.yaml", template), ("values.yaml", "a: chart\nb: chart\nc: chart\n")]);
+    files.push(("env/prod.yaml".to_owned(), "b: file\nc: file\n".to_owned()));
+    push(&team, "A chart", &files);
+    let helm = json!({
+        "valueFiles": ["../../env/prod.yaml"],
+        "valuesFrom": [{"kind": "Secret", "name": "web-values"}, {"kind": "ConfigMap", "name": "none", "optional": true}],
+        "values": {"c": "given"},
+    });
+    deploy_chart(&team, helm);
+    let missing = format!("Secret {}/web-values, which render.helm.valuesFrom names, does not exist", team.namespace);
+    let status = team.until("shop", "the missing Secret", |status| status["note"] == missing).await;
+    assert_eq!(status["sync"], "Unknown");
+    team.kubectl(&["create", "secret", "generic", "web-values", "--from-literal=values.yaml=b: secret"]);
+    // What is missing is looked for again by itself.
+    team.until("shop", "Healthy", |status| status["health"] == "Healthy" && status["sync"] == "Synced").await;
+    let seen = team.get("configmaps", "shop-seen").await.unwrap();
+    let expected = json!({"a": "chart", "b": "secret", "c": "given", "namespace": team.namespace, "policies": "true"});
+    assert_eq!(seen["data"], expected);
+    let release = &team.releases("shop").await[0];
+    assert!(release.spec.renderer.starts_with("Helm v4."), "{}", release.spec.renderer);
+
+    // A value file is not below the path, and counts.
+    let commit = push(&team, "Another value", &[("env/prod.yaml".to_owned(), "a: file\n".to_owned())]);
+    team.until_synced("shop", &commit).await;
+    assert_eq!(team.get("configmaps", "shop-seen").await.unwrap()["data"]["a"], "file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kustomization_is_deployed_with_its_base_and_a_commit_elsewhere_renders_nothing() {
+    let site = Site::new();
+    let controller = site.start(&Start::default());
+    let team = Team::at(&site, "kustomize").await;
+    let map =
+        |value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: seen}}\ndata: {{a: {value}}}\n");
+    let files = [
+        ("overlays/prod/kustomization.yaml", "namePrefix: prod-\nresources: [../../base]\n".to_owned()),
+        ("base/kustomization.yaml", "resources: [a.yaml]\n".to_owned()),
+        ("base/a.yaml", map("one")),
+    ];
+    let first = team.push("An overlay", &files);
+    team.deploy(&Application { name: "shop", path: "overlays/prod", spec: json!({}) });
+    team.until_synced("shop", &first).await;
+    assert_eq!(team.get("configmaps", "prod-seen").await.unwrap()["data"]["a"], "one");
+    let before = renders(&controller);
+    assert_eq!(before, 1);
+
+    let elsewhere =
+        team.push("Elsewhere", &[("README.md", "words\n".to_owned()), ("base/notes.txt", "x\n".to_owned())]);
+    team.until("shop", "the commit elsewhere", |status| status["head"]["commit"] == elsewhere.as_str()).await;
+    assert_eq!(renders(&controller), before, "a commit elsewhere renders nothing");
+
+    let second = team.push("The base", &[("base/a.yaml", map("two"))]);
+    team.until_synced("shop", &second).await;
+    assert_eq!(team.get("configmaps", "prod-seen").await.unwrap()["data"]["a"], "two");
+    assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_with_a_random_password_keeps_the_one_that_runs() {
+    let site = Site::new();
+    let mut controller = site.start(&Start::default());
+    let team = Team::at(&site, "random").await;
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: password}\nstringData: {password: {{ randAlphaNum 20 }}}\n";
+    let commit = push(&team, "A random password", &chart(&[("templates/a.yaml", secret)]));
+    deploy_chart(&team, json!({}));
+    team.until_synced("shop", &commit).await;
+    let password = team.get("secrets", "password").await.unwrap()["data"]["password"].clone();
+    let events = team.events("shop").await;
+    let told = events.iter().any(|event| event.contains("NotDeterministic") && event.contains("/data/password"));
+    assert!(told, "{events:#?}");
+
+    // Whoever starts anew finds the content of these inputs in the cluster.
+    controller.start_at_once(&site);
+    controller.wait_for_log("these inputs were rendered before");
+    let elsewhere = team.push("Elsewhere", &[("README.md", "words\n".to_owned())]);
+    team.until("shop", "the commit elsewhere", |status| status["head"]["commit"] == elsewhere.as_str()).await;
+    assert_eq!(team.get("secrets", "password").await.unwrap()["data"]["password"], password);
+    assert_eq!(team.history("shop").await, "1 Push Healthy");
+
+    // Another commit of the chart makes another one: that is what it says.
+    let commit = push(
+        &team,
+        "A label",
+        &chart(&[("templates/a.yaml", &secret.replace("{name: password}", "{name: password, labels: {a: b}}"))]),
+    );
+    team.until_synced("shop", &commit).await;
+    assert_ne!(team.get("secrets", "password").await.unwrap()["data"]["password"], password);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_render_is_told_and_what_runs_is_left_alone() {
+    let team = Team::new("broken-chart").await;
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: seen}\ndata: {a: {{ .Values.a | quote }}}\n";
+    let good = push(&team, "A chart", &chart(&[("templates/a.yaml", map), ("values.yaml", "a: 1\n")]));
+    deploy_chart(&team, json!({}));
+    team.until_synced("shop", &good).await;
+    let bad = push(
+        &team,
+        "A mistake",
+        &chart(&[("templates/b.yaml", "{{ required \"an image is needed\" .Values.image }}\n")]),
+    );
+    let note = format!("commit {} cannot be rendered: charts/web/templates/b.yaml:1:4: an image is needed", &bad[..7]);
+    team.until("shop", "why it does not render", |status| status["note"] == note.as_str()).await;
+    assert!(team.get("configmaps", "seen").await.is_some());
+    // Hooks of charts run as Helm would have them run.
+    let hook = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: ran\n  annotations: {helm.sh/hook: \"pre-install,pre-upgrade\"}\n";
+    let mended = push(&team, "Mended", &chart(&[("templates/b.yaml", hook)]));
+    team.until_synced("shop", &mended).await;
+    assert!(team.get("configmaps", "ran").await.is_some());
+}

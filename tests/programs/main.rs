@@ -1,0 +1,8 @@
+//! Charts and kustomizations, rendered by the real programs: equal to what the
+//! programs themselves make of the files, and safe from what files try.
+
+mod case;
+mod equal;
+mod hostile;
+mod known;
+mod messages;
