@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use bowline::cluster::{
     OwnerKey,
@@ -56,7 +59,7 @@ async fn our_own_resources_are_held_by_application_and_a_broken_one_stops_nobody
     let client = connect(&options).await.unwrap();
 
     // Before the kinds are served nothing is ready, and the reason is told.
-    let own = OwnResources::start(&client, None);
+    let own = OwnResources::start(&client, &BTreeSet::new());
     let mut changes = own.changed();
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(!own.is_ready());
@@ -101,4 +104,24 @@ async fn our_own_resources_are_held_by_application_and_a_broken_one_stops_nobody
     access.kubectl(&["-n", "team-a", "delete", "application", "billing"]).unwrap();
     until(&mut changes, "it is gone", || own.application(&billing).is_none()).await;
     assert_eq!(own.applications().len(), 1);
+
+    // Others see the namespaces that they were told of, each by watches of its own.
+    access.kubectl(&["create", "namespace", "team-b"]).unwrap();
+    access.kubectl(&["create", "namespace", "team-c"]).unwrap();
+    let some = OwnResources::start(&client, &BTreeSet::from(["team-a".to_owned(), "team-c".to_owned()]));
+    let mut changes = some.changed();
+    tokio::time::timeout(PATIENCE, some.ready()).await.unwrap();
+    assert_eq!(some.watches().len(), 10);
+    let there = |namespace: &str| {
+        let mut application = application("till");
+        application["metadata"]["namespace"] = json!(namespace);
+        application
+    };
+    for namespace in ["team-b", "team-c"] {
+        own.record(create(access, &there(namespace)));
+    }
+    let till = OwnerKey::new("team-c", "till");
+    until(&mut changes, "what is served is seen", || some.application(&till).is_some()).await;
+    assert_eq!(some.applications(), BTreeSet::from([shop, till]));
+    assert_eq!((own.count(), some.count()), (3, 2), "team-b is not served by the second");
 }

@@ -27,6 +27,11 @@ pub struct Args {
     /// Allow repositories of this machine (file:// URLs).
     #[arg(long, env = "BOWLINE_ALLOW_FILE_REPOSITORIES", value_parser = BoolishValueParser::new())]
     pub allow_file_repositories: bool,
+    /// Namespaces whose Applications are served; all, if none is given. With
+    /// it the controller needs no right to read in others: objects are watched
+    /// in the namespaces where Applications have them.
+    #[arg(long, env = "BOWLINE_WATCH_NAMESPACES", value_name = "NS", value_delimiter = ',', num_args = 1..)]
+    pub watch_namespaces: Vec<String>,
     /// Plan and report, and write nothing to the applications' objects.
     #[arg(long, env = "BOWLINE_OBSERVE_ONLY", value_parser = BoolishValueParser::new())]
     pub observe_only: bool,
@@ -138,6 +143,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
     Options {
         cache: args.cache.clone(),
         allow_file_repositories: args.allow_file_repositories,
+        watch_namespaces: args.watch_namespaces.iter().cloned().collect(),
         observe_only: args.observe_only,
         trust_unverified_requests: args.trust_unverified_requests,
         lease_namespace: args.lease_namespace.clone().unwrap_or(own_namespace),

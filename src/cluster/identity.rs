@@ -54,14 +54,16 @@ impl Identity {
     /// Says in plain words that the client itself may not act as this
     /// ServiceAccount, and what would help. Other errors stay as they are.
     pub fn explain(&self, mut error: ServerError) -> ServerError {
+        let Self::ServiceAccount { namespace, name } = self else { return error };
         let refused =
             error.code == 403 && Denied::parse(&error.message).is_some_and(|it| it.verb.starts_with("impersonate"));
         if refused {
             error.message = format!(
-                "Bowline has no right to act as {self}; let it: `kubectl create clusterrole bowline-impersonate \
-                 --verb=impersonate --resource=serviceaccounts`, then `kubectl create clusterrolebinding \
-                 bowline-impersonate --clusterrole=bowline-impersonate --serviceaccount=<namespace>:<name>` with \
-                 Bowline's own ServiceAccount"
+                "Bowline has no right to act as {self}; let it: `kubectl create role bowline-impersonation \
+                 --verb=impersonate --resource=serviceaccounts --resource-name={name} -n {namespace}`, then `kubectl \
+                 create rolebinding bowline-impersonation --role=bowline-impersonation \
+                 --serviceaccount=<namespace>:<name> -n {namespace}` with Bowline's own ServiceAccount (the chart does \
+                 both for the namespaces in impersonation.namespaces)"
             );
         }
         error
@@ -222,6 +224,10 @@ mod tests {
         );
         let advised = Identity::service_account("team-a", "deployer").advise(error, Some("team-a"));
         assert!(advised.message.contains("act as ServiceAccount team-a/deployer"), "{}", advised.message);
-        assert!(advised.message.contains("--verb=impersonate"), "{}", advised.message);
+        assert!(
+            advised.message.contains("--resource-name=deployer -n team-a"),
+            "only this account, and only there: {}",
+            advised.message
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! How the controller runs, as it was told on the command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::notify::{Reach, Target};
 
@@ -11,6 +11,9 @@ pub struct Options {
     pub cache: PathBuf,
     /// Whether `file://` repositories are allowed.
     pub allow_file_repositories: bool,
+    /// The namespaces whose Applications are served, and that are looked into;
+    /// none for all.
+    pub watch_namespaces: BTreeSet<String>,
     /// Whether nothing is written to the applications' objects.
     pub observe_only: bool,
     /// Whether `accept`, `allowPrune` and `revision` are honoured though no

@@ -209,7 +209,7 @@ impl Statuses {
         let status = wanted.status.clone().unwrap_or_default();
         let written = desk.store.write_status_while(&base, &status, |_| desk.leads.may_write()).await?;
         Ok(written.map(|now| {
-            desk.own.owe("Application", version(&now));
+            desk.own.owe("Application", owner.namespace(), version(&now));
             let version = now.metadata.resource_version.unwrap_or_default();
             Told { version, status: now.status.unwrap_or_default() }
         }))

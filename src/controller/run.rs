@@ -85,7 +85,7 @@ pub async fn run(
     let store = Arc::new(Store::new(cluster.client().clone()));
     let installation = store.installation_id().await?;
     let repositories = Repositories::open(&options.cache)?;
-    let own = OwnResources::start(cluster.client(), None);
+    let own = OwnResources::start(cluster.client(), &options.watch_namespaces);
     let index = LiveIndex::new(cluster.client().clone(), assess);
     // The cache is ours alone as long as it is open, so the instance is too.
     let instance = instance::of_cache(&options.cache);

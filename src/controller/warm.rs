@@ -101,7 +101,8 @@ async fn watch(shared: &Shared, owner: &OwnerKey) -> Result<(), StoreError> {
     let membership = membership(&shared.installation, owner.namespace(), owner.name());
     let policy = policy(&application, &membership, &Occasion::default());
     shared.index.set_policy(owner, FingerprintPolicy::new(&policy, OwnChecks::of(&application.spec.health.checks)));
-    let kinds = stored.objects.values().map(|owned| &owned.gvk).collect();
-    shared.index.ensure_all(owner, watched(shared.cluster.discovery(), kinds).await);
+    let objects = stored.objects.iter().map(|(id, owned)| (id, &owned.gvk));
+    let watched = watched(shared.cluster.discovery(), &shared.options.watch_namespaces, objects).await;
+    shared.index.ensure_all(owner, watched);
     Ok(())
 }

@@ -28,8 +28,29 @@ const FAILING_AFTER: u32 = 2;
 pub struct OwnResources(Arc<Shared>);
 
 struct Shared {
+    /// One for all namespaces, or one for each that is served.
+    parts: Vec<Part>,
+    told: Arc<Told>,
+}
+
+/// What is known of one namespace, or of all.
+struct Part {
+    namespace: Option<String>,
     stores: Arc<Stores>,
     feeds: Vec<OneFeed>,
+}
+
+impl Part {
+    fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+}
+
+/// What tells of changes and of lists.
+#[derive(Default)]
+struct Told {
+    announcer: Announcer,
+    listed: watch::Sender<()>,
 }
 
 struct OneFeed {
@@ -48,8 +69,16 @@ struct Stores {
     sync_requests: Mutex<Store<SyncRequest>>,
     rollback_requests: Mutex<Store<RollbackRequest>>,
     suspensions: Mutex<Store<Suspension>>,
-    announcer: Announcer,
-    listed: watch::Sender<()>,
+}
+
+impl Stores {
+    fn is_listed(&self) -> bool {
+        lock(&self.applications).is_listed()
+            && lock(&self.releases).is_listed()
+            && lock(&self.sync_requests).is_listed()
+            && lock(&self.rollback_requests).is_listed()
+            && lock(&self.suspensions).is_listed()
+    }
 }
 
 /// How one of the watches is doing.
@@ -65,39 +94,42 @@ pub struct OwnWatchReport {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        for feed in &self.feeds {
+        for feed in self.parts.iter().flat_map(|part| &part.feeds) {
             feed.task.abort();
         }
     }
 }
 
 impl OwnResources {
-    /// Starts the watches: of one namespace, or of all.
-    pub fn start(client: &Client, namespace: Option<&str>) -> Self {
-        let stores = Arc::new(Stores::default());
-        let feeds = vec![
-            follow(client, namespace, &stores, |stores| &stores.applications),
-            follow(client, namespace, &stores, |stores| &stores.releases),
-            follow(client, namespace, &stores, |stores| &stores.sync_requests),
-            follow(client, namespace, &stores, |stores| &stores.rollback_requests),
-            follow(client, namespace, &stores, |stores| &stores.suspensions),
-        ];
-        Self(Arc::new(Shared { stores, feeds }))
+    /// Starts the watches: of the namespaces given, or of all where none is.
+    pub fn start(client: &Client, namespaces: &BTreeSet<String>) -> Self {
+        let told = Arc::new(Told::default());
+        let each: Vec<Option<&String>> =
+            if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(Some).collect() };
+        let part = |namespace: Option<&String>| {
+            let stores = Arc::new(Stores::default());
+            let place = Place { client, namespace: namespace.map(String::as_str), stores: &stores, told: &told };
+            let feeds = vec![
+                follow(&place, |stores| &stores.applications),
+                follow(&place, |stores| &stores.releases),
+                follow(&place, |stores| &stores.sync_requests),
+                follow(&place, |stores| &stores.rollback_requests),
+                follow(&place, |stores| &stores.suspensions),
+            ];
+            Part { namespace: namespace.cloned(), stores, feeds }
+        };
+        let parts = each.into_iter().map(part).collect();
+        Self(Arc::new(Shared { parts, told }))
     }
 
     /// Whether everything was listed once.
     pub fn is_ready(&self) -> bool {
-        let stores = &self.0.stores;
-        lock(&stores.applications).is_listed()
-            && lock(&stores.releases).is_listed()
-            && lock(&stores.sync_requests).is_listed()
-            && lock(&stores.rollback_requests).is_listed()
-            && lock(&stores.suspensions).is_listed()
+        self.0.parts.iter().all(|part| part.stores.is_listed())
     }
 
     /// Waits until everything was listed once.
     pub async fn ready(&self) {
-        let mut listed = self.0.stores.listed.subscribe();
+        let mut listed = self.0.told.listed.subscribe();
         while !self.is_ready() {
             if listed.changed().await.is_err() {
                 return;
@@ -107,54 +139,56 @@ impl OwnResources {
 
     /// Tells from now on for which applications something changed.
     pub fn changed(&self) -> Changes {
-        self.0.stores.announcer.subscribe()
+        self.0.told.announcer.subscribe()
     }
 
     /// The applications that exist, those that cannot be read among them.
     pub fn applications(&self) -> BTreeSet<OwnerKey> {
-        lock(&self.0.stores.applications).applications().cloned().collect()
+        let of = |stores: &Stores| lock(&stores.applications).applications().cloned().collect::<Vec<_>>();
+        self.0.parts.iter().flat_map(|part| of(&part.stores)).collect()
     }
 
     /// How many applications exist.
     pub fn count(&self) -> usize {
-        lock(&self.0.stores.applications).applications().count()
+        self.0.parts.iter().map(|part| lock(&part.stores.applications).applications().count()).sum()
     }
 
     /// An application; `None` where there is none, or it cannot be read.
     pub fn application(&self, key: &OwnerKey) -> Option<Arc<Application>> {
-        lock(&self.0.stores.applications).of(key).into_iter().next()
+        self.of(key, |stores| &stores.applications).into_iter().next()
     }
 
     /// The releases of an application, by number.
     pub fn releases(&self, key: &OwnerKey) -> Vec<Arc<Release>> {
-        let mut releases = lock(&self.0.stores.releases).of(key);
+        let mut releases = self.of(key, |stores| &stores.releases);
         releases.sort_by_key(|release| release.spec.number);
         releases
     }
 
     /// The applications that have releases, whether they exist or not.
     pub fn applications_with_releases(&self) -> BTreeSet<OwnerKey> {
-        lock(&self.0.stores.releases).applications().cloned().collect()
+        let of = |stores: &Stores| lock(&stores.releases).applications().cloned().collect::<Vec<_>>();
+        self.0.parts.iter().flat_map(|part| of(&part.stores)).collect()
     }
 
     /// The requests for a sync of an application, by name.
     pub fn sync_requests(&self, key: &OwnerKey) -> Vec<Arc<SyncRequest>> {
-        lock(&self.0.stores.sync_requests).of(key)
+        self.of(key, |stores| &stores.sync_requests)
     }
 
     /// The requests for a rollback of an application, by name.
     pub fn rollback_requests(&self, key: &OwnerKey) -> Vec<Arc<RollbackRequest>> {
-        lock(&self.0.stores.rollback_requests).of(key)
+        self.of(key, |stores| &stores.rollback_requests)
     }
 
     /// The suspensions of an application, by name.
     pub fn suspensions(&self, key: &OwnerKey) -> Vec<Arc<Suspension>> {
-        lock(&self.0.stores.suspensions).of(key)
+        self.of(key, |stores| &stores.suspensions)
     }
 
     /// The objects about an application that cannot be read.
     pub fn unreadable(&self, key: &OwnerKey) -> Vec<Unreadable> {
-        let stores = &self.0.stores;
+        let Some(Part { stores, .. }) = self.part(key.namespace()) else { return Vec::new() };
         let mut all = lock(&stores.applications).unreadable_of(key);
         all.extend(lock(&stores.releases).unreadable_of(key));
         all.extend(lock(&stores.sync_requests).unreadable_of(key));
@@ -163,10 +197,19 @@ impl OwnResources {
         all
     }
 
+    fn part(&self, namespace: &str) -> Option<&Part> {
+        self.0.parts.iter().find(|part| part.covers(namespace))
+    }
+
+    fn of<K: Kept>(&self, key: &OwnerKey, store: fn(&Stores) -> &Mutex<Store<K>>) -> Vec<Arc<K>> {
+        self.part(key.namespace()).map(|part| lock(store(&part.stores)).of(key)).unwrap_or_default()
+    }
+
     /// Takes the server's answer to a write of our own, so that it is known
     /// before its watch event comes. Objects of other kinds are not taken.
     pub fn record(&self, object: Value) {
-        let stores = &self.0.stores;
+        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        let Some(Part { stores, .. }) = self.part(namespace) else { return };
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
         let changed = match kind {
             "Application" => lock(&stores.applications).record(object),
@@ -176,13 +219,14 @@ impl OwnResources {
             "Suspension" => lock(&stores.suspensions).record(object),
             _ => return,
         };
-        stores.announcer.announce(changed);
+        self.0.told.announcer.announce(changed);
     }
 
     /// A write of our own was answered with this version of an object of a
-    /// kind: its watch is to tell of it.
-    pub fn owe(&self, kind: &str, version: u64) {
-        for feed in self.0.feeds.iter().filter(|feed| feed.kind == kind) {
+    /// kind in a namespace: its watch is to tell of it.
+    pub fn owe(&self, kind: &str, namespace: &str, version: u64) {
+        let feeds = self.part(namespace).into_iter().flat_map(|part| &part.feeds);
+        for feed in feeds.filter(|feed| feed.kind == kind) {
             feed.dues.owe(version);
         }
     }
@@ -194,31 +238,39 @@ impl OwnResources {
             failure: lock(&feed.failure).clone(),
             age: feed.pulse.age(),
         };
-        self.0.feeds.iter().map(report).collect()
+        self.feeds().map(report).collect()
     }
 
     /// Tries failing watches again at once.
     pub fn retry(&self) {
-        for feed in &self.0.feeds {
+        for feed in self.feeds() {
             feed.retry.notify_waiters();
         }
     }
+
+    fn feeds(&self) -> impl Iterator<Item = &OneFeed> {
+        self.0.parts.iter().flat_map(|part| &part.feeds)
+    }
 }
 
-fn follow<K: Kept>(
-    client: &Client,
-    namespace: Option<&str>,
-    stores: &Arc<Stores>,
-    store: fn(&Stores) -> &Mutex<Store<K>>,
-) -> OneFeed {
-    let target =
-        Target { resource: ApiResource::erase::<K>(&()), namespace: namespace.map(str::to_owned), labels: None };
+/// Where a watch looks, and what it tells.
+struct Place<'a> {
+    client: &'a Client,
+    namespace: Option<&'a str>,
+    stores: &'a Arc<Stores>,
+    told: &'a Arc<Told>,
+}
+
+fn follow<K: Kept>(place: &Place<'_>, store: fn(&Stores) -> &Mutex<Store<K>>) -> OneFeed {
+    let namespace = place.namespace.map(str::to_owned);
+    let target = Target { resource: ApiResource::erase::<K>(&()), namespace, labels: None };
     let kind = target.resource.kind.clone();
-    let feed = Feed::new(client.clone(), target);
+    let feed = Feed::new(place.client.clone(), target);
     let (pulse, retry, dues) = (feed.pulse(), feed.retry(), feed.dues());
     let failure: Arc<Mutex<Option<String>>> = Arc::default();
-    let told = {
-        let (stores, failure, kind) = (stores.clone(), failure.clone(), kind.clone());
+    let tell = {
+        let (stores, told) = (place.stores.clone(), place.told.clone());
+        let (failure, kind) = (failure.clone(), kind.clone());
         move |event| {
             let mut changed = BTreeSet::new();
             let mut listed = false;
@@ -246,12 +298,12 @@ fn follow<K: Kept>(
                 }
             }
             if listed {
-                stores.listed.send_replace(());
+                told.listed.send_replace(());
             }
-            stores.announcer.announce(changed);
+            told.announcer.announce(changed);
         }
     };
-    OneFeed { kind, task: tokio::spawn(feed.run(told)), pulse, retry, dues, failure }
+    OneFeed { kind, task: tokio::spawn(feed.run(tell)), pulse, retry, dues, failure }
 }
 
 /// Without what is never read and would fill the memory.

@@ -18,7 +18,7 @@ use crate::{
     },
     health::{HealthStatus, OwnChecks},
     history::{bundles::KnownChunks, inventory::Changes},
-    manifest::{GroupVersionKind, Manifest, ObjectId},
+    manifest::{Manifest, ObjectId},
     plan::Membership,
 };
 
@@ -148,9 +148,10 @@ impl Actor {
     /// Watches the kinds of the objects that the application has, and those of
     /// some content.
     pub(super) async fn watch_kinds(&self, manifests: &[Arc<Manifest>]) {
-        let owned = self.known.stored.objects.values().map(|owned| &owned.gvk);
-        let kinds: BTreeSet<&GroupVersionKind> = owned.chain(manifests.iter().map(|manifest| &manifest.gvk)).collect();
-        let watched = watched(self.shared.cluster.discovery(), kinds).await;
+        let owned = self.known.stored.objects.iter().map(|(id, owned)| (id, &owned.gvk));
+        let objects = owned.chain(manifests.iter().map(|manifest| (&manifest.id, &manifest.gvk)));
+        let served = &self.shared.options.watch_namespaces;
+        let watched = watched(self.shared.cluster.discovery(), served, objects).await;
         self.shared.index.ensure_all(&self.known.owner, watched);
     }
 
