@@ -17,7 +17,7 @@ const HEADER: &str = "# Made from the code by `cargo xtask generate`: do not edi
 #[test]
 fn the_chart_has_the_definition_of_each_resource() {
     for (name, definition) in definitions() {
-        let file = format!("charts/bowline/crds/{name}.yaml");
+        let file = format!("charts/bowline/definitions/{name}.yaml");
         is_up_to_date(&file, &format!("{HEADER}{}", yaml(&definition)));
     }
 }
@@ -45,7 +45,9 @@ fn the_chart_has_the_admission_policies_that_its_cluster_serves() {
         !validating.contains("{{") && !mutating.contains("{{"),
         "a policy holds what Helm would take for a template"
     );
-    let template = format!("{HEADER}{validating}{served}\n---\n{mutating}{{{{- end }}}}\n");
+    let installed = "{{- if .Values.admissionPolicies.install }}";
+    let template =
+        format!("{HEADER}{installed}\n{validating}{served}\n---\n{mutating}{{{{- end }}}}\n{{{{- end }}}}\n");
     is_up_to_date("charts/bowline/templates/policies.yaml", &template);
 }
 

@@ -33,5 +33,5 @@ pub use fault_proxy::{Fault, FaultProxy, Seen};
 pub use git_server::{Auth, GitRepo, GitServer};
 pub use pki::Authority;
 pub use process::{Launch, Process, detach};
-pub use prometheus::{Exporter, Prometheus};
+pub use prometheus::{Exporter, Prometheus, promtool};
 pub use receiver::{Posted, Receiver};

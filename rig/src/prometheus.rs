@@ -18,9 +18,13 @@ use crate::{
     process::{Launch, Process},
 };
 
-/// Debian's package, and where it has the program.
+/// Debian's package; it has promtool too.
 const PACKAGE: &str = "prometheus";
-const PROGRAM: &str = "usr/bin/prometheus";
+
+/// The path of promtool, which checks rules.
+pub fn promtool() -> Result<PathBuf> {
+    program("promtool")
+}
 
 /// A Prometheus that scrapes the given exporters every second.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts it.
     pub fn start(exporters: &[&Exporter]) -> Result<Self> {
-        let program = program()?;
+        let program = program("prometheus")?;
         let directory = RunDirectory::new("prometheus-")?;
         let port = Port::claim()?;
         let targets: Vec<String> =
@@ -101,15 +105,15 @@ impl Exporter {
     }
 }
 
-/// The path of the program.
-fn program() -> Result<PathBuf> {
+/// The path of a program of the package.
+fn program(name: &str) -> Result<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&on_path).map(|dir| dir.join("prometheus")).find(|path| path.is_file()) {
+    if let Some(found) = std::env::split_paths(&on_path).map(|dir| dir.join(name)).find(|path| path.is_file()) {
         return Ok(found);
     }
     let tools = cache_dir().join("tools");
     let unpacked = tools.join("prometheus-debian");
-    let program = unpacked.join(PROGRAM);
+    let program = unpacked.join("usr/bin").join(name);
     if program.is_file() {
         return Ok(program);
     }

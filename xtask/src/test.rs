@@ -101,8 +101,14 @@ const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Writes what belongs to the code into `charts/`, `manifests/` and `docs/`.
 pub(crate) fn generate() -> Outcome {
-    let sources: [&[&str]; 3] =
-        [&["--test", "generated"], &["--test", "cli_reference"], &["--lib", "--", "health::rules::page"]];
+    // The chart takes up the definitions, and install.yaml is the chart.
+    let sources: [&[&str]; 4] = [
+        &["--test", "generated"],
+        &["--test", "cli_reference"],
+        &["--lib", "--", "health::rules::page"],
+        &["--test", "chart", "--", "manifests::"],
+    ];
+    crate::tools::build_some(&["helm"])?;
     for source in sources {
         let mut test = cargo();
         test.args(["test", "--quiet", "--package", "bowline"]).args(source).env("BOWLINE_GENERATE", "1");

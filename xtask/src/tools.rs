@@ -26,6 +26,15 @@ pub(crate) fn build() -> Result<usize, rig::Error> {
     rig::tools::build_all(&mut |event| progress.show(&event))
 }
 
+/// The same for some of the tools.
+pub(crate) fn build_some(names: &[&str]) -> Result<(), rig::Error> {
+    for name in names {
+        let mut progress = Progress::new();
+        rig::tools::build(std::slice::from_ref(rig::tools::named(name)?), &mut |event| progress.show(&event))?;
+    }
+    Ok(())
+}
+
 /// The same for the bare client that the benchmark is held against.
 pub(crate) fn build_bare_apply() -> Result<usize, rig::Error> {
     let mut progress = Progress::new();

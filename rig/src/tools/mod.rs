@@ -89,16 +89,23 @@ pub const BARE_APPLY: Tool =
 
 /// The path of a program that is built; an error that says how to build it otherwise.
 pub fn path(name: &str) -> Result<PathBuf> {
-    let tool = TOOLS
-        .iter()
-        .chain([&BARE_APPLY])
-        .find(|tool| tool.name == name)
-        .ok_or_else(|| Error::ToolUnknown(name.to_owned()))?;
+    let tool = named(name)?;
     let recipe = tool.recipe()?;
     if recipe.binary.is_file() {
         return Ok(recipe.binary);
     }
     Err(Error::ToolMissing { name: tool.name, version: recipe.version })
+}
+
+/// The version of a program, as its `go.mod` pins it.
+pub fn version(name: &str) -> Result<String> {
+    named(name)?.version()
+}
+
+/// A tool by its name.
+pub fn named(name: &str) -> Result<&'static Tool> {
+    let all = TOOLS.iter().chain([&BARE_APPLY]);
+    all.into_iter().find(|tool| tool.name == name).ok_or_else(|| Error::ToolUnknown(name.to_owned()))
 }
 
 /// What a build needs to know, read from the tool's `go.mod` and `go.sum`.
