@@ -13,6 +13,7 @@
 //! that it can be used from any test, inside an async runtime or not.
 
 pub mod cluster;
+mod debian;
 mod directory;
 mod error;
 mod fault_proxy;
@@ -23,6 +24,7 @@ mod ports;
 mod process;
 mod prometheus;
 mod receiver;
+mod ssh_server;
 pub mod tools;
 
 pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
@@ -35,3 +37,4 @@ pub use pki::Authority;
 pub use process::{Launch, Process, detach};
 pub use prometheus::{Exporter, Prometheus, promtool};
 pub use receiver::{Posted, Receiver};
+pub use ssh_server::{SshKey, SshServer};

@@ -5,25 +5,25 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    directory::{RunDirectory, cache_dir, create_private},
-    error::{At, Error, Result},
+    debian::{Package, program},
+    directory::RunDirectory,
+    error::{At, Result},
     http::{Handler, Server, respond},
     ports::Port,
     process::{Launch, Process},
 };
 
-/// Debian's package; it has promtool too.
-const PACKAGE: &str = "prometheus";
+/// Debian's package; it has promtool too. Both need no libraries.
+const PACKAGE: Package = Package { name: "prometheus", with_dependencies: false };
 
 /// The path of promtool, which checks rules.
 pub fn promtool() -> Result<PathBuf> {
-    program("promtool")
+    program(PACKAGE, "promtool")
 }
 
 /// A Prometheus that scrapes the given exporters every second.
@@ -37,7 +37,7 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts it.
     pub fn start(exporters: &[&Exporter]) -> Result<Self> {
-        let program = program("prometheus")?;
+        let program = program(PACKAGE, "prometheus")?;
         let directory = RunDirectory::new("prometheus-")?;
         let port = Port::claim()?;
         let targets: Vec<String> =
@@ -103,67 +103,4 @@ impl Exporter {
     pub fn tell(&self, text: &str) {
         text.clone_into(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner));
     }
-}
-
-/// The path of a program of the package.
-fn program(name: &str) -> Result<PathBuf> {
-    let on_path = std::env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = std::env::split_paths(&on_path).map(|dir| dir.join(name)).find(|path| path.is_file()) {
-        return Ok(found);
-    }
-    let tools = cache_dir().join("tools");
-    let unpacked = tools.join("prometheus-debian");
-    let program = unpacked.join("usr/bin").join(name);
-    if program.is_file() {
-        return Ok(program);
-    }
-    create_private(&tools)?;
-    let work = tempfile::Builder::new().prefix("prometheus-").tempdir_in(&tools).at("create a directory in", &tools)?;
-    download(work.path())?;
-    let packages = fs::read_dir(work.path()).at("read", work.path())?.filter_map(std::io::Result::ok);
-    let package = packages.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|end| end == "deb"));
-    let missing = || Error::Content { path: work.path().to_owned(), reason: "apt-get left no package".into() };
-    let package = package.ok_or_else(missing)?;
-    let inside = work.path().join("x");
-    run(work.path(), "dpkg", &["-x", &package.display().to_string(), &inside.display().to_string()])?;
-    // Whoever else did the same meanwhile has the same program there.
-    if let Err(source) = fs::rename(&inside, &unpacked)
-        && !program.is_file()
-    {
-        return Err(Error::File { action: "move into place", path: unpacked, source });
-    }
-    Ok(program)
-}
-
-/// Downloads the package. A new machine may have no lists of packages, or old
-/// ones: then they are read into the same directory, which needs no rights.
-fn download(work: &Path) -> Result<()> {
-    if run(work, "apt-get", &["download", PACKAGE]).is_ok() {
-        return Ok(());
-    }
-    let (lists, cache) = (work.join("lists"), work.join("cache"));
-    create_private(&lists.join("partial"))?;
-    create_private(&cache.join("archives/partial"))?;
-    let (lists, cache) = (format!("Dir::State::Lists={}", lists.display()), format!("Dir::Cache={}", cache.display()));
-    let options = ["-o", &lists, "-o", &cache, "-o", "APT::Sandbox::User=root"];
-    run(work, "apt-get", &[options.as_slice(), &["update"]].concat())?;
-    run(work, "apt-get", &[options.as_slice(), &["download", PACKAGE]].concat())
-}
-
-/// Runs a program of the system.
-fn run(directory: &Path, program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).current_dir(directory).output();
-    let output = output.map_err(|source| Error::Program { program: program.into(), source })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = [output.stdout, output.stderr].concat();
-    Err(Error::Command {
-        command: format!(
-            "{program} {} (prometheus is wanted on the PATH, or from Debian's packages)",
-            arguments.join(" ")
-        ),
-        status: output.status,
-        output: String::from_utf8_lossy(&said).into_owned(),
-    })
 }

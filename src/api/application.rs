@@ -78,11 +78,11 @@ pub struct ApplicationSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Source {
-    /// URL of the Git repository: `https`, `http`, or `file` where the operator allows it. Never with credentials in it.
+    /// URL of the Git repository: `https`, `http`, `ssh` (`ssh://git@host/path`, or `git@host:path`), or `file` where the operator allows it. Never with credentials in it.
     #[serde(rename = "repoURL")]
     #[x_kube(
-        validation = Rule::new("self.matches('^(https?|file)://[^ ]+$')").message("must be an http, https or file URL"),
-        validation = Rule::new("!self.matches('^[a-z]+://[^/]*@')").message("must not hold credentials: put them into a Secret and name it in source.secretRef")
+        validation = Rule::new("self.matches('^(https?|ssh|file)://[^ ]+$') || self.matches('^[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:[^ :][^ ]*$')").message("must be an https, http, ssh or file URL, or user@host:path"),
+        validation = Rule::new("!self.matches('^(https?|file)://[^/]*@') && !self.matches('^ssh://[^/@]*:[^/]*@')").message("must not hold credentials: put them into a Secret and name it in source.secretRef")
     )]
     #[schemars(length(min = 1, max = 2048))]
     pub repo_url: String,
@@ -97,7 +97,7 @@ pub struct Source {
     )]
     #[schemars(length(min = 1, max = 1024))]
     pub path: String,
-    /// Secret of the same namespace with `username` and `password`, or `bearerToken`, and optionally `ca.crt`.
+    /// Secret of the same namespace with `username` and `password`, or `bearerToken`, and optionally `ca.crt`; for SSH with `identity` (or `ssh-privatekey`), optionally its `passphrase`, and `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SourceSecret>,
     /// How often the repository is asked for changes; some jitter is added.

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Reasons that another version of the Secret may take away.
+const REFUSED: &[&str] = &["AuthenticationFailed", "HostKeyRefused"];
+
 /// What the poller tells an application.
 #[derive(Debug, Clone)]
 pub struct HeadEvent {
@@ -268,7 +271,7 @@ impl<S: CredentialStore> Talk<S> {
         wanted.sort();
         wanted.dedup();
         let mut found = self.find_all(wanted.clone()).await;
-        if found.iter().any(|result| matches!(result, Err(failure) if failure.reason == "AuthenticationFailed")) {
+        if found.iter().any(|result| matches!(result, Err(failure) if REFUSED.contains(&failure.reason.as_str()))) {
             // The Secret may hold newer credentials by now.
             self.credentials = None;
             found = self.find_all(wanted.clone()).await;

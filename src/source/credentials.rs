@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use sha2::{Digest as _, Sha256};
 
-use super::certificate::CaBundle;
+use super::{certificate::CaBundle, known_hosts::KnownHosts};
 
 /// Why a Secret cannot be used for Git.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,8 @@ pub(super) enum Proof {
     Basic { username: String, password: String },
     /// A token in the `Authorization` header.
     Bearer { token: String },
+    /// A private key, for SSH, and the keys of hosts that are trusted.
+    Key { private: String, passphrase: Option<String>, hosts: KnownHosts },
 }
 
 impl Credentials {
@@ -64,6 +66,25 @@ impl Credentials {
         Ok(Self { proof: Proof::Bearer { token }, ca: None })
     }
 
+    /// A private key, for repositories over SSH, in OpenSSH's or in PEM form,
+    /// and the keys of the hosts that are trusted.
+    ///
+    /// # Errors
+    /// It is not a private key, or `known_hosts` cannot be used.
+    pub fn key(private: &str, passphrase: Option<&str>, known_hosts: &str) -> Result<Self, CredentialsRefused> {
+        let private = private.trim();
+        if !(private.starts_with("-----BEGIN ") && private.contains("PRIVATE KEY-----")) {
+            return Err(refused("the SSH key is not a private key: it begins with `-----BEGIN … PRIVATE KEY-----`"));
+        }
+        if private.contains('\0') {
+            return Err(refused("the SSH key contains control characters"));
+        }
+        let passphrase = passphrase.map(|text| clean("passphrase", text)).transpose()?;
+        let hosts = KnownHosts::parse(known_hosts).map_err(|reason| refused(format!("`known_hosts` {reason}")))?;
+        // The library wants the line break at the end.
+        Ok(Self { proof: Proof::Key { private: format!("{private}\n"), passphrase, hosts }, ca: None })
+    }
+
     /// The same, trusting exactly the certificates of a PEM bundle instead of
     /// those of the machine.
     ///
@@ -75,7 +96,9 @@ impl Credentials {
     }
 
     /// Reads the data of a Secret: `username` and `password`, or
-    /// `bearerToken`, and `ca.crt`.
+    /// `bearerToken`, and `ca.crt`; for SSH `identity` (or `ssh-privatekey`, as
+    /// Kubernetes' own type of Secret has it), its `passphrase` (or
+    /// `password`), and `known_hosts`.
     ///
     /// # Errors
     /// None of these keys is there, they contradict each other, or one cannot
@@ -86,20 +109,29 @@ impl Credentials {
                 .map(|value| std::str::from_utf8(value).map_err(|_| refused(format!("`{key}` is not UTF-8"))))
                 .transpose()
         };
+        if let Some(private) = text("identity")?.or(text("ssh-privatekey")?) {
+            if data.contains_key("bearerToken") || data.contains_key("username") {
+                return Err(refused(
+                    "it has an SSH key and `username` or `bearerToken`; keep what the repository's URL needs",
+                ));
+            }
+            let passphrase = text("passphrase")?.or(text("password")?);
+            let Some(known_hosts) = text("known_hosts")? else {
+                return Err(refused(
+                    "it has an SSH key and no `known_hosts`, without which nobody knows whom the key is shown to; \
+                     `ssh-keyscan HOST` writes it",
+                ));
+            };
+            return Self::key(private, passphrase, known_hosts);
+        }
         let credentials = match (text("username")?, text("password")?, text("bearerToken")?) {
             (None, None, Some(token)) => Self::bearer(token)?,
             (Some(username), Some(password), None) => Self::basic(username, password)?,
             (None, None, None) => {
-                if data.contains_key("identity") || data.contains_key("ssh-privatekey") {
-                    return Err(refused(
-                        "it holds an SSH key, and repositories over SSH are not supported yet; \
-                         use the https address of the repository with `username` and `password`",
-                    ));
-                }
                 if !data.contains_key("ca.crt") {
                     let keys: Vec<_> = data.keys().map(String::as_str).collect();
                     return Err(refused(format!(
-                        "it has none of the keys `username` and `password`, `bearerToken`, `ca.crt`; it has: {}",
+                        "it has none of the keys `username` and `password`, `bearerToken`, `ca.crt`, `identity`; it has: {}",
                         if keys.is_empty() { "no keys".to_owned() } else { keys.join(", ") }
                     )));
                 }
@@ -155,6 +187,12 @@ impl Credentials {
                 part(b"bearer");
                 part(token.as_bytes());
             }
+            Proof::Key { .. } => {}
+        }
+        if let Proof::Key { private, passphrase, .. } = &self.proof {
+            part(b"key");
+            part(private.as_bytes());
+            part(passphrase.as_deref().unwrap_or_default().as_bytes());
         }
         if let Some(ca) = &self.ca {
             part(ca.pem());
@@ -177,6 +215,7 @@ impl Credentials {
                 secrets
             }
             Proof::Bearer { token } => vec![token.clone()],
+            Proof::Key { passphrase, .. } => passphrase.iter().cloned().collect(),
         };
         secrets
             .iter()
@@ -191,6 +230,7 @@ impl fmt::Debug for Credentials {
             Proof::None => "none",
             Proof::Basic { .. } => "basic",
             Proof::Bearer { .. } => "bearer",
+            Proof::Key { .. } => "key",
         };
         write!(f, "Credentials({kind}{})", if self.ca.is_some() { ", ca" } else { "" })
     }
@@ -217,6 +257,8 @@ mod tests {
 
     use super::*;
 
+    const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\ns3cret\n-----END OPENSSH PRIVATE KEY-----\n";
+
     fn secret(keys: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         keys.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
     }
@@ -225,6 +267,7 @@ mod tests {
     #[case::basic(&[("username", "ann"), ("password", "s3cret")], "Credentials(basic)")]
     #[case::bearer(&[("bearerToken", "s3cret")], "Credentials(bearer)")]
     #[case::a_line_break_at_the_end_is_dropped(&[("bearerToken", "s3cret\n")], "Credentials(bearer)")]
+    #[case::key(&[("identity", KEY), ("known_hosts", "h ssh-rsa AAAA"), ("password", "s3cret")], "Credentials(key)")]
     #[case::other_keys_do_not_matter(&[("username", "ann"), ("password", "s3cret"), ("url", "x")], "Credentials(basic)")]
     fn a_secret_is_read_and_never_shown(#[case] keys: &[(&str, &str)], #[case] shown: &str) {
         assert_eq!(format!("{:?}", Credentials::from_secret(&secret(keys)).unwrap()), shown);
@@ -236,7 +279,10 @@ mod tests {
     #[case::half(&[("username", "s3cret")], "without `password`")]
     #[case::the_other_half(&[("password", "s3cret")], "without `username`")]
     #[case::both(&[("password", "s3cret"), ("username", "a"), ("bearerToken", "s3cret")], "keep one")]
-    #[case::ssh(&[("identity", "s3cret")], "SSH")]
+    #[case::a_key_without_hosts(&[("identity", "s3cret")], "no `known_hosts`")]
+    #[case::a_key_that_is_none(&[("identity", "s3cret"), ("known_hosts", "h ssh-rsa AAAA")], "not a private key")]
+    #[case::hosts_that_are_none(&[("ssh-privatekey", KEY), ("known_hosts", "s3cret")], "`known_hosts` line 1 is not")]
+    #[case::a_key_and_a_token(&[("identity", KEY), ("bearerToken", "s3cret")], "keep what")]
     #[case::a_header_in_the_token(&[("bearerToken", "s3cret\r\nX-Evil: 1")], "control characters")]
     #[case::a_colon_in_the_user(&[("username", "s3cret:x"), ("password", "y")], "colon")]
     #[case::an_empty_token(&[("bearerToken", "")], "empty")]

@@ -49,6 +49,14 @@ pub enum SourceError {
         /// What to do.
         advice: String,
     },
+    /// The host does not show a key that is trusted.
+    #[error("{url}: the host is not trusted: {message}")]
+    HostKeyRefused {
+        /// The repository.
+        url: String,
+        /// Why, and what to do.
+        message: String,
+    },
     /// There is no such repository, or it may not be seen.
     #[error("there is no repository at {url}, or these credentials may not see it: {message}")]
     NotFound {
@@ -215,6 +223,7 @@ impl SourceError {
             Self::CredentialsRefused(_) | Self::CredentialsOverPlainHttp { .. } => "CredentialsRefused",
             Self::RevisionRefused(_) | Self::NotAnId(_) => "RevisionRefused",
             Self::AuthenticationFailed { .. } => "AuthenticationFailed",
+            Self::HostKeyRefused { .. } => "HostKeyRefused",
             Self::NotFound { .. } => "NotFound",
             Self::RevisionNotFound { .. } => "RevisionNotFound",
             Self::RevisionAmbiguous { .. } => "RevisionAmbiguous",

@@ -30,7 +30,9 @@
 //!   credentials.
 //! - With `ca.crt`, intermediate authorities must be in that bundle: the
 //!   library shows only the server's own certificate. Revocation is not checked.
-//! - Repositories over SSH, SHA-256 repositories and Git LFS are not read.
+//! - Over SSH, the kind of key that a host shows is the library's choice, so
+//!   `known_hosts` should have all of its keys; certificates of hosts are not used.
+//! - SHA-256 repositories and Git LFS are not read.
 //! - From a local repository (`file://`) all history is received; the library
 //!   knows no part of a history there.
 
@@ -43,6 +45,7 @@ mod generation;
 mod git_files;
 mod git_tree;
 mod id;
+mod known_hosts;
 mod limits;
 mod log;
 mod mirror;

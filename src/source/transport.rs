@@ -58,6 +58,7 @@ pub(super) fn converse(
     if !request.credentials.is_anonymous() && !request.url.carries_credentials() {
         return Err(SourceError::CredentialsOverPlainHttp { url: request.url.to_string() });
     }
+    request.check_proof()?;
     let watch = Watch::default();
     // The options must outlive the remote, which keeps pointers to them.
     let mut options = fetch_options(request, &watch);
@@ -99,6 +100,22 @@ impl Request<'_> {
         Ok(())
     }
 
+    /// Whether the credentials are of the kind that the transport needs.
+    fn check_proof(&self) -> Result<(), SourceError> {
+        let advice = match (self.url.ssh(), self.credentials.proof()) {
+            (Some(_), Proof::Key { .. }) => return Ok(()),
+            (Some(_), _) => {
+                "a repository over SSH needs a Secret with `identity`, the private key, and `known_hosts`, named in \
+                 source.secretRef"
+            }
+            (None, Proof::Key { .. }) => {
+                "the Secret holds an SSH key, and the URL is not one of SSH: write it as ssh://git@host/path"
+            }
+            (None, _) => return Ok(()),
+        };
+        Err(SourceError::AuthenticationFailed { url: self.url.to_string(), advice: advice.to_owned() })
+    }
+
     fn too_large(&self, message: String) -> SourceError {
         SourceError::TooLarge { subject: self.url.to_string(), message }
     }
@@ -107,8 +124,17 @@ impl Request<'_> {
 fn fetch_options<'a>(request: &'a Request<'a>, watch: &'a Watch) -> FetchOptions<'a> {
     let mut callbacks = RemoteCallbacks::new();
     callbacks.credentials(move |_, _, allowed| {
+        let user = request.url.ssh().map(|(user, ..)| user.unwrap_or("git"));
+        if let Some(user) = user.filter(|_| allowed.contains(CredentialType::USERNAME)) {
+            return Cred::username(user);
+        }
         watch.asked.set(watch.asked.get() + 1);
         match request.credentials.proof() {
+            Proof::Key { private, passphrase, .. }
+                if watch.asked.get() == 1 && allowed.contains(CredentialType::SSH_MEMORY) =>
+            {
+                Cred::ssh_key_from_memory(user.unwrap_or("git"), None, private, passphrase.as_deref())
+            }
             Proof::Basic { username, password }
                 if watch.asked.get() == 1 && allowed.contains(CredentialType::USER_PASS_PLAINTEXT) =>
             {
@@ -148,6 +174,23 @@ fn fetch_options<'a>(request: &'a Request<'a>, watch: &'a Watch) -> FetchOptions
         }
         go_on
     });
+    if let (Proof::Key { hosts, .. }, Some((_, host, port))) = (request.credentials.proof(), request.url.ssh()) {
+        callbacks.certificate_check(move |certificate, _| {
+            let shown = certificate.as_hostkey();
+            let key = shown.and_then(|shown| Some((shown.hostkey_type()?.name(), shown.hostkey()?)));
+            let checked = match key {
+                Some((kind, key)) => hosts.check(host, port, kind, key),
+                None => Err("the host shows no key that can be compared".to_owned()),
+            };
+            match checked {
+                Ok(()) => Ok(CertificateCheckStatus::CertificateOk),
+                Err(message) => {
+                    watch.stopped.replace(Some(SourceError::HostKeyRefused { url: request.url.to_string(), message }));
+                    Err(git2::Error::new(ErrorCode::Certificate, ErrorClass::Ssh, "the key of the host is not trusted"))
+                }
+            }
+        });
+    }
     if let Some(ca) = request.credentials.ca() {
         callbacks.certificate_check(move |certificate, host| {
             let Some(server) = certificate.as_x509() else {
@@ -209,6 +252,9 @@ fn classify(error: &git2::Error, request: &Request<'_>, watch: &Watch, step: Ste
     let url = request.url.to_string();
     let message = visible(&request.credentials.scrub(error.message()));
     let status = http_status(error.message());
+    if error.class() == ErrorClass::Ssh && step == Step::Listing {
+        return over_ssh(request, message);
+    }
     if error.code() == ErrorCode::Auth || watch.asked.get() > 1 || matches!(status, Some(401 | 403)) {
         let refused = if status == Some(403) { "the server forbids access" } else { "the server refuses" };
         let advice = match request.credentials.proof() {
@@ -218,6 +264,7 @@ fn classify(error: &git2::Error, request: &Request<'_>, watch: &Watch, step: Ste
             Proof::Basic { .. } => {
                 format!("{refused} username and password of the Secret; check that they are right and not expired")
             }
+            Proof::Key { .. } => format!("{refused} the SSH key of the Secret: add its public half to the repository"),
             Proof::Bearer { .. } => {
                 format!("{refused} the bearerToken of the Secret; check that it is right and not expired")
             }
@@ -260,6 +307,35 @@ fn classify(error: &git2::Error, request: &Request<'_>, watch: &Watch, step: Ste
         | (ErrorCode::NotFound, ..) => SourceError::RepositoryDamaged { url, message },
         _ => SourceError::GitFailed { url, message },
     }
+}
+
+/// What went wrong over SSH. The library has one class for all of it, so its
+/// words tell.
+fn over_ssh(request: &Request<'_>, message: String) -> SourceError {
+    let url = request.url.to_string();
+    let lower = message.to_ascii_lowercase();
+    let any = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if any(&[
+        "unable to extract public key",
+        "unable to initialize private key",
+        "wrong passphrase",
+        "invalid key data",
+    ]) {
+        let advice =
+            "the SSH key of the Secret cannot be read: check that it is whole, and that its passphrase is right";
+        return SourceError::AuthenticationFailed { url, advice: format!("{advice} ({message})") };
+    }
+    if any(&["authenticat", "username/publickey", "publickey", "credential"]) {
+        let advice = format!(
+            "the server refuses the SSH key of the Secret: add its public half to the repository, and check the user of \
+             the URL ({message})"
+        );
+        return SourceError::AuthenticationFailed { url, advice };
+    }
+    if any(&["timed out", "timeout"]) {
+        return SourceError::Timeout { url, message };
+    }
+    SourceError::Unreachable { url, message }
 }
 
 fn http_status(message: &str) -> Option<u16> {

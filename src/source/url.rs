@@ -28,8 +28,16 @@ pub struct UrlRefused {
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RepositoryUrl {
     text: String,
-    local: bool,
+    transport: Transport,
     carries_credentials: bool,
+}
+
+/// How a repository is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Transport {
+    Local,
+    Http,
+    Ssh { user: Option<String>, host: String, port: u16 },
 }
 
 impl RepositoryUrl {
@@ -46,16 +54,17 @@ impl RepositoryUrl {
         if text.chars().any(char::is_control) {
             return Err(refuse("it contains control characters"));
         }
-        let Ok(url) = url::Url::parse(text) else {
-            return Err(refuse(if looks_like_scp(text) { SSH } else { "it is not a URL such as https://host/path" }));
+        let whole = from_scp(text);
+        let Ok(url) = url::Url::parse(whole.as_deref().unwrap_or(text)) else {
+            return Err(refuse("it is not a URL such as https://host/path"));
         };
+        let over_ssh = url.scheme() == "ssh";
         match url.scheme() {
-            "https" | "http" | "file" => {}
-            "ssh" | "git+ssh" | "ssh+git" => return Err(refuse(SSH)),
-            _ if looks_like_scp(text) => return Err(refuse(SSH)),
-            _ => return Err(refuse("its scheme is not supported; use https")),
+            "https" | "http" | "file" | "ssh" => {}
+            "git+ssh" | "ssh+git" => return Err(refuse("its scheme is not supported; use ssh")),
+            _ => return Err(refuse("its scheme is not supported; use https or ssh")),
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        if url.password().is_some() || (!over_ssh && !url.username().is_empty()) {
             return Err(refuse(
                 "it contains credentials; remove them from the URL, rotate them if they were ever committed, \
                  and put them as username and password into a Secret named by secretRef",
@@ -75,6 +84,9 @@ impl RepositoryUrl {
         } else if url.host_str().is_none_or(str::is_empty) {
             return Err(refuse("it names no host"));
         }
+        if over_ssh {
+            return Self::over_ssh(&url).map_err(|reason| refuse(&reason));
+        }
         let loopback = match url.host() {
             Some(url::Host::Domain(name)) => name == "localhost",
             Some(url::Host::Ipv4(address)) => address.is_loopback(),
@@ -82,12 +94,36 @@ impl RepositoryUrl {
             None => false,
         };
         let carries_credentials = url.scheme() == "https" || loopback || policy.allow_plain_http_credentials;
-        Ok(Self { text: url.as_str().trim_end_matches('/').to_owned(), local, carries_credentials })
+        let transport = if local { Transport::Local } else { Transport::Http };
+        Ok(Self { text: url.as_str().trim_end_matches('/').to_owned(), transport, carries_credentials })
+    }
+
+    fn over_ssh(url: &url::Url) -> Result<Self, String> {
+        // What a host or a user of such a name would be to other programs.
+        let odd = |text: &str| text.starts_with('-') || text.chars().any(|character| !character.is_ascii_graphic());
+        let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if odd(&host) || odd(url.username()) || url.username().contains('%') {
+            return Err("its user or host has characters that they cannot have".to_owned());
+        }
+        if url.path().trim_matches('/').is_empty() {
+            return Err("it names no repository on the host".to_owned());
+        }
+        let user = Some(url.username().to_owned()).filter(|user| !user.is_empty());
+        let transport = Transport::Ssh { user, host, port: url.port().unwrap_or(22) };
+        Ok(Self { text: url.as_str().trim_end_matches('/').to_owned(), transport, carries_credentials: true })
     }
 
     /// Whether it is a repository of this machine.
     pub fn is_local(&self) -> bool {
-        self.local
+        self.transport == Transport::Local
+    }
+
+    /// User, host and port, if it is reached over SSH.
+    pub(super) fn ssh(&self) -> Option<(Option<&str>, &str, u16)> {
+        match &self.transport {
+            Transport::Ssh { user, host, port } => Some((user.as_deref(), host, *port)),
+            _ => None,
+        }
     }
 
     /// Whether credentials may be sent to it.
@@ -113,15 +149,14 @@ impl fmt::Debug for RepositoryUrl {
     }
 }
 
-const SSH: &str = "repositories over SSH are not supported yet; use the https address of the repository, with a token \
-                   in a Secret named by secretRef";
-
-/// `git@host:path`, which is no URL but SSH.
-fn looks_like_scp(text: &str) -> bool {
-    !text.contains("://")
-        && text.split_once(':').is_some_and(|(before, after)| {
-            !before.is_empty() && !before.contains('/') && !after.is_empty() && !after.starts_with("//")
-        })
+/// `git@host:path`, the short form of `ssh://git@host/path`, as a URL.
+fn from_scp(text: &str) -> Option<String> {
+    let (before, path) = text.split_once(':').filter(|_| !text.contains("://"))?;
+    let is_host = !before.is_empty() && !before.contains('/') && before.contains('@') && !before.starts_with('-');
+    let is_path = !path.is_empty() && !path.starts_with(':') && !path.starts_with("//");
+    // In the short form a path is relative to the user's home, which servers of
+    // Git have no use for.
+    (is_host && is_path).then(|| format!("ssh://{before}/{}", path.trim_start_matches('/')))
 }
 
 /// Takes everything out of a URL, or of what was meant to be one, that may be
@@ -171,6 +206,10 @@ mod tests {
     #[case::the_host_has_no_case("https://Git.Example.COM/Team", "https://git.example.com/Team")]
     #[case::a_port("http://git.example.com:8080/x", "http://git.example.com:8080/x")]
     #[case::file("file:///srv/git/shop.git", "file:///srv/git/shop.git")]
+    #[case::ssh("ssh://git@git.example.com:2222/team/shop.git/", "ssh://git@git.example.com:2222/team/shop.git")]
+    #[case::ssh_without_a_user("ssh://git.example.com/x", "ssh://git.example.com/x")]
+    #[case::ssh_in_short_form("git@git.example.com:team/shop.git", "ssh://git@git.example.com/team/shop.git")]
+    #[case::ssh_in_short_form_from_the_root("git@git.example.com:/srv/x", "ssh://git@git.example.com/srv/x")]
     fn an_address_is_read(#[case] text: &str, #[case] shown: &str) {
         let policy = UrlPolicy { allow_file: true, ..UrlPolicy::default() };
         assert_eq!(RepositoryUrl::parse(text, &policy).unwrap().to_string(), shown);
@@ -184,9 +223,12 @@ mod tests {
     #[case::a_fragment("https://git.example.com/x#s3cret", "fragment")]
     #[case::not_a_url_but_with_a_password("//ann:s3cret@git.example.com/x", "not a URL")]
     #[case::another_scheme_with_a_password("ftp://ann:s3cret@git.example.com/x", "scheme")]
-    #[case::ssh("ssh://git@git.example.com/x", "SSH")]
-    #[case::ssh_as_scp("git@git.example.com:team/shop.git", "SSH")]
-    #[case::ssh_as_scp_with_a_dotted_host("git.example.com:team/shop.git", "SSH")]
+    #[case::a_password_over_ssh("ssh://git:s3cret@git.example.com/x", "contains credentials")]
+    #[case::a_host_that_is_an_option("ssh://-oProxyCommand=id/x", "")]
+    #[case::no_repository("ssh://git@git.example.com/", "names no repository")]
+    #[case::a_user_that_is_an_option("ssh://-x@git.example.com/x", "characters that they cannot have")]
+    #[case::another_name_of_ssh("git+ssh://git@git.example.com/x", "use ssh")]
+    #[case::scp_without_a_user("git.example.com:team/shop.git", "not supported")]
     #[case::a_plain_path("/srv/git/shop.git", "not a URL")]
     #[case::file_without_leave("file:///srv/git/shop.git", "not allowed by the operator")]
     #[case::a_remote_helper("ext::sh -c id", "not supported")]
@@ -210,7 +252,7 @@ mod tests {
 
         #[test]
         fn what_stands_before_the_host_or_in_the_query_is_never_shown(
-            scheme in "(https?|ssh|git|ftp|ext)",
+            scheme in "(https?|git|ftp|ext)",
             user in "[a-zA-Z0-9._~%@:!$&'()*+,;=-]{0,12}",
             rest in "/[a-z/]{0,12}",
         ) {
@@ -218,7 +260,6 @@ mod tests {
                 format!("{scheme}://{user}s3cret{user}@git.example.com{rest}"),
                 format!("{scheme}://{user}:s3cret@git.example.com{rest}"),
                 format!("{scheme}://git.example.com{rest}?token=s3cret{user}"),
-                format!("{user}s3cret@git.example.com:{rest}"),
             ] {
                 let error = RepositoryUrl::parse(&text, &UrlPolicy::default()).unwrap_err().to_string();
                 proptest::prop_assert!(!error.contains("s3cret"), "{}", error);

@@ -43,6 +43,7 @@ mod rollback;
 mod sharing;
 mod silence;
 mod soak;
+mod sources;
 mod stages;
 mod watches;
 mod world;

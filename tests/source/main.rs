@@ -7,4 +7,5 @@ mod fetching;
 mod history;
 mod http;
 mod repository;
+mod ssh;
 mod trees;

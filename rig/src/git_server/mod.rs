@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::http::{self, Request, Response, Server, plain};
 use crate::pki::Authority;
 use crate::ports::Port;
-use repo::{Root, bare_path};
+pub(crate) use repo::{Root, bare_path};
 
 /// What the server asks of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

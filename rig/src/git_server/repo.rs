@@ -12,22 +12,22 @@ use crate::process;
 
 /// The directory of a server's repositories; removed with its last user.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     directory: RunDirectory,
 }
 
 impl Root {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Root { directory: RunDirectory::new("git-")? })
     }
 
     /// Where the bare repositories are.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 }
 
-pub(super) fn bare_path(root: &Path, name: &str) -> PathBuf {
+pub(crate) fn bare_path(root: &Path, name: &str) -> PathBuf {
     root.join(format!("{name}.git"))
 }
 
@@ -48,7 +48,7 @@ impl GitRepo {
         Self::create(Arc::new(Root::new()?), name)
     }
 
-    pub(super) fn create(root: Arc<Root>, name: &str) -> Result<Self> {
+    pub(crate) fn create(root: Arc<Root>, name: &str) -> Result<Self> {
         let name = checked(name)?;
         let bare = bare_path(root.path(), name);
         let work = root.path().join(format!(".work/{name}"));
