@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::{
     CommandError, Output,
     content::Content,
-    follow::planned,
+    follow::plan_of_sync,
     output::DataFormat,
     plan_text::actions_text,
-    point::{Point, Resolved},
-    request::{create_sync, sync_spec},
+    point::{Point, Resolved, unreleased},
+    request::sync_spec,
     session::Session,
     words,
 };
@@ -50,10 +50,8 @@ pub async fn run(
         (Resolved::Live, side) => of_plan(&plan(session, application, side, output).await?, false),
         (side, Resolved::Live) => of_plan(&plan(session, application, side, output).await?, true),
         (Resolved::Revision(text), _) | (_, Resolved::Revision(text)) => {
-            return Err(CommandError::usage(format!("no kept release has {}", words::line(text))).hint(format!(
-                "`{} history {application}` lists them; what was never released can be compared with what is live: --to live",
-                session.program
-            )));
+            return Err(unreleased(text, application, session.program)
+                .hint("what was never released can be compared with what is live: --to live"));
         }
     };
     let between = between(&history, from, to);
@@ -78,8 +76,7 @@ pub async fn run(
     })
 }
 
-/// What the controller would change to bring some content: it knows what is
-/// live, and the person needs no right to read it.
+/// What the controller would change to bring some content.
 async fn plan(
     session: &Session,
     application: &str,
@@ -94,8 +91,7 @@ async fn plan(
         Resolved::Revision(text) => SyncRequestSpec { revision: Some(text.to_owned()), ..sync_spec(application) },
         Resolved::Live => sync_spec(application),
     };
-    let request = create_sync(session, SyncRequestSpec { dry_run: true, ..spec }).await?;
-    planned(session, &request, output).await
+    plan_of_sync(session, spec, output).await
 }
 
 /// What differs, as it is shown.

@@ -11,24 +11,6 @@ use super::{
 };
 use crate::{api::Release, history::History};
 
-/// A time that a person names, in the past: `2h` ago, a date or a time as RFC
-/// 3339 has it.
-pub fn past(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(duration) = text.parse::<crate::api::Duration>() {
-        return now.checked_sub(duration.signed()).map_err(|error| error.to_string());
-    }
-    let date = || format!("{text}T00:00:00Z").parse::<Timestamp>();
-    let at = text.parse::<Timestamp>().or_else(|_| date()).map_err(|_| {
-        format!("`{text}` is neither a duration such as 2h nor a time such as 2027-01-31T18:00:00Z or 2027-01-31")
-    })?;
-    if at > now { Err(format!("{text} is in the future")) } else { Ok(at) }
-}
-
-/// The same, from now, for the command line.
-pub fn parse_past(text: &str) -> Result<Timestamp, String> {
-    past(text, Timestamp::now())
-}
-
 /// Shows how an application stood.
 pub async fn run(
     session: &Session,
@@ -101,8 +83,6 @@ fn as_data(session: &Session, application: &str, at: Timestamp, then: &History) 
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::{
         super::testing::{Releases, ago, plain},
         *,
@@ -120,20 +100,6 @@ mod tests {
                 .ended(Phase::Failed, 300, "not healthy in 5m")
                 .from(2),
         )
-    }
-
-    #[rstest]
-    #[case("2h", Ok(-7_200))]
-    #[case("1970-01-01T00:00:00Z", Ok(0))]
-    #[case("1969-12-31", Ok(-86_400))]
-    #[case("1970-01-01T01:00:00Z", Err("1970-01-01T01:00:00Z is in the future"))]
-    #[case(
-        "soon",
-        Err("`soon` is neither a duration such as 2h nor a time such as 2027-01-31T18:00:00Z or 2027-01-31")
-    )]
-    fn a_past_time_is_a_duration_a_time_or_a_date(#[case] text: &str, #[case] seconds: Result<i64, &str>) {
-        let at = past(text, Timestamp::UNIX_EPOCH).map(|at| at.as_second());
-        assert_eq!(at, seconds.map_err(str::to_owned));
     }
 
     #[test]

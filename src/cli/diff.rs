@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use super::{
     CommandError, Connection, Output, any_two,
-    follow::planned,
+    follow::plan_of_sync,
     local,
     output::DataFormat,
     plan_text::{changes_anything, diff_text, refused, sum},
     point::Point,
     render::ProgramArgs,
-    request::{create_sync, sync_spec},
+    request::sync_spec,
     session::Session,
     words,
 };
@@ -44,8 +44,10 @@ pub struct Args {
     /// With --local, the programs that render.
     #[command(flatten)]
     pub programs: ProgramArgs,
-    /// Compare this state with the one of --to: a release (`12`), a release so
-    /// many before the newest (`HEAD~3`), the commit of a release, or `live`.
+    /// Compare this state with the one of --to: a release (`12`), the commit of
+    /// one, the release of the third commit before the newest (`HEAD~3`: of the
+    /// commits that were released and are kept, whatever was rolled back), or
+    /// `live`.
     #[arg(long, value_name = "STATE", conflicts_with_all = ["revision", "release", "local"])]
     pub from: Option<Point>,
     /// The other state, with --from; what is live if it is not given. A branch
@@ -110,12 +112,6 @@ async fn difference(
 
 async fn asked(session: &Session, args: &Args, output: &mut Output) -> Result<PlanView, CommandError> {
     session.application(&args.application).await?;
-    let spec = SyncRequestSpec {
-        revision: args.revision.clone(),
-        from_release: args.release,
-        dry_run: true,
-        ..sync_spec(&args.application)
-    };
-    let request = create_sync(session, spec).await?;
-    planned(session, &request, output).await
+    let (revision, from_release) = (args.revision.clone(), args.release);
+    plan_of_sync(session, SyncRequestSpec { revision, from_release, ..sync_spec(&args.application) }, output).await
 }

@@ -4,13 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{
-    CommandError, Connection, Output,
-    content::Content,
-    output::DataFormat,
-    point::{Point, Resolved},
-    words,
-};
+use super::{CommandError, Connection, Output, content::Content, output::DataFormat, point::Point, words};
 use crate::{
     manifest::{Manifest, Masker},
     plan::sort_as_written,
@@ -27,8 +21,8 @@ pub struct Args {
     /// The application.
     #[arg(value_name = "APP")]
     pub application: String,
-    /// The release: its number, `HEAD~3` or its commit; the one that is in the
-    /// cluster if it is not given.
+    /// The release: its number, its commit, or `HEAD~3` for the third commit
+    /// before the newest; the one that is in the cluster if it is not given.
     #[arg(long, value_name = "N")]
     pub release: Option<Point>,
     /// Write Secrets too, with their values.
@@ -48,21 +42,8 @@ pub async fn run(
 ) -> Result<u8, CommandError> {
     let session = connection.open(program).await?;
     let history = session.known_history(&args.application).await?;
-    let release = match &args.release {
-        Some(point) => match point.resolve(&args.application, &history)? {
-            Resolved::Release(release) => Some(release),
-            Resolved::Live => history.applied(),
-            Resolved::Revision(text) => {
-                return Err(CommandError::usage(format!("no kept release has {}", words::line(text)))
-                    .hint(format!("`{program} history {}` lists them", args.application)));
-            }
-        },
-        None => history.applied(),
-    };
-    let Some(release) = release else {
-        return Err(CommandError::failed(format!("no release of {} has reached the cluster", args.application))
-            .hint(format!("`{program} history {}` lists them; --release names one", args.application)));
-    };
+    let point = args.release.as_ref().unwrap_or(&Point::Live);
+    let release = point.release(&args.application, &history, program)?;
     let mut content = Content::of(&session, &args.application);
     let manifests = content.read(release).await?;
     if args.show_secrets && content.is_without_secrets() {

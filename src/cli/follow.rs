@@ -4,18 +4,17 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use kube::{Api, ResourceExt as _, runtime::watcher};
 use tokio::sync::mpsc;
 
 use super::{
     CommandError, Output,
     progress::{Show, Told, milestone, request_ended, running, show},
-    request::{Request, reference},
+    request::{Request, create_sync, reference},
     session::{Kind, Session},
     words,
 };
-use crate::api::{Application, ApplicationStatus, Phase, PlanView, RequestPhase, RequestStatus};
+use crate::api::{Application, ApplicationStatus, Phase, PlanView, RequestPhase, RequestStatus, SyncRequestSpec};
 
 /// After how long without an answer it is said that there is none.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -223,6 +222,19 @@ impl Silence {
     }
 }
 
+/// The plan that the controller makes of what a sync asks for, of an
+/// application that exists. The controller knows what is live, so the person
+/// needs no right to read it.
+pub async fn plan_of_sync(
+    session: &Session,
+    spec: SyncRequestSpec,
+    output: &mut Output,
+) -> Result<PlanView, CommandError> {
+    // A plan accepts nothing.
+    let request = create_sync(session, SyncRequestSpec { dry_run: true, accept: None, ..spec }).await?;
+    planned(session, &request, output).await
+}
+
 /// Waits for the plan of a dry run.
 pub async fn planned<R: Request>(
     session: &Session,
@@ -323,15 +335,4 @@ fn never<K: Send + 'static>() -> mpsc::Receiver<Result<Option<K>, CommandError>>
     // The sender lives on, or the receiver would hear that it is gone.
     tokio::spawn(async move { tell.closed().await });
     heard
-}
-
-/// A moment that a person names: `2h` from now, or a time as RFC 3339 has it.
-pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Ok(duration) = text.parse::<crate::api::Duration>() {
-        return now.checked_add(duration.signed()).map_err(|error| error.to_string());
-    }
-    let at = text
-        .parse::<Timestamp>()
-        .map_err(|_| format!("`{text}` is neither a duration such as 2h nor a time such as 2027-01-31T18:00:00Z"))?;
-    if at <= now { Err(format!("{text} is in the past")) } else { Ok(at) }
 }

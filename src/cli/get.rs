@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{
     CommandError, Connection, Output, at,
+    moment::parse_past,
     output::{DataFormat, ListFormat},
     style,
     table::{Cell, Table},
@@ -27,8 +28,8 @@ pub struct Args {
     pub all_namespaces: bool,
     /// How APP stood at an earlier time: which release was current then, and
     /// how it went as far as was known. `2h` ago, or a time as in
-    /// 2027-01-31T18:00:00Z.
-    #[arg(long, value_name = "TIME", requires = "application", value_parser = at::parse_past)]
+    /// 2027-01-31T18:00:00Z or 2027-01-31.
+    #[arg(long, value_name = "TIME", requires = "application", value_parser = parse_past)]
     pub at: Option<Timestamp>,
     /// Form of the output.
     #[arg(short, long, value_enum)]

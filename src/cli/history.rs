@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    CommandError, Connection, Output, at,
+    CommandError, Connection, Output,
     content::{Checked, Content},
+    moment::parse_past,
     output::{DataFormat, ListFormat},
-    point::{Point, Resolved},
+    point::Point,
     release_text::release_text,
     session::Session,
     style,
@@ -29,7 +30,8 @@ pub struct Args {
     /// The application.
     #[arg(value_name = "APP")]
     pub application: String,
-    /// One release in full: its number, `HEAD~1` or its commit.
+    /// One release in full: its number, its commit, or `HEAD~1` for the one of
+    /// the commit before the newest.
     #[arg(value_name = "RELEASE", conflicts_with_all = ["verify", "since"])]
     pub release: Option<Point>,
     /// Say what is wrong with the chain of releases and with their content, and
@@ -37,8 +39,9 @@ pub struct Args {
     #[arg(long)]
     pub verify: bool,
     /// Only releases that were made, ended, degraded or were repaired since
-    /// then: `2h` ago, or a time as in 2027-01-31T18:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = at::parse_past)]
+    /// then: `2h` ago, or a time as in 2027-01-31T18:00:00Z or
+    /// 2027-01-31.
+    #[arg(long, value_name = "TIME", value_parser = parse_past)]
     pub since: Option<Timestamp>,
     /// Form of the output.
     #[arg(short, long, value_enum)]
@@ -158,15 +161,7 @@ fn one(
     history: &History,
     output: &mut Output,
 ) -> Result<u8, CommandError> {
-    let release = match point.resolve(&args.application, history)? {
-        Resolved::Release(release) => release,
-        Resolved::Live => {
-            history.applied().ok_or_else(|| CommandError::failed("no release has reached the cluster"))?
-        }
-        Resolved::Revision(text) => {
-            return Err(CommandError::usage(format!("no kept release has {}", words::line(text))));
-        }
-    };
+    let release = point.release(&args.application, history, session.program)?;
     match args.output {
         Some(ListFormat::Json) => output.write_data(DataFormat::Json, &one_data(session, release))?,
         Some(ListFormat::Yaml) => output.write_data(DataFormat::Yaml, &one_data(session, release))?,

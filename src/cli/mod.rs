@@ -28,6 +28,7 @@ mod get;
 pub mod health;
 mod history;
 mod local;
+mod moment;
 mod output;
 mod plan_text;
 mod point;

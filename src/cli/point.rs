@@ -1,9 +1,9 @@
 //! A state of an application that a person names: a release, the commit of
 //! one, or what is live.
 
-use std::{convert::Infallible, str::FromStr};
+use std::{collections::BTreeSet, convert::Infallible, str::FromStr};
 
-use super::CommandError;
+use super::{CommandError, words};
 use crate::{api::Release, history::History};
 
 /// What was typed.
@@ -13,7 +13,9 @@ pub enum Point {
     Live,
     /// `12`: a release.
     Release(u64),
-    /// `HEAD~3`: so many releases before the newest.
+    /// `HEAD~3`: so many commits before the newest, of those that were released
+    /// and are kept. Commits that change nothing of an application make no
+    /// release, and only Git could count them.
     Head(usize),
     /// Anything else: a commit of a release, or else a revision of Git.
     Revision(String),
@@ -64,9 +66,13 @@ impl Point {
                 Some(release) => Ok(Resolved::Release(release)),
                 None => Err(not_kept(application, &format!("release {number}"), history)),
             },
-            Self::Head(back) => match releases.iter().rev().nth(*back) {
+            Self::Head(back) => match of_commits(history).nth(*back) {
                 Some(release) => Ok(Resolved::Release(release)),
-                None => Err(not_kept(application, &format!("HEAD~{back}"), history)),
+                None => {
+                    let error = not_kept(application, &format!("HEAD~{back}"), history);
+                    let commits = words::count(of_commits(history).count(), "commit");
+                    Err(error.hint(format!("they have {commits} from Git, and HEAD is the newest of them")))
+                }
             },
             Self::Revision(text) => {
                 let digits = text.len() >= COMMIT_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -84,6 +90,38 @@ impl Point {
             }
         }
     }
+
+    /// The kept release that it means; what is live is the release whose content
+    /// is in the cluster.
+    pub fn release<'a>(
+        &'a self,
+        application: &str,
+        history: &'a History,
+        program: &str,
+    ) -> Result<&'a Release, CommandError> {
+        match self.resolve(application, history)? {
+            Resolved::Release(release) => Ok(release),
+            Resolved::Revision(text) => Err(unreleased(text, application, program)),
+            Resolved::Live => history.applied().ok_or_else(|| {
+                CommandError::failed(format!("no release of {application} has reached the cluster"))
+                    .hint(format!("`{program} history {application}` lists them"))
+            }),
+        }
+    }
+}
+
+/// The newest release of each commit that came from Git, the newest commit
+/// first: what a rollback brings back came before.
+fn of_commits(history: &History) -> impl Iterator<Item = &Release> {
+    let mut seen = BTreeSet::new();
+    let brought = history.iter().rev().filter(|release| release.spec.rollback_to.is_none());
+    brought.filter(move |release| seen.insert(release.spec.commit.id.as_str()))
+}
+
+/// Why a revision is no release, and where to look.
+pub fn unreleased(revision: &str, application: &str, program: &str) -> CommandError {
+    CommandError::usage(format!("no kept release has {}", words::line(revision)))
+        .hint(format!("`{program} history {application}` lists them"))
 }
 
 fn not_kept(application: &str, what: &str, history: &History) -> CommandError {
@@ -102,7 +140,7 @@ impl Resolved<'_> {
         match self {
             Self::Live => "live".to_owned(),
             Self::Release(release) => format!("release {}", release.spec.number),
-            Self::Revision(text) => super::words::line(text),
+            Self::Revision(text) => words::line(text),
         }
     }
 }
@@ -145,8 +183,9 @@ mod tests {
 
     #[rstest]
     #[case("5", "release 5")]
-    #[case("HEAD", "release 6")]
-    #[case("HEAD~3", "release 3")]
+    #[case::of_the_newest_commit_and_not_the_rollback("HEAD", "release 5")]
+    #[case("HEAD~1", "release 4")]
+    #[case("HEAD~2", "release 3")]
     #[case::the_release_that_brought_it_and_not_the_rollback("0000000000000000000000000000000000000004", "release 4")]
     #[case::the_same_in_short("00000000000000000000000000000000000000", "release 5")]
     #[case::a_number_of_many_digits("0000005", "release 5")]
@@ -164,12 +203,44 @@ mod tests {
     }
 
     #[rstest]
-    #[case("2")]
-    #[case("HEAD~4")]
-    #[case("HEAD~18446744073709551615")]
-    fn a_release_that_is_not_kept_is_said_with_those_that_are(#[case] text: &str) {
+    #[case("2", "")]
+    #[case("HEAD~3", "they have 3 commits from Git, and HEAD is the newest of them")]
+    #[case("HEAD~18446744073709551615", "they have 3 commits from Git, and HEAD is the newest of them")]
+    fn a_release_that_is_not_kept_is_said_with_those_that_are(#[case] text: &str, #[case] more: &str) {
         let Ok(point) = text.parse::<Point>();
         let error = point.resolve("shop", &history()).map(|resolved| resolved.words()).unwrap_err();
-        assert_eq!(error.hints, ["releases 3 to 6 are kept"]);
+        let hints = ["releases 3 to 6 are kept", more];
+        assert_eq!(error.hints, hints[..if more.is_empty() { 1 } else { 2 }]);
+    }
+
+    /// A commit that was tried again, or asked for again, is one commit.
+    #[test]
+    fn commits_are_counted_and_not_releases() {
+        let of_commit =
+            |commit: u64| move |spec: &mut crate::api::ReleaseSpec| spec.commit.id = format!("{commit:040x}");
+        let mut releases = Releases::of("shop");
+        for commit in [1, 2, 2, 3, 1] {
+            releases = releases.release(1_000, of_commit(commit)).ended(Phase::Failed, 3, "");
+        }
+        let history = History::new(releases.from(1));
+        let numbers: Vec<u64> = of_commits(&history).map(|release| release.spec.number).collect();
+        assert_eq!(numbers, [5, 4, 3], "commits 1, 3 and 2");
+    }
+
+    #[test]
+    fn where_a_release_is_needed_live_is_the_one_in_the_cluster_and_a_branch_is_none() {
+        let history = history();
+        let release = |text: &str| {
+            let Ok(point) = text.parse::<Point>();
+            point
+                .release("shop", &history, "bowline")
+                .map(|release| release.spec.number)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!((release("live"), release("4")), (Ok(5), Ok(4)));
+        insta::assert_snapshot!(release("main").unwrap_err(), @r"
+        error: no kept release has main
+        hint: `bowline history shop` lists them
+        ");
     }
 }

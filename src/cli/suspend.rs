@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::{CommandError, Connection, Output, follow::moment, request::metadata, words};
+use super::{CommandError, Connection, Output, moment::parse_ahead, request::metadata, words};
 use crate::api::{ApplicationRef, Suspension, SuspensionSpec};
 
 /// Stops new releases and repairs of an application.
@@ -19,8 +19,8 @@ pub struct SuspendArgs {
     #[arg(long, value_name = "TEXT", required = true)]
     pub reason: String,
     /// When it ends by itself: `2h` from now, or a time as in
-    /// 2027-01-31T18:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    /// 2027-01-31T18:00:00Z or 2027-01-31.
+    #[arg(long, value_name = "TIME", value_parser = parse_ahead)]
     pub until: Option<Timestamp>,
 }
 
@@ -32,10 +32,6 @@ pub struct ResumeArgs {
     /// The application.
     #[arg(value_name = "APP")]
     pub application: String,
-}
-
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    moment(text, Timestamp::now())
 }
 
 /// Runs `suspend`.
@@ -106,22 +102,4 @@ fn told(suspension: &Suspension) -> String {
     let by = &suspension.spec.requested_by;
     let by = if by.is_empty() { "by a person".to_owned() } else { format!("by {}", words::line(by)) };
     format!("{by}: \"{}\"", words::short_line(&suspension.spec.reason, 120))
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::SignedDuration;
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("2h", Ok(7_200))]
-    #[case("1970-01-01T01:00:00Z", Ok(3_600))]
-    #[case("1969-01-01T01:00:00Z", Err("1969-01-01T01:00:00Z is in the past"))]
-    #[case("soon", Err("`soon` is neither a duration such as 2h nor a time such as 2027-01-31T18:00:00Z"))]
-    fn an_end_is_a_duration_or_a_time(#[case] text: &str, #[case] seconds: Result<i64, &str>) {
-        let at = seconds.map(|seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds));
-        assert_eq!(moment(text, Timestamp::UNIX_EPOCH), at.map_err(str::to_owned));
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     CommandError, Connection, Output,
-    follow::{Follow, follow, planned},
+    follow::{Follow, follow, plan_of_sync},
     plan_text::{changes_anything, plan_text, refused},
     request::{create_sync, sync_spec},
     session::Session,
@@ -63,8 +63,7 @@ pub async fn run(
         spec.accept = Some(held_content(&application)?);
     }
     if args.dry_run {
-        let request = create_sync(&session, SyncRequestSpec { dry_run: true, accept: None, ..spec }).await?;
-        let plan = planned(&session, &request, output).await?;
+        let plan = plan_of_sync(&session, spec, output).await?;
         output.write(&format!("{}\n\n{}", style::bold(&title(&args.application, &plan.commit)), plan_text(&plan)))?;
         if let Some(error) = refused(&plan) {
             return Err(error);
@@ -91,9 +90,7 @@ async fn approved(
     spec: &SyncRequestSpec,
     output: &mut Output,
 ) -> Result<Option<PlanDigest>, CommandError> {
-    let dry_run = SyncRequestSpec { dry_run: true, accept: None, ..spec.clone() };
-    let request = create_sync(session, dry_run).await?;
-    let plan = planned(session, &request, output).await?;
+    let plan = plan_of_sync(session, spec.clone(), output).await?;
     output.say(&format!("{}\n\n{}", style::bold(&title(&args.application, &plan.commit)), plan_text(&plan)))?;
     if !args.yes && changes_anything(&plan) && !output.confirm("Let the guards pass for this plan?")? {
         output.say("nothing was asked for")?;
