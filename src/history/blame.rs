@@ -65,11 +65,15 @@ pub enum Source<'a> {
 /// managers and fields. `layers` are the releases that reached the cluster,
 /// the oldest first; `whole` says that nothing before the first is missing.
 pub fn blame<'a>(live: &'a Value, manager: &str, layers: &[Layer<'a>], whole: bool) -> Vec<Blamed<'a>> {
+    // A manifest is kept as text: it is read once for all fields.
+    let read = |layer: &Layer<'_>| Some(layer.manifest.as_ref()?.value.read().into_owned());
+    let contents: Vec<Option<Value>> = layers.iter().map(read).collect();
+    let known = Known { layers, contents: &contents, whole };
     let mut found = Vec::new();
     for managed in managed_values(live) {
         let ours = managed.manager == manager && managed.subresource.is_empty();
         for owned in managed.values {
-            let source = ours.then(|| source(live, &owned, layers, whole));
+            let source = ours.then(|| source(live, &owned, &known));
             let manager = match managed.subresource {
                 "" => managed.manager.to_owned(),
                 subresource => format!("{} ({subresource})", managed.manager),
@@ -81,22 +85,33 @@ pub fn blame<'a>(live: &'a Value, manager: &str, layers: &[Layer<'a>], whole: bo
     found
 }
 
-fn source<'a>(live: &Value, owned: &OwnedValue<'_>, layers: &[Layer<'a>], whole: bool) -> Source<'a> {
-    let value_in = |layer: &Layer<'a>| -> Option<(Value, String)> {
-        let manifest = layer.manifest.as_ref()?;
-        let value = manifest.value.read();
-        let place = same_place_of(live, &value, owned.pointer.as_deref()?);
-        value.pointer(&place).map(|found| (found.clone(), place))
-    };
-    let values: Vec<Option<(Value, String)>> = layers.iter().map(value_in).collect();
+/// What the releases say of the object, and whether that is all there was.
+struct Known<'k, 'a> {
+    layers: &'k [Layer<'a>],
+    /// The content of the manifest of each layer.
+    contents: &'k [Option<Value>],
+    whole: bool,
+}
+
+fn source<'a>(live: &Value, owned: &OwnedValue<'_>, known: &Known<'_, 'a>) -> Source<'a> {
+    let Known { layers, contents, whole } = *known;
+    let values: Vec<Option<(&Value, String)>> = contents
+        .iter()
+        .map(|content| {
+            let content = content.as_ref()?;
+            let place = same_place_of(live, content, owned.pointer.as_deref()?);
+            content.pointer(&place).map(|found| (found, place))
+        })
+        .collect();
     // A newer release may not have come to this object. What the server keeps
     // otherwise than it was written is taken to be of the newest.
-    let is_live = |found: &Option<(Value, String)>| found.as_ref().is_some_and(|(value, _)| Some(value) == owned.value);
+    let is_live =
+        |found: &Option<(&Value, String)>| found.as_ref().is_some_and(|(value, _)| Some(*value) == owned.value);
     let Some(from) = values.iter().rposition(is_live).or(values.len().checked_sub(1)) else {
         return Source::Unwritten;
     };
     let Some((value, place)) = &values[from] else { return Source::Unwritten };
-    let same = |found: &&Option<(Value, String)>| found.as_ref().is_some_and(|(older, _)| older == value);
+    let same = |found: &&Option<(&Value, String)>| found.as_ref().is_some_and(|(older, _)| older == value);
     let first = from + 1 - values[..=from].iter().rev().take_while(same).count();
     let manifest = layers[from].manifest.as_ref();
     Source::Release {

@@ -1,11 +1,11 @@
 //! What differs between the content of two releases, object by object.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::{
-    manifest::{Manifest, ObjectId},
+    manifest::{Manifest, ObjectId, pairs},
     plan::{FieldChange, compared},
 };
 
@@ -45,16 +45,9 @@ pub enum Side {
 
 /// Compares two bundles.
 pub fn compare(before: &[Arc<Manifest>], after: &[Arc<Manifest>]) -> Comparison {
-    let by_id = |manifests: &'_ [Arc<Manifest>]| -> BTreeMap<ObjectId, Arc<Manifest>> {
-        manifests.iter().map(|manifest| (manifest.id.clone(), manifest.clone())).collect()
-    };
-    let (old, new) = (by_id(before), by_id(after));
     let mut comparison = Comparison::default();
-    let added = new.keys().filter(|id| !old.contains_key(id));
-    let mut ids: Vec<&ObjectId> = old.keys().chain(added).collect();
-    ids.sort();
-    for id in ids {
-        let difference = match (old.get(id), new.get(id)) {
+    for pair in pairs(sorted(before), sorted(after)) {
+        let difference = match pair {
             (Some(old), Some(new)) => both(old, new),
             (Some(old), None) => Some(one_sided(old, Side::Removed)),
             (None, Some(new)) => Some(one_sided(new, Side::Added)),
@@ -66,6 +59,12 @@ pub fn compare(before: &[Arc<Manifest>], after: &[Arc<Manifest>]) -> Comparison 
         comparison.objects.extend(difference);
     }
     comparison
+}
+
+fn sorted(manifests: &[Arc<Manifest>]) -> Vec<&Arc<Manifest>> {
+    let mut sorted: Vec<_> = manifests.iter().collect();
+    sorted.sort_by(|one, other| one.id.cmp(&other.id));
+    sorted
 }
 
 fn both(old: &Manifest, new: &Manifest) -> Option<ObjectDifference> {

@@ -5,7 +5,7 @@
 //! the line on which the object begins. Where objects move within their files
 //! the numbers stay the same, and so does what is stored of them.
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{borrow::Cow, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,7 +82,10 @@ impl FieldLines {
     /// in, has the line of what it is in.
     pub(super) fn new(manifest: &Value, positions: &Positions, begin: Position) -> Self {
         let mut lines = Vec::new();
-        collect(manifest, positions.root(), None, begin.line, &mut lines);
+        let root = positions.root();
+        // What a Secret says in `stringData` is under `data` in the canonical form.
+        let strings = root.child("stringData").filter(|_| is_secret(manifest));
+        collect(manifest, root, Beside { data: strings, fields: None }, begin.line, &mut lines);
         // An object with more lines than can be counted is left without.
         Self(lines.into_iter().collect::<Option<Vec<u16>>>().unwrap_or_default().into_boxed_slice())
     }
@@ -100,28 +103,36 @@ impl FieldLines {
     }
 }
 
-/// Walks the value beside the places of the document. `beside` is another
-/// place where its fields may be: what a Secret says in `stringData` is under
-/// `data` in the canonical form, and outranks what is there.
-fn collect(value: &Value, place: Place<'_>, beside: Option<Place<'_>>, begin: u32, lines: &mut Vec<Option<u16>>) {
+/// Where else fields of a value may be written.
+#[derive(Clone, Copy, Default)]
+struct Beside<'a> {
+    /// Those of its field `data`.
+    data: Option<Place<'a>>,
+    /// Its own. They outrank what is in its place.
+    fields: Option<Place<'a>>,
+}
+
+fn is_secret(manifest: &Value) -> bool {
+    manifest["apiVersion"] == "v1" && manifest["kind"] == "Secret"
+}
+
+/// Walks the value beside the places of the document.
+fn collect(value: &Value, place: Place<'_>, beside: Beside<'_>, begin: u32, lines: &mut Vec<Option<u16>>) {
     lines.push(u16::try_from(place.position().line.saturating_sub(begin)).ok());
-    let is_document = lines.len() == 1;
     for (key, child) in children(value) {
-        let strings = place.child("stringData").filter(|_| is_document && key == "data");
-        let own = beside.and_then(|beside| beside.child(&key)).or_else(|| place.child(&key));
+        let strings = beside.data.filter(|_| key == "data");
+        let own = beside.fields.and_then(|fields| fields.child(&key)).or_else(|| place.child(&key));
         let nested = own.or(strings).unwrap_or(place);
-        collect(child, nested, strings, begin, lines);
+        collect(child, nested, Beside { data: None, fields: strings }, begin, lines);
     }
 }
 
-/// The children of a value in the order in which they are counted.
-fn children(value: &Value) -> Box<dyn Iterator<Item = (String, &Value)> + '_> {
+/// The children of a value in the order in which they are counted: that of
+/// their names, as the map has them, or of their places.
+fn children(value: &Value) -> Box<dyn Iterator<Item = (Cow<'_, str>, &Value)> + '_> {
     match value {
-        Value::Object(fields) => {
-            let sorted: BTreeMap<&String, &Value> = fields.iter().collect();
-            Box::new(sorted.into_iter().map(|(key, value)| (key.clone(), value)))
-        }
-        Value::Array(items) => Box::new(items.iter().enumerate().map(|(index, item)| (index.to_string(), item))),
+        Value::Object(fields) => Box::new(fields.iter().map(|(key, value)| (key.as_str().into(), value))),
+        Value::Array(items) => Box::new(items.iter().enumerate().map(|(index, item)| (index.to_string().into(), item))),
         _ => Box::new(std::iter::empty()),
     }
 }
@@ -201,6 +212,18 @@ stringData:
   password: hunter22
 ";
 
+    /// It only looks like a Secret.
+    const VAULT: &str = "\
+apiVersion: vault.example.com/v1
+kind: Secret
+metadata:
+  name: login
+data:
+  password: kept
+stringData:
+  password: hunter22
+";
+
     #[rstest]
     #[case(DEPLOYMENT, "", 3)]
     #[case(DEPLOYMENT, "/spec", 6)]
@@ -212,6 +235,8 @@ stringData:
     #[case::filled_in(DEPLOYMENT, "/metadata/namespace", 5)]
     #[case(SECRET, "/data/user", 6)]
     #[case::of_string_data(SECRET, "/data/password", 8)]
+    #[case::of_a_custom_resource(VAULT, "/data/password", 6)]
+    #[case::beside_it(VAULT, "/stringData/password", 8)]
     fn each_field_has_the_line_that_it_was_written_on(#[case] text: &str, #[case] pointer: &str, #[case] line: u32) {
         let manifest = read(text);
         assert_eq!(manifest.line_of(pointer), Some(line));
