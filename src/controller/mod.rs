@@ -17,6 +17,7 @@ mod contest;
 pub mod decide;
 pub mod deep_check;
 mod dependencies;
+mod first_look;
 mod handover;
 mod instance;
 mod options;

@@ -131,6 +131,7 @@ pub async fn run(
         brake: Default::default(),
         deep_checks: Default::default(),
         handover: Default::default(),
+        first_look: Default::default(),
         statuses: Statuses::default(),
         events,
         courier: Courier::default(),
@@ -187,6 +188,7 @@ async fn lead_when_leader(shared: &Arc<Shared>, stop: &CancellationToken, heartb
     shared.metrics.set_leader(true);
     info!(applications = shared.own.count(), warm_watches = shared.index.watches().len(), "leading");
     warm::keep_existing(shared);
+    shared.first_look.begin().await;
     let term = Term::new(stop);
     let statuses = {
         let (shared, stop) = (shared.clone(), term.stop.clone());

@@ -22,7 +22,7 @@ pub const WHOLE_WINDOW: usize = 100;
 pub struct Keep {
     /// How many releases, at most.
     pub limit: usize,
-    /// Releases that were made before this are not kept for their number.
+    /// Releases that were made by then are not kept for their number.
     pub since: Option<Timestamp>,
 }
 
@@ -54,17 +54,17 @@ pub fn trim(
         return Vec::new();
     };
     // Where all are too old, the newest stays.
-    let is_young = |release: &&Release| keep.since.is_none_or(|since| release.spec.created_at >= since);
-    let youngest_old = history.iter().find(is_young).or(history.current()).map(|release| release.spec.number);
-    let window = window.max(youngest_old.unwrap_or(window));
+    let is_young = |release: &&Release| keep.since.is_none_or(|since| release.spec.created_at > since);
+    let oldest_young = history.iter().find(is_young).or(history.current()).map(|release| release.spec.number);
+    let window = window.max(oldest_young.unwrap_or(window));
     let pinned = pinned(history, head, pins);
     let oldest = pinned.first().copied().unwrap_or(window).min(window);
     let kept = |number: &ReleaseNumber| pinned.contains(number) || (*number >= oldest && *number >= whole);
     numbers.iter().copied().filter(|number| !kept(number)).collect()
 }
 
-/// When the next release becomes so old that it is to be deleted, if nothing
-/// else happens: `age` is how old releases may be.
+/// When the next release is so old that it is to be deleted, if nothing else
+/// happens: `age` is how old releases may become.
 pub fn next_too_old(
     history: &History,
     limit: usize,
@@ -215,8 +215,8 @@ mod tests {
         let mut gone = Vec::new();
         while let Some(due) = next_too_old(&history, 100, age, None, &none) {
             let at = |now: Timestamp| trim(&history, Keep { limit: 100, since: Some(now - age) }, None, &none);
-            assert_eq!(at(due), Vec::<ReleaseNumber>::new(), "at the moment itself it is not too old yet");
-            let old = at(due + SignedDuration::from_millis(1));
+            assert_eq!(at(due - SignedDuration::from_nanos(1)), Vec::<ReleaseNumber>::new());
+            let old = at(due);
             assert!(!old.is_empty());
             for number in old {
                 history.forget(number);

@@ -1,6 +1,6 @@
 //! What a history costs in the cluster's store.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use bowline::{
     api::{Phase, ReleaseCounts},
@@ -51,7 +51,7 @@ async fn a_history_of_a_thousand_objects_stays_within_its_budget() {
     assert!(total < BUDGET, "{total} bytes: {}", by_kind.join(", "));
 
     // What was counted is what is counted again, and most of the chunks' size.
-    let kept = world.shop.kept_content(&BTreeSet::new()).await.unwrap();
+    let kept = world.shop.kept_content().await.unwrap();
     assert_eq!(kept.bytes, added);
     let kept = usize::try_from(kept.bytes).unwrap();
     assert!(kept < total && kept > total / 5, "{kept} of {total} bytes are content");

@@ -124,9 +124,39 @@ async fn only_what_no_kept_release_names_is_swept_and_only_after_an_hour() {
 
     let swept = world.shop.sweep_bundles(&keep, now + SignedDuration::from_hours(2)).await.unwrap();
     assert!(swept.bundles == 1 && (1..=4).contains(&swept.chunks) && swept.due.is_none(), "{swept:?}");
+    assert_eq!(swept.kept, world.shop.kept_content().await.unwrap(), "what is left is known without another look");
     assert_eq!(world.shop.load_bundle(&kept.spec.digest).await.unwrap(), kept_manifests);
     assert!(world.shop.load_bundle(&other.spec.digest).await.unwrap_err().is_not_found());
     assert_eq!(neighbour.load_bundle(&neighbours_packed.spec.digest).await.unwrap(), neighbours);
+}
+
+#[tokio::test]
+async fn one_look_at_all_applications_sees_what_each_would_see_by_itself() {
+    let world = World::new().await;
+    let (_, packed) = bundle(&world, 30, "value");
+    world.shop.store_bundle(&packed).await.unwrap();
+    let neighbour = world.store.of(&world.namespace, "shop-b");
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "login" }, "stringData": { "password": "hunter2" } });
+    let secret = Manifest::from_value(secret, Some(&world.namespace), Scope::Namespaced, None).unwrap();
+    let manifests = vec![Arc::new(config_map(&world, 1, "x")), Arc::new(secret)];
+    let of_neighbour = pack("shop-b", &manifests, &digest_of(&manifests)).unwrap();
+    neighbour.store_bundle(&of_neighbour).await.unwrap();
+    let lost = packed.spec.chunks[0].name.clone();
+    world.kubectl(&["delete", "bundlechunk", &lost]).unwrap();
+
+    let all = world.store.kept_content(&BTreeSet::new()).await.unwrap();
+    let here = world.store.kept_content(&BTreeSet::from([world.namespace.clone()])).await.unwrap();
+    let of = |application: &str| all[&(world.namespace.clone(), application.to_owned())].clone();
+    assert_eq!(of("shop"), world.shop.kept_content().await.unwrap());
+    assert_eq!(of("shop-b"), neighbour.kept_content().await.unwrap());
+    assert!(here.len() == 2 && here.iter().all(|(key, kept)| all[key] == *kept), "{here:?}");
+    assert!(of("shop").bytes > 0 && of("shop-b").bytes > 0);
+    let missing =
+        |application: &str, digest: &BundleDigest| of(application).missing(&world.namespace, application, digest);
+    assert_eq!(missing("shop", &packed.spec.digest), Some(format!("chunk {lost} of the bundle is missing")));
+    assert_eq!(missing("shop-b", &of_neighbour.spec.digest), None);
+    let never = missing("shop", &BundleDigest(Digest::of(b"never"))).unwrap();
+    assert!(never.starts_with("Bundle ") && never.ends_with(" does not exist"), "{never}");
 }
 
 fn bundle(world: &World, count: usize, value: &str) -> (Vec<Arc<Manifest>>, Packed) {

@@ -9,17 +9,16 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream};
-use jiff::Timestamp;
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use kube::api::{ListParams, PostParams};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::api::PostParams;
 
-use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, of_uid, send};
+use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, send};
 use crate::{
     api::{
-        APPLICATION_LABEL, BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec,
-        CHUNK_BYTES_ANNOTATION, ChunkRef, ChunkStore,
+        BUNDLE_SECRET_TYPE, Bundle, BundleChunk, BundleChunkSpec, BundleSpec, CHUNK_BYTES_ANNOTATION, ChunkRef,
+        ChunkStore,
     },
-    history::bundles::{self, BundleError, Packed, PackedChunk, StoredChunk, UNUSED_FOR, bundle_name},
+    history::bundles::{self, BundleError, Packed, PackedChunk, bundle_name},
     manifest::{BundleDigest, Manifest},
 };
 
@@ -28,26 +27,8 @@ const FEW: usize = 4;
 /// The key of a bundle Secret that has the content.
 const CONTENT: &str = "content";
 
-/// What a sweep did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// How many bundles were deleted.
-    pub bundles: usize,
-    /// How many chunks were deleted.
-    pub chunks: usize,
-    /// When something will be old enough that nobody needs: the time of the
-    /// next sweep, if there is no reason before.
-    pub due: Option<Timestamp>,
-}
-
-/// What is kept of an application's content.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeptContent {
-    /// How many bytes all chunks have, as they are stored.
-    pub bytes: u64,
-    /// The bundles that are not whole, with what is missing.
-    pub missing: BTreeMap<BundleDigest, String>,
-}
+/// Content of chunks, by where they are kept and their name.
+pub(super) type Contents = BTreeMap<(ChunkStore, String), Vec<u8>>;
 
 impl ApplicationStore {
     /// Stores a bundle: the chunks that are missing, and then the index. Which
@@ -78,48 +59,15 @@ impl ApplicationStore {
         }
     }
 
-    /// What is kept of some bundles: how many bytes all chunks have, by what
-    /// they say of themselves, and what is missing. Only names are read: whether
-    /// a content is what it should be shows when it is needed.
-    pub async fn kept_content(&self, wanted: &BTreeSet<BundleDigest>) -> Result<KeptContent, StoreError> {
-        let what = || format!("list the bundles of {}/{}", self.namespace, self.application);
-        let bundles = send(what, self.api::<Bundle>().list(&self.by_application())).await?.items;
-        let chunks = self.chunks().await?;
-        let there: BTreeSet<(ChunkStore, &str)> =
-            chunks.iter().map(|chunk| (chunk.store, chunk.name.as_str())).collect();
-        let missing = |digest: &BundleDigest| -> Option<String> {
-            let Some(bundle) = bundles.iter().find(|bundle| bundle.spec.digest == *digest) else {
-                let name = bundle_name(&self.application, digest);
-                return Some(format!("{} does not exist", self.named::<Bundle>(&name)));
-            };
-            let absent = |chunk: &&ChunkRef| !there.contains(&(chunk.store, chunk.name.as_str()));
-            let chunk = bundle.spec.chunks.iter().find(absent)?;
-            Some(BundleError::Missing(chunk.name.clone()).to_string())
-        };
-        let missing = wanted.iter().filter_map(|digest| Some((digest.clone(), missing(digest)?))).collect();
-        Ok(KeptContent { bytes: chunks.iter().map(|chunk| chunk.bytes).sum(), missing })
-    }
-
     /// Reads the manifests of a bundle, sorted by identity, and proves them by
     /// their digests.
     pub async fn load_bundle(&self, digest: &BundleDigest) -> Result<Vec<Arc<Manifest>>, StoreError> {
         let spec = self.load_index(digest).await?;
-        let references: Vec<ChunkRef> = spec.chunks.iter().chain(&spec.origins).cloned().collect();
-        let contents: BTreeMap<(ChunkStore, String), Vec<u8>> = stream::iter(references)
-            .map(|reference| async move {
-                let content = self.read_chunk(reference.store, &reference.name).await?;
-                Ok::<_, StoreError>(content.map(|content| ((reference.store, reference.name), content)))
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_filter_map(|found| async { Ok(found) })
-            .try_collect()
-            .await?;
+        let contents = self.read_chunks(spec.chunks.iter().chain(&spec.origins).map(key).collect()).await?;
         // Decompressing and hashing thousands of manifests would hold up the runtime's thread.
         let unpacked = tokio::task::spawn_blocking(move || {
             bundles::unpack(&spec, |reference| {
-                contents
-                    .get(&(reference.store, reference.name.clone()))
-                    .map(|content| Cow::Borrowed(content.as_slice()))
+                contents.get(&key(reference)).map(|content| Cow::Borrowed(content.as_slice()))
             })
         });
         match unpacked.await {
@@ -145,75 +93,6 @@ impl ApplicationStore {
         let name = bundle_name(&self.application, digest);
         let what = || format!("read {}", self.named::<Bundle>(&name));
         Ok(send(what, self.api::<Bundle>().get_metadata_opt(&name)).await?.is_some())
-    }
-
-    /// Deletes the bundles that are not kept, and the chunks that no kept
-    /// bundle names, where they are older than an hour. Must not run beside
-    /// [`ApplicationStore::store_bundle`] of the same application.
-    pub async fn sweep_bundles(&self, kept: &BTreeSet<BundleDigest>, now: Timestamp) -> Result<Swept, StoreError> {
-        let what = || format!("list the bundles of {}/{}", self.namespace, self.application);
-        let bundles = send(what, self.api::<Bundle>().list(&self.by_application())).await?.items;
-        let mut swept = Swept::default();
-        let mut still_named: Vec<BundleSpec> = Vec::new();
-        for bundle in bundles {
-            let created_at = created_at(&bundle.metadata, now);
-            if kept.contains(&bundle.spec.digest) {
-                still_named.push(bundle.spec);
-            } else if now.duration_since(created_at) > UNUSED_FOR {
-                let name = bundle_name(&self.application, &bundle.spec.digest);
-                delete(&self.api::<Bundle>(), &self.namespace, &name, of_uid(bundle.metadata.uid)).await?;
-                swept.bundles += 1;
-            } else {
-                swept.due = earliest(swept.due, created_at + UNUSED_FOR);
-                still_named.push(bundle.spec);
-            }
-        }
-        let existing = self.chunks().await?;
-        let unused = bundles::sweep(&still_named, existing.clone(), Timestamp::MAX);
-        let old = bundles::sweep(&still_named, existing, now);
-        for young in unused.iter().filter(|chunk| !old.contains(chunk)) {
-            swept.due = earliest(swept.due, young.created_at + UNUSED_FOR);
-        }
-        swept.chunks = old.len();
-        stream::iter(old)
-            .map(|chunk| self.delete_chunk(chunk))
-            .buffer_unordered(IN_FLIGHT)
-            .try_collect::<Vec<()>>()
-            .await?;
-        Ok(swept)
-    }
-
-    /// The chunks of the application that are there to stay, by name and age.
-    async fn chunks(&self) -> Result<Vec<StoredChunk>, StoreError> {
-        let what = || format!("list the chunks of {}/{}", self.namespace, self.application);
-        let chunks = self.api::<BundleChunk>();
-        let others = async { send(what, chunks.list_metadata(&self.by_application())).await };
-        // Secrets cannot be selected by content: without its label one is not
-        // found, is created again, and is there already.
-        let of_application = ListParams::default()
-            .labels(&format!("{APPLICATION_LABEL}={}", self.application))
-            .fields(&format!("type={BUNDLE_SECRET_TYPE}"));
-        let secrets = self.api::<Secret>();
-        let secrets = async { send(what, secrets.list_metadata(&of_application)).await };
-        let (others, secrets) = futures::try_join!(others, secrets)?;
-        let now = Timestamp::MAX;
-        let of = |store: ChunkStore, metadata: ObjectMeta| {
-            let created_at = created_at(&metadata, now);
-            let annotations = metadata.annotations.as_ref();
-            let bytes = annotations.and_then(|annotations| annotations.get(CHUNK_BYTES_ANNOTATION)?.parse().ok());
-            let bytes = bytes.unwrap_or_default();
-            let there = metadata.deletion_timestamp.is_none();
-            there.then(|| StoredChunk {
-                store,
-                name: metadata.name.unwrap_or_default(),
-                uid: metadata.uid.unwrap_or_default(),
-                created_at,
-                bytes,
-            })
-        };
-        let others = others.items.into_iter().filter_map(|chunk| of(ChunkStore::BundleChunk, chunk.metadata));
-        let secrets = secrets.items.into_iter().filter_map(|chunk| of(ChunkStore::Secret, chunk.metadata));
-        Ok(others.chain(secrets).collect())
     }
 
     /// Creates a chunk; the bytes of content that were added.
@@ -251,8 +130,21 @@ impl ApplicationStore {
         }
     }
 
+    /// The contents of those chunks that are there.
+    pub(super) async fn read_chunks(&self, wanted: BTreeSet<(ChunkStore, String)>) -> Result<Contents, StoreError> {
+        stream::iter(wanted)
+            .map(|(store, name)| async move {
+                let content = self.read_chunk(store, &name).await?;
+                Ok::<_, StoreError>(content.map(|content| ((store, name), content)))
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .try_filter_map(|found| async { Ok(found) })
+            .try_collect()
+            .await
+    }
+
     /// The content of a chunk; none if there is no such chunk.
-    pub(super) async fn read_chunk(&self, store: ChunkStore, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn read_chunk(&self, store: ChunkStore, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match store {
             ChunkStore::BundleChunk => {
                 let what = || format!("read {}", self.named::<BundleChunk>(name));
@@ -267,25 +159,13 @@ impl ApplicationStore {
             }
         }
     }
-
-    async fn delete_chunk(&self, chunk: StoredChunk) -> Result<(), StoreError> {
-        let (name, uid) = (&chunk.name, of_uid(Some(chunk.uid.clone())));
-        match chunk.store {
-            ChunkStore::BundleChunk => delete(&self.api::<BundleChunk>(), &self.namespace, name, uid).await,
-            ChunkStore::Secret => delete(&self.api::<Secret>(), &self.namespace, name, uid).await,
-        }
-    }
 }
 
 fn written() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
-/// When an object was made; one that does not say is as young as can be.
-fn created_at(metadata: &ObjectMeta, otherwise: Timestamp) -> Timestamp {
-    metadata.creation_timestamp.as_ref().map_or(otherwise, |time| time.0)
-}
-
-fn earliest(known: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
-    Some(known.map_or(other, |known| known.min(other)))
+/// By what a chunk is found.
+pub(super) fn key(reference: &ChunkRef) -> (ChunkStore, String) {
+    (reference.store, reference.name.clone())
 }

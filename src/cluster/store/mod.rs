@@ -19,18 +19,19 @@ mod events;
 mod finalizers;
 mod installation;
 mod inventory;
+mod kept;
 mod reader;
 mod releases;
 mod statuses;
 
 use std::{collections::BTreeMap, fmt::Debug, future::Future, time::Duration};
 
-pub use bundles::{KeptContent, Swept};
 pub use error::StoreError;
 pub use events::{EventKind, Events};
 pub use installation::RequestPolicies;
 pub use inventory::StoredInventory;
 use k8s_openapi::NamespaceResourceScope;
+pub use kept::{KeptContent, Swept};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, ObjectMeta, Preconditions},

@@ -8,9 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-
-use super::{ApplicationStore, IN_FLIGHT, StoreError};
+use super::{
+    ApplicationStore, StoreError,
+    bundles::{Contents, key},
+};
 use crate::{
     api::{BundleSpec, ChunkRef, ChunkStore},
     history::bundles,
@@ -20,7 +21,7 @@ use crate::{
 /// Reads bundles of one application.
 pub struct BundleReader {
     store: ApplicationStore,
-    chunks: BTreeMap<(ChunkStore, String), Vec<u8>>,
+    chunks: Contents,
     read: BTreeMap<BundleDigest, Arc<[Arc<Manifest>]>>,
     /// Whether manifests of Secrets were left out, since they may not be read.
     without_secrets: bool,
@@ -29,7 +30,7 @@ pub struct BundleReader {
 impl ApplicationStore {
     /// A reader of the application's bundles.
     pub fn reader(&self) -> BundleReader {
-        BundleReader { store: self.clone(), chunks: BTreeMap::new(), read: BTreeMap::new(), without_secrets: false }
+        BundleReader { store: self.clone(), chunks: Contents::new(), read: BTreeMap::new(), without_secrets: false }
     }
 }
 
@@ -70,21 +71,7 @@ impl BundleReader {
         let references = spec.chunks.iter().chain(&spec.origins).filter(|chunk| chunk.store == store);
         let missing: BTreeSet<(ChunkStore, String)> =
             references.map(key).filter(|key| !self.chunks.contains_key(key)).collect();
-        let store = &self.store;
-        let found: Vec<_> = stream::iter(missing)
-            .map(|(kind, name)| async move {
-                let content = store.read_chunk(kind, &name).await?;
-                Ok::<_, StoreError>(content.map(|content| ((kind, name), content)))
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .try_filter_map(|found| async { Ok(found) })
-            .try_collect()
-            .await?;
-        self.chunks.extend(found);
+        self.chunks.append(&mut self.store.read_chunks(missing).await?);
         Ok(())
     }
-}
-
-fn key(reference: &ChunkRef) -> (ChunkStore, String) {
-    (reference.store, reference.name.clone())
 }

@@ -303,7 +303,7 @@ impl Actor {
             self.known.step_error = None;
             if std::mem::take(&mut self.known.content_unseen) {
                 // What is urgent after a start, or a change of leaders, is done.
-                self.look_at_content().await;
+                self.look_first_at_content().await;
             }
             self.publish(now);
             self.tell(now);

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::Actor;
 use crate::{
     api::RollbackRequest,
+    cluster::store::KeptContent,
     history::{self, History, Keep, bundles::KnownChunks},
 };
 
@@ -90,8 +91,6 @@ impl Actor {
             }
         }
         let next = age.and_then(|age| history::next_too_old(&self.known.history, limit, age, head, &wanted));
-        // At that moment itself it is not too old yet.
-        let next = next.map(|next| next.max(now) + SignedDuration::from_secs(1));
         self.known.forget_due = if trouble { Some(now + AGAIN_AFTER) } else { next };
         if old.is_empty() {
             return;
@@ -106,14 +105,14 @@ impl Actor {
     /// Deletes content that no release names any more. What is too young for
     /// that gives the time of the next sweep.
     pub(super) async fn sweep(&mut self) {
-        let kept = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
-        match self.store.sweep_bundles(&kept, Timestamp::now()).await {
+        let wanted = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
+        match self.store.sweep_bundles(&wanted, Timestamp::now()).await {
             Ok(swept) => {
                 self.known.sweep_due = swept.due;
                 if swept.chunks > 0 {
                     self.known.chunks = KnownChunks::default();
                 }
-                self.look_at_content().await;
+                self.take_kept(&swept.kept);
             }
             Err(error) => {
                 warn!(%error, "old content could not be swept");
@@ -122,21 +121,33 @@ impl Actor {
         }
     }
 
+    /// The look when a controller begins, which is shared where it can be.
+    pub(super) async fn look_first_at_content(&mut self) {
+        let newest = self.known.history.current().map(|release| release.spec.created_at);
+        let namespaces = &self.shared.options.watch_namespaces;
+        match self.shared.first_look.of(&self.known.owner, newest, &self.shared.store, namespaces).await {
+            Some(kept) => self.take_kept(&kept),
+            None => self.look_at_content().await,
+        }
+    }
+
     /// Looks how much content is kept, and whether something of it is missing:
     /// once when a controller begins, and where there is a reason to.
     pub(super) async fn look_at_content(&mut self) {
-        let wanted: BTreeSet<_> = self.known.history.iter().map(|release| release.spec.bundle.clone()).collect();
-        let kept = match self.store.kept_content(&wanted).await {
-            Ok(kept) => kept,
+        match self.store.kept_content().await {
+            Ok(kept) => self.take_kept(&kept),
             // Nothing is decided by it, and the next look has it.
-            Err(error) => return warn!(%error, "what is kept of the releases' content is not known"),
-        };
+            Err(error) => warn!(%error, "what is kept of the releases' content is not known"),
+        }
+    }
+
+    fn take_kept(&mut self, kept: &KeptContent) {
         self.keeps(kept.bytes);
-        let missing = self
-            .known
-            .history
-            .iter()
-            .filter_map(|release| Some((release.spec.number, kept.missing.get(&release.spec.bundle)?.clone())));
+        let (namespace, name) = (self.known.owner.namespace(), self.known.owner.name());
+        let missing =
+            self.known.history.iter().filter_map(|release| {
+                Some((release.spec.number, kept.missing(namespace, name, &release.spec.bundle)?))
+            });
         let missing: BTreeMap<u64, String> = missing.collect();
         for (release, what) in missing.iter().filter(|(release, _)| !self.known.damage.missing.contains_key(release)) {
             self.tell_of_damage(*release, what);

@@ -329,7 +329,7 @@ fn origins_chunk(
 
 impl ChunkRef {
     /// What makes it the same stored object.
-    fn cmp_key(&self) -> (ChunkStore, &str) {
+    pub(crate) fn cmp_key(&self) -> (ChunkStore, &str) {
         (self.store, &self.name)
     }
 }
