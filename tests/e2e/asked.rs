@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use crate::{
-    history::bowline,
-    world::{Site, Start, Team, config_map, deployment, eventually, yaml},
-};
+use crate::world::{Site, Start, Team, config_map, deployment, eventually, rollback_request, yaml};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_release_has_who_asked_and_why_whatever_the_request_says() {
@@ -26,10 +23,8 @@ async fn each_release_has_who_asked_and_why_whatever_the_request_says() {
         team.kubectl(&["create", "rolebinding", user, "--role=asks", "--user", user]);
     }
     let request = |from: u64, forged: &str| {
-        json!({
-            "apiVersion": "bowline.dev/v1alpha1", "kind": "RollbackRequest", "metadata": {"name": format!("from-{from}")},
-            "spec": {"applicationRef": {"name": "shop"}, "fromRelease": from, "toRelease": from - 1, "reason": format!("reason {from}"), "requestedBy": forged},
-        })
+        let more = json!({"toRelease": from - 1, "reason": format!("reason {from}"), "requestedBy": forged});
+        rollback_request(&format!("from-{from}"), from, &more)
     };
     // Ada says that Grace asks; Grace is who the administrator acts as.
     let ada = team.site.cluster.kubeconfig_for("ada", &[]).unwrap();
@@ -52,7 +47,7 @@ async fn each_release_has_who_asked_and_why_whatever_the_request_says() {
         })
         .collect();
     assert_eq!(who[2..], ["3 ada true reason 2", "4 grace true reason 3"]);
-    let (_, out, _) = bowline(&team, &["history", "shop"]);
+    let (_, out, _) = team.bowline(&["history", "shop"]);
     assert!(out.contains("ada") && out.contains("reason 2") && !out.contains("unverified"), "{out}");
 }
 
@@ -75,14 +70,14 @@ async fn without_the_policies_a_name_is_recorded_as_unverified() {
     let second = team.push("Second", &[("deploy/all.yaml", yaml(&[deployment("web", "registry.example/web:2")]))]);
     team.until_synced("shop", &second).await;
     let back = ["rollback", "shop", "--yes", "--wait", "--reason", "queue backs up"];
-    let (code, _, err) = bowline(&team, &back);
+    let (code, _, err) = team.bowline(&back);
     assert_eq!(code, 0, "{err}");
     let releases = team.releases("shop").await;
     let spec = &releases[2].spec;
     assert!(!spec.verified && !spec.requested_by.is_empty() && spec.reason == "queue backs up", "{spec:#?}");
-    let (_, out, _) = bowline(&team, &["history", "shop"]);
+    let (_, out, _) = team.bowline(&["history", "shop"]);
     assert!(out.contains("(unverified)"), "{out}");
-    let (_, out, _) = bowline(&team, &["history", "shop", "3"]);
+    let (_, out, _) = team.bowline(&["history", "shop", "3"]);
     assert!(
         out.contains("(unverified: no admission policy checked the name)") && out.contains("Why       queue backs up"),
         "{out}"

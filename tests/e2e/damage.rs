@@ -5,10 +5,10 @@
 
 use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path};
 
+use rig::{Fault, FaultProxy, Seen};
 use serde_json::{Value, json};
 
-use super::rollback::request;
-use crate::world::{Controller, Site, Start, Team, config_map, deployment, yaml};
+use crate::world::{Controller, Site, Start, Team, config_map, deployment, eventually, rollback_request, yaml};
 
 /// A row of the page.
 struct Row {
@@ -52,7 +52,8 @@ impl<'a> Patient<'a> {
 
     /// What the program says, without what differs from run to run.
     fn say(&self, arguments: &[&str]) -> String {
-        let (code, text) = self.team.bowline(&[&["rollback", "shop"], arguments].concat());
+        let (code, out, err) = self.team.bowline(&[&["rollback", "shop"], arguments].concat());
+        let text = out + &err;
         // Progress is shown as it is seen, which differs from run to run.
         let wanted = |line: &&str| {
             let line = line.trim();
@@ -65,7 +66,7 @@ impl<'a> Patient<'a> {
     }
 
     fn plain(&self, line: &str) -> String {
-        let mut line = line.trim().replace(&self.team.namespace, "team-a");
+        let mut line = line.trim().replace("NS", "team-a");
         for (commit, name) in &self.commits {
             line = line.replace(commit, name);
         }
@@ -83,6 +84,13 @@ impl<'a> Patient<'a> {
     async fn value(&self) -> String {
         let object = self.team.get("configmaps", "settings").await.unwrap_or_default();
         object["data"]["key"].as_str().unwrap_or("gone").to_owned()
+    }
+
+    /// The image that the Deployment has, and whether the newest release runs.
+    async fn middle(&self) -> (String, bool) {
+        let web = self.team.get("apps/v1/deployments", "web").await.unwrap();
+        let image = web["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap().to_owned();
+        (image, self.team.history("shop").await.ends_with("3 Rollback to 1 running"))
     }
 
     /// The newest release, how the application stands, and what is in the cluster.
@@ -136,7 +144,7 @@ async fn commit_broken(site: &Site) -> Row {
 }
 
 async fn image_bad(site: &Site) -> Row {
-    let spec = json!({"sync": {"timeout": "3s"}, "rollback": {"automatic": false}});
+    let spec = json!({"sync": {"timeout": "15s"}, "rollback": {"automatic": false}});
     let mut patient = Patient::new(site, "image-bad", spec).await;
     patient.push("BAD", "registry.example/web:missing", "bad", &[]);
     patient.team.until("shop", "failed", |status| status["release"]["phase"] == "Failed").await;
@@ -196,18 +204,38 @@ async fn definition_changed(site: &Site) -> Row {
     Row { damage: "a CRD was changed", done, said, after }
 }
 
+/// A controller whose way to the API server holds back one write: it is killed
+/// when the ConfigMap is back and the Deployment is not.
 async fn controller_killed(site: &Site, controller: &mut Controller) -> Row {
     let mut patient = Patient::new(site, "killed", json!({})).await;
     patient.second("bad", &[]).await;
-    let team = &patient.team;
-    let seen = team.watch("releases", |seen| seen.kind == "ADDED", 1).await;
+    controller.kill();
+    site.free_lease();
+    let proxy = FaultProxy::start(&site.cluster).unwrap();
+    let kubeconfig = Some(proxy.kubeconfig_path().to_owned());
+    let mut victim = site.start(&Start { kubeconfig, ..Start::default() });
+    victim.wait_for_log("leading");
+    let of_web =
+        |seen: &Seen| seen.is_write() && seen.path.ends_with("/deployments/web") && !seen.query.contains("dryRun");
+    proxy.strike(of_web, Fault::Silence);
+    let patient = &patient;
     let said = std::thread::scope(|scope| {
         let asking = scope.spawn(|| patient.say(GO));
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(seen)).unwrap();
+        let middle = eventually("the rollback is in its middle", async || {
+            let value = patient.value().await;
+            let held = proxy.struck();
+            if value == "good" && held == 1 { Ok(()) } else { Err(format!("{value}, {held} writes are held")) }
+        });
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(middle));
+        victim.kill();
+        // It had not ended, and its last write never came to the server.
+        let (image, running) =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(patient.middle()));
+        assert_eq!((image.as_str(), running), ("registry.example/web:2", true));
         controller.start_at_once(site);
         asking.join().unwrap()
     });
-    let done = "the controller is killed when the rollback's Release is there, and started again";
+    let done = "the controller is killed when the ConfigMap is back and the Deployment is not, and another is started";
     Row { damage: "the controller was killed in the middle of a rollback", done, said, after: patient.after().await }
 }
 
@@ -246,7 +274,8 @@ async fn two_at_once(site: &Site) -> Row {
     let mut patient = Patient::new(site, "two-at-once", json!({})).await;
     patient.second("bad", &[]).await;
     // Both are there before the controller looks at either.
-    let requests = yaml(&[request("ada", 2, &json!({})), request("grace", 2, &json!({"toRelease": 1}))]);
+    let requests =
+        yaml(&[rollback_request("ada", 2, &json!({})), rollback_request("grace", 2, &json!({"toRelease": 1}))]);
     let namespace = patient.team.namespace.clone();
     site.cluster.kubectl_with_input(&["create", "-n", &namespace, "-f", "-"], &requests).unwrap();
     let mut answers = Vec::new();

@@ -1,8 +1,8 @@
 //! What is deleted, what is not, and who allows it.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{Team, config_map, eventually, many_config_maps, yaml};
+use crate::world::{Team, config_map, eventually, many_config_maps, rollback_request, sync_request, yaml};
 
 async fn names(team: &Team<'_>) -> Vec<String> {
     let mut names: Vec<String> = team
@@ -14,19 +14,6 @@ async fn names(team: &Team<'_>) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-fn sync_request(name: &str, more: &Value) -> Value {
-    let mut request = json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "SyncRequest",
-        "metadata": {"name": name},
-        "spec": {"applicationRef": {"name": "shop"}},
-    });
-    for (key, value) in more.as_object().unwrap() {
-        request["spec"][key] = value.clone();
-    }
-    request
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,28 +56,14 @@ async fn a_prune_past_the_guard_passes_for_exactly_the_plan_that_was_allowed() {
     // A person who goes back by a plan that was shown has seen what it deletes.
     let fourth = team.push("Twelve again", &[("deploy/all.yaml", many_config_maps(12, "two"))]);
     team.until_synced("shop", &fourth).await;
-    team.create(&rollback_request("back-look", &json!({"dryRun": true})));
+    team.create(&rollback_request("back-look", 3, &json!({"toRelease": 2, "dryRun": true})));
     let seen = team.until_answered("rollbackrequests", "back-look").await;
     assert!(seen["plan"]["refusals"].as_array().is_none_or(Vec::is_empty), "{seen:#}");
     assert!(seen["plan"]["notes"].to_string().contains("11 of 12"), "{seen:#}");
-    team.create(&rollback_request("back", &json!({"planDigest": seen["plan"]["digest"]})));
+    team.create(&rollback_request("back", 3, &json!({"toRelease": 2, "planDigest": seen["plan"]["digest"]})));
     let answer = team.until_answered("rollbackrequests", "back").await;
     assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
     assert_eq!(names(&team).await, ["item-0"]);
-}
-
-/// Asks to go back from release 3 to release 2.
-fn rollback_request(name: &str, more: &Value) -> Value {
-    let mut spec = json!({"applicationRef": {"name": "shop"}, "fromRelease": 3, "toRelease": 2});
-    for (key, value) in more.as_object().unwrap() {
-        spec[key] = value.clone();
-    }
-    json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "RollbackRequest",
-        "metadata": {"name": name},
-        "spec": spec,
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Application, Team, config_map};
+use crate::world::{Application, Team, config_map, sync_request};
 
 const NAMES: [&str; 3] = ["database", "shop", "front"];
 
@@ -21,13 +21,7 @@ fn deploy(team: &Team<'_>, name: &str, spec: Value) {
 }
 
 async fn sync(team: &Team<'_>, application: &str, request: &str) {
-    team.create(&json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "SyncRequest",
-        "metadata": {"name": request},
-        "spec": {"applicationRef": {"name": application}},
-    }));
-    let answer = team.until_answered("syncrequests", request).await;
+    let answer = team.ask(&sync_request(request, &json!({"applicationRef": {"name": application}}))).await;
     assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
 }
 

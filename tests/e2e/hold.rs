@@ -2,15 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Team, config_map};
+use crate::world::{Team, config_map, rollback_request, sync_request};
 
 fn rollback(from: u64, to: u64, reason: &str) -> Value {
-    json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "RollbackRequest",
-        "metadata": {"name": format!("back-from-{from}")},
-        "spec": {"applicationRef": {"name": "shop"}, "fromRelease": from, "toRelease": to, "reason": reason},
-    })
+    rollback_request(&format!("back-from-{from}"), from, &json!({"toRelease": to, "reason": reason}))
 }
 
 fn value(value: &str) -> (&'static str, String) {
@@ -79,14 +74,8 @@ async fn a_rollback_holds_until_git_says_something_different_or_a_person_accepts
     let bad_again = team.push("Bad once more", &[value("bad")]);
     let status =
         team.until("shop", "Held once more", |status| held(status) && status["head"]["commit"] == bad_again).await;
-    let mut sync = json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "SyncRequest",
-        "metadata": {"name": "without-accept"},
-        "spec": {"applicationRef": {"name": "shop"}, "reason": "it is fine now"},
-    });
-    team.create(&sync);
-    let answer = team.until_answered("syncrequests", "without-accept").await;
+    let mut sync = sync_request("without-accept", &json!({"reason": "it is fine now"}));
+    let answer = team.ask(&sync).await;
     assert_eq!(answer["phase"], "Refused", "{answer:#}");
     assert!(answer["message"].as_str().unwrap().contains("--accept"), "{answer:#}");
     sync["metadata"]["name"] = json!("with-accept");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{Site, Team, config_map};
+use crate::world::{Site, Team, config_map, sync_request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_service_account_is_said_with_the_commands_that_help() {
@@ -26,13 +26,7 @@ async fn a_missing_service_account_is_said_with_the_commands_that_help() {
     for command in note.split('`').filter_map(|part| part.strip_prefix("kubectl ")) {
         team.kubectl(&command.split(' ').collect::<Vec<_>>());
     }
-    team.create(&json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "SyncRequest",
-        "metadata": {"name": "again"},
-        "spec": {"applicationRef": {"name": "shop"}},
-    }));
-    let answer = team.until_answered("syncrequests", "again").await;
+    let answer = team.ask(&sync_request("again", &json!({}))).await;
     assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
     team.until_synced("shop", &commit).await;
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use bowline::{api, history};
 use serde_json::{Value, json};
 
-use crate::world::{Controller, Site, Start, Team, Watched, config_map, deployment, secret, yaml};
+use crate::world::{Controller, Site, Start, Team, Watched, config_map, deployment, rollback_request, secret, yaml};
 
 /// How many objects come and go with each round.
 const WAVE: usize = 12;
@@ -175,12 +175,7 @@ async fn a_controller_killed_during_a_rollback_finishes_it_once() {
     let mut from = 2;
     for moment in [made, &running, written, pruned, ended, &answered] {
         // There and back again: each goes back to what the one before left.
-        let request = json!({
-            "apiVersion": "bowline.dev/v1alpha1",
-            "kind": "RollbackRequest",
-            "metadata": {"name": format!("back-from-{from}")},
-            "spec": {"applicationRef": {"name": "shop"}, "fromRelease": from, "toRelease": from - 1},
-        });
+        let request = rollback_request(&format!("back-from-{from}"), from, &json!({"toRelease": from - 1}));
         story.kill_at(moment, async |story| drop(story.team.create(&request))).await;
         let answer = story.team.until_answered("rollbackrequests", &format!("back-from-{from}")).await;
         assert_eq!((&answer["phase"], &answer["release"]), (&json!("Succeeded"), &json!(from + 1)), "{answer:#}");

@@ -1,8 +1,8 @@
 //! Who starts a release: Git, a person, or nobody for a while.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::world::{Site, Start, Team, config_map, eventually};
+use crate::world::{Site, Start, Team, config_map, eventually, sync_request};
 
 fn value(value: &str) -> (&'static str, String) {
     ("deploy/one.yaml", config_map("one", value).to_string())
@@ -19,19 +19,6 @@ async fn until_live(team: &Team<'_>, wanted: &str) {
         if live == wanted { Ok(()) } else { Err(live) }
     })
     .await;
-}
-
-fn sync_request(name: &str, more: &Value) -> Value {
-    let mut request = json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "SyncRequest",
-        "metadata": {"name": name},
-        "spec": {"applicationRef": {"name": "shop"}},
-    });
-    for (key, value) in more.as_object().unwrap() {
-        request["spec"][key] = value.clone();
-    }
-    request
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,13 +95,7 @@ async fn a_suspended_application_is_left_alone_and_can_still_be_rolled_back() {
     let answer = team.until_answered("syncrequests", "sync").await;
     assert_eq!(answer["phase"], "Refused", "{answer:#}");
     assert!(answer["message"].as_str().unwrap().contains("suspended"), "{answer:#}");
-    team.create(&json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "RollbackRequest",
-        "metadata": {"name": "back"},
-        "spec": {"applicationRef": {"name": "shop"}, "fromRelease": 2},
-    }));
-    let answer = team.until_answered("rollbackrequests", "back").await;
+    let answer = team.roll_back(2, &json!({})).await;
     assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
     assert_eq!(live(&team).await, "one");
 

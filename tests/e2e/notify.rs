@@ -122,11 +122,7 @@ async fn what_could_not_be_told_before_a_restart_is_told_after_it_and_nothing_wa
     team.until_synced("shop", &good).await;
     let bad = team.push("Bad", &[("deploy/one.yaml", config_map("one", "bad").to_string())]);
     team.until_synced("shop", &bad).await;
-    team.create(&json!({
-        "apiVersion": "bowline.dev/v1alpha1", "kind": "RollbackRequest", "metadata": {"name": "back"},
-        "spec": {"applicationRef": {"name": "shop"}, "fromRelease": 2, "reason": "queue backs up"},
-    }));
-    team.until_answered("rollbackrequests", "back").await;
+    team.roll_back(2, &json!({"reason": "queue backs up"})).await;
     eventually("the rollback was tried to be told", async || {
         let lines = told(&receiver);
         if lines.iter().any(|line| line.starts_with("RolledBack")) { Ok(()) } else { Err(lines.join("\n")) }

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::world::{Site, Start, Team, config_map, secret, yaml};
+use crate::world::{Site, Start, Team, config_map, rollback_request, secret, sync_request, yaml};
 
 const OLD: &str = "correct-horse-battery-staple";
 const NEW: &str = "tr0ub4dor-and-three";
@@ -40,12 +40,7 @@ async fn a_person_who_may_only_ask_can_roll_back_and_reads_no_secret_by_it() {
     }
 
     let request = |name: &str, dry_run: bool, plan: Option<&Value>| {
-        let mut request = json!({
-            "apiVersion": "bowline.dev/v1alpha1",
-            "kind": "RollbackRequest",
-            "metadata": {"name": name},
-            "spec": {"applicationRef": {"name": "shop"}, "fromRelease": 2, "dryRun": dry_run, "reason": "it broke"},
-        });
+        let mut request = rollback_request(name, 2, &json!({"dryRun": dry_run, "reason": "it broke"}));
         if let Some(plan) = plan {
             request["spec"]["planDigest"] = plan.clone();
         }
@@ -83,12 +78,7 @@ async fn a_person_who_may_only_ask_can_roll_back_and_reads_no_secret_by_it() {
     assert_eq!(live["data"]["password"], STANDARD.encode(OLD));
 
     // Another who may not accept is refused by the server.
-    let accept = json!({
-        "apiVersion": "bowline.dev/v1alpha1",
-        "kind": "SyncRequest",
-        "metadata": {"name": "accept"},
-        "spec": {"applicationRef": {"name": "shop"}, "accept": release.spec.rejects[0].bundle},
-    });
+    let accept = sync_request("accept", &json!({"accept": release.spec.rejects[0].bundle}));
     team.kubectl(&["create", "role", "syncs", "--verb=create", "--resource=syncrequests.bowline.dev"]);
     team.kubectl(&["create", "rolebinding", "syncs", "--role=syncs", "--user=ada"]);
     let refused = crate::world::eventually("the right to ask for a sync has arrived", async || {

@@ -2,44 +2,11 @@
 //! `trap` are the counter-examples that other tools gave, by their number in
 //! the list of them.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
-use crate::world::{Application, Site, Start, Team, config_map, deployment, eventually, many_config_maps, yaml};
-
-/// A request to go back, with more in its spec.
-pub fn request(name: &str, from: u64, more: &Value) -> Value {
-    let mut spec = json!({"applicationRef": {"name": "shop"}, "fromRelease": from});
-    for (key, value) in more.as_object().unwrap() {
-        spec[key] = value.clone();
-    }
-    let (api, kind) = ("bowline.dev/v1alpha1", "RollbackRequest");
-    json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec})
-}
-
-impl Team<'_> {
-    /// Goes back from a release and waits for what comes of it.
-    pub async fn roll_back(&self, from: u64, more: &Value) -> Value {
-        let name = format!("back-from-{from}-{}", uuid());
-        self.create(&request(&name, from, more));
-        self.until_answered("rollbackrequests", &name).await
-    }
-
-    /// Runs the program as a person would; its exit code and all it said.
-    pub fn bowline(&self, arguments: &[&str]) -> (i32, String) {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_bowline"));
-        program.args(["--namespace", &self.namespace]).args(arguments);
-        program.env("KUBECONFIG", self.site.cluster.kubeconfig_path()).env("NO_COLOR", "1").env("COLUMNS", "200");
-        let output = program.output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code().unwrap_or(-1), String::from_utf8(text).unwrap())
-    }
-}
-
-fn uuid() -> String {
-    format!("{:08x}", rand::random::<u32>())
-}
+use crate::world::{
+    Application, Site, Start, Team, config_map, deployment, eventually, many_config_maps, rollback_request, yaml,
+};
 
 fn one(value: &str) -> (&'static str, String) {
     ("deploy/one.yaml", config_map("one", value).to_string())
@@ -195,7 +162,7 @@ async fn trap_4_an_object_that_is_being_deleted_is_waited_for_and_made_anew() {
     let dying = team.get("configmaps", "two").await.unwrap();
     assert!(dying["metadata"]["deletionTimestamp"].is_string(), "{dying:#}");
 
-    team.create(&request("back", 2, &json!({"toRelease": 1})));
+    team.create(&rollback_request("back", 2, &json!({"toRelease": 1})));
     team.until("shop", "waits for it to be gone", |status| {
         let note = status["note"].as_str().unwrap_or_default();
         status["release"]["number"] == 3 && note.contains("two to be gone")
@@ -254,9 +221,9 @@ async fn a_hold_outlives_a_restart_and_the_application_applied_again_and_is_seen
     team.until("shop", "Held", held).await;
 
     let words = format!("{} was rolled back by rig:admin: \"queue backs up\"", &bad[..7]);
-    let (code, text) = team.bowline(&["get"]);
+    let (code, text, _) = team.bowline(&["get"]);
     assert!(code == 0 && text.contains("Held") && text.contains(&words), "{text}");
-    let (_, text) = team.bowline(&["status", "shop"]);
+    let (_, text, _) = team.bowline(&["status", "shop"]);
     assert!(text.contains("was rolled back by rig:admin") && text.contains("\"queue backs up\""), "{text}");
     assert!(text.contains("bowline sync shop --accept"), "{text}");
     eventually("an Event tells of it", async || {

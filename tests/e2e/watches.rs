@@ -1,8 +1,6 @@
 //! A kind that cannot be watched makes its own objects Unknown and no others,
 //! and it is said.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::world::{Site, Start, Team, config_map, eventually, yaml};
@@ -37,16 +35,6 @@ fn convert_by(team: &Team<'_>, webhook: bool) {
     team.kubectl(&["patch", "crd", &name, "--type=merge", "-p", &patch]);
 }
 
-fn bowline_status(team: &Team<'_>) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_bowline"))
-        .args(["status", "shop", "--namespace", &team.namespace])
-        .env("KUBECONFIG", team.site.cluster.kubeconfig_path())
-        .env("NO_COLOR", "1")
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_conversion_webhook_makes_its_kind_unknown_and_nothing_else_stops() {
     let site = Site::new();
@@ -69,7 +57,7 @@ async fn a_dead_conversion_webhook_makes_its_kind_unknown_and_nothing_else_stops
     assert_eq!((&problem["object"], &problem["health"]), (&json!(format!("Widget.{GROUP}")), &json!("Unknown")));
     assert_eq!(status["objects"]["drifted"], 0, "what cannot be read is not gone: {status:#}");
     assert_eq!(controller.metric("bowline_watches{status=\"broken\"}"), ["bowline_watches{status=\"broken\"} 1"]);
-    let text = bowline_status(&team);
+    let text = team.bowline(&["status", "shop"]).1;
     assert!(text.contains("cannot be watched") && text.contains("Widget"), "{text}");
 
     // What is of another kind is repaired meanwhile, and Git is followed.

@@ -9,7 +9,9 @@ use bowline::{api, history};
 use rig::FaultProxy;
 use serde_json::{Value, json};
 
-use crate::world::{Application, Controller, Site, Start, Team, config_map, deployment, eventually, secret, yaml};
+use crate::world::{
+    Application, Controller, Site, Start, Team, config_map, deployment, eventually, rollback_request, secret, yaml,
+};
 
 /// How many objects come and go with each commit.
 const WAVE: usize = 6;
@@ -107,13 +109,7 @@ impl<'a> Story<'a> {
         let patch = json!({"data": {"key": "edited by hand"}});
         self.team.patch("configmaps", "settings", "kubectl-edit", &patch).await;
         self.team.delete("configmaps", "beside-2").await;
-        let request = json!({
-            "apiVersion": "bowline.dev/v1alpha1",
-            "kind": "RollbackRequest",
-            "metadata": {"name": format!("back-from-{from}")},
-            "spec": {"applicationRef": {"name": "shop"}, "fromRelease": from},
-        });
-        self.team.create(&request);
+        self.team.create(&rollback_request(&format!("back-from-{from}"), from, &json!({})));
         self.wait(round.lasts / 4).await;
         let commit = self.push();
         self.wait(round.lasts.saturating_sub(began.elapsed())).await;

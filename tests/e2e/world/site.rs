@@ -73,6 +73,12 @@ impl Site {
         &SHARED.site
     }
 
+    /// Frees the lease of a controller that is certainly gone, so that nobody has
+    /// to wait until it has run out.
+    pub fn free_lease(&self) {
+        self.cluster.kubectl(&["-n", SYSTEM, "delete", "lease", "bowline", "--ignore-not-found"]).unwrap();
+    }
+
     /// Starts a controller.
     pub fn start(&self, start: &Start) -> Controller {
         let number = self.controllers.fetch_add(1, Ordering::Relaxed);
@@ -180,11 +186,10 @@ impl Controller {
         self.process = Process::start(&self.launch).unwrap();
     }
 
-    /// Starts it again at once: it is certain here that the process is gone, so
-    /// nobody has to wait until its lease has run out.
+    /// Starts it again at once, with the lease that it held.
     pub fn start_at_once(&mut self, site: &Site) {
         self.process.kill();
-        site.cluster.kubectl(&["-n", SYSTEM, "delete", "lease", "bowline", "--ignore-not-found"]).unwrap();
+        site.free_lease();
         self.process = Process::start(&self.launch).unwrap();
     }
 
