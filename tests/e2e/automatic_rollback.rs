@@ -1,8 +1,9 @@
 //! A commit that breaks is taken back.
 
+use rig::{Fault, FaultProxy, Seen};
 use serde_json::json;
 
-use crate::world::{Application, Site, Start, Team, config_map, deployment, yaml};
+use crate::world::{Application, Site, Start, Team, config_map, deployment, eventually, yaml};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_never_becomes_healthy_is_taken_back() {
@@ -161,7 +162,7 @@ async fn many_that_break_at_once_stay_and_say_that_the_cluster_is_the_cause() {
     let site = Site::new();
     let _controller = site.start(&Start::default());
     let team = Team::at(&site, "at-once").await;
-    let names = ["one", "two", "three", "four", "five"];
+    let names = FIVE;
     let all = |image: &str| -> Vec<(String, String)> {
         let file = |name: &&str| (format!("{name}/web.yaml"), deployment(name, image).to_string());
         names.iter().map(file).collect()
@@ -192,11 +193,83 @@ async fn many_that_break_at_once_stay_and_say_that_the_cluster_is_the_cause() {
         assert_eq!(team.history(name).await, "1 Push Healthy\n2 Push Failed");
     }
     // A person decides.
-    team.create(&json!({
-        "apiVersion": "bowline.dev/v1alpha1", "kind": "RollbackRequest", "metadata": {"name": "back"},
-        "spec": {"applicationRef": {"name": "three"}, "fromRelease": 2},
-    }));
-    assert_eq!(team.until_answered("rollbackrequests", "back").await["phase"], "Succeeded");
+    let answer = team.roll_back(2, &json!({"applicationRef": {"name": "three"}})).await;
+    assert_eq!(answer["phase"], "Succeeded", "{answer:#}");
+}
+
+/// What five applications of one repository have, in two waves.
+fn five(image: &str, value: &str) -> Vec<(String, String)> {
+    let file = |name: &&str| {
+        let mut web = deployment(name, image);
+        web["metadata"]["annotations"] = json!({"bowline.dev/wave": "1"});
+        (format!("{name}/all.yaml"), yaml(&[config_map(&format!("settings-{name}"), value), web]))
+    };
+    FIVE.iter().map(file).collect()
+}
+
+const FIVE: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+/// A write that is refused half-way fails at once. Of many to which that
+/// happens in the same moment none goes back because it was the first; one to
+/// which it happens alone does.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_whose_writes_are_refused_in_one_moment_all_stay_and_one_alone_goes_back() {
+    let site = Site::new();
+    let proxy = FaultProxy::start(&site.cluster).unwrap();
+    let kubeconfig = Some(proxy.kubeconfig_path().to_owned());
+    let _controller = site.start(&Start { kubeconfig, ..Start::default() });
+    let team = Team::at(&site, "in-one-moment").await;
+    let push = |subject: &str, files: &[(String, String)]| {
+        let files: Vec<(&str, String)> = files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+        team.push(subject, &files)
+    };
+    let refuse = |what: &'static str| {
+        let of = move |seen: &Seen| {
+            seen.method == "PATCH" && seen.path.contains(what) && !seen.query.contains("dryRun") && !seen.is_watch()
+        };
+        proxy.strike(of, Fault::Answer { code: 403, retry_after: None });
+    };
+    let good = push("Good", &five("registry.example/web:1", "good"));
+    for name in FIVE {
+        team.deploy(&Application { name, path: name, spec: json!({"sync": {"timeout": "10m"}}) });
+    }
+    for name in FIVE {
+        team.until_synced(name, &good).await;
+    }
+    refuse("/deployments/");
+    push("Bad", &five("registry.example/web:2", "bad"));
+    for name in FIVE {
+        let status = team
+            .until(name, "failed", |status| status["release"]["number"] == 2 && status["release"]["phase"] == "Failed")
+            .await;
+        let note = status["note"].as_str().unwrap();
+        assert!(note.contains("many applications broke at once, which points at the cluster"), "{note}");
+        let settings = team.get("configmaps", &format!("settings-{name}")).await.unwrap();
+        assert_eq!(settings["data"]["key"], "bad", "it had begun");
+    }
+    team.polls(5).await;
+    for name in FIVE {
+        assert_eq!(team.history(name).await, "1 Push Healthy\n2 Push Failed");
+    }
+
+    proxy.end();
+    let fixed = push("Fixed", &five("registry.example/web:3", "fixed"));
+    for name in FIVE {
+        team.until_synced(name, &fixed).await;
+    }
+    refuse("/deployments/three");
+    push("Bad again", &five("registry.example/web:4", "bad again"));
+    team.until("three", "failed", |status| status["release"]["number"].as_u64() > Some(3)).await;
+    eventually("it goes back alone", async || {
+        let history = team.history("three").await;
+        let first = history.lines().nth(4).unwrap_or_default().to_owned();
+        if first.starts_with("5 AutomaticRollback to 3") { Ok(()) } else { Err(history) }
+    })
+    .await;
+    proxy.end();
+    for name in ["one", "two", "four", "five"] {
+        team.until(name, "Healthy", |status| status["release"]["number"] == 4 && status["sync"] == "Synced").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,10 @@ impl Actor {
             Decision::Begin(begin) => self.begin(begin).await,
             Decision::Plan => self.plan_running().await,
             Decision::Apply => self.apply_next().await,
+            Decision::TellBrake => {
+                self.brake().note(self.known.owner.as_str(), Timestamp::now());
+                Ok(())
+            }
             Decision::End(end) => self.end(end).await,
             Decision::TryAgain => self.try_again().await,
             Decision::Repair => self.repair().await,

@@ -1,6 +1,9 @@
 //! Ending a release, and what follows from it.
 
-use std::time::Duration;
+use std::{
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -9,7 +12,10 @@ use super::{Actor, StepError};
 use crate::{
     api::{Phase, ReleaseAfter, ReleaseOutcome, RollbackVerdict},
     cluster::explain,
-    controller::decide::{End, Stage, Watched},
+    controller::{
+        brake::Brake,
+        decide::{End, Stage, Watched},
+    },
     health::HealthStatus,
     manifest::ObjectId,
     plan::Owned,
@@ -41,13 +47,14 @@ impl Actor {
         let Some(release) = self.known.history.get(end.release) else { return Ok(()) };
         let attempt = self.known.attempt.as_ref().filter(|attempt| attempt.release == end.release);
         let now = Timestamp::now();
+        // Without an attempt in this process nobody can tell that nothing was written.
+        let touched = attempt.is_none_or(|attempt| attempt.touched);
         let outcome = ReleaseOutcome {
             phase: end.phase,
             message: cut(&end.message),
             failures: end.failures.clone(),
             written: attempt.map(|attempt| attempt.written).unwrap_or_default(),
-            // Without an attempt in this process nobody can tell that nothing was written.
-            touched_cluster: attempt.is_none_or(|attempt| attempt.touched),
+            touched_cluster: touched,
             rollback: end.rollback,
             durations: self.known.took.durations(release, now),
             ended_at: now,
@@ -70,7 +77,7 @@ impl Actor {
         info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");
         self.shared.metrics.release_ended(cause.as_str(), end.phase.as_str());
         self.tell_of_end(&end, &commit);
-        self.tell_brake(end.phase);
+        self.tell_brake(end.phase, touched);
         if end.phase != Phase::Superseded {
             self.forget_old(now).await;
         }
@@ -128,14 +135,19 @@ impl Actor {
         }
     }
 
-    /// What breaks counts for the brake on rollbacks of all applications.
-    fn tell_brake(&self, phase: Phase) {
-        let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// What breaks counts for the brake on rollbacks of all applications; what was
+    /// refused before anything was written breaks nothing.
+    fn tell_brake(&self, phase: Phase, touched: bool) {
         match phase {
-            Phase::Healthy => brake.release(self.known.owner.as_str()),
-            Phase::Failed => brake.note(self.known.owner.as_str(), Timestamp::now()),
+            Phase::Healthy => self.brake().release(self.known.owner.as_str()),
+            Phase::Failed if touched => self.brake().note(self.known.owner.as_str(), Timestamp::now()),
             _ => {}
         }
+    }
+
+    /// The brake on rollbacks of all applications.
+    pub(super) fn brake(&self) -> MutexGuard<'_, Brake> {
+        self.shared.brake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_of_end(&self, end: &End, commit: &str) {

@@ -15,7 +15,9 @@ use crate::{
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
     controller::{
         contest::Contest,
-        decide::{Attempt, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View, Watched},
+        decide::{
+            Attempt, BrakeView, ContentId, Dependencies, HeadView, Live, Request, Resolution, Settings, View, Watched,
+        },
         poller::{Found, HeadEvent},
         settings::Occasion,
     },
@@ -156,7 +158,7 @@ pub(super) struct Known {
     /// How much of the plan that was carried out last was written, of how much.
     pub(super) progress: Option<(u32, u32)>,
     pub(super) running_content: Option<Content>,
-    pub(super) brake: bool,
+    pub(super) brake: BrakeView,
     pub(super) repair_not_before: Option<Timestamp>,
     pub(super) repair_failures: u32,
     pub(super) contests: BTreeMap<ObjectId, Contest>,
@@ -273,7 +275,7 @@ impl Known {
             foreseen: None,
             progress: None,
             running_content: None,
-            brake: false,
+            brake: BrakeView::Off,
             repair_not_before: None,
             repair_failures: 0,
             contests: BTreeMap::new(),

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{Actor, StepError};
 use crate::{
-    api::{Release, RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
+    api::{Phase, Release, RequestPhase, RequestStatus, RollbackRequest, SyncRequest},
     cluster::{Identity, OwnerKey, index::FingerprintPolicy},
     controller::{
         decide::{Ask, Live, Request, Resolution, Stage},
@@ -51,6 +51,10 @@ impl Actor {
         self.known.chunks = KnownChunks::default();
         self.known.loaded = true;
         self.known.content_unseen = true;
+        if let Some(at) = self.known.history.current().and_then(broke_at) {
+            // Another process may have seen it.
+            self.brake().note(self.known.owner.as_str(), at);
+        }
         if self.known.again.due.is_none() {
             self.put_off_another_try(Timestamp::now());
         }
@@ -186,7 +190,8 @@ impl Actor {
         self.known.summary = summary;
         self.count_time(now);
         let applications = self.shared.own.count();
-        let mut brake = self.shared.brake.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut brake = self.brake();
+        brake.runs(self.known.owner.as_str(), self.known.attempt.is_some(), now);
         if self.is_about_to_break(now) {
             brake.note(self.known.owner.as_str(), now);
         }
@@ -197,7 +202,9 @@ impl Actor {
             (Some(_), None) if self.known.history.running().is_none() => brake.release(self.known.owner.as_str()),
             _ => {}
         }
-        self.known.brake = brake.is_pulled(self.known.owner.as_str(), applications, now);
+        let says = brake.look(self.known.owner.as_str(), applications, now);
+        drop(brake);
+        self.known.brake = says;
     }
 
     /// Whether the running release has little time left and objects of its own
@@ -344,6 +351,14 @@ impl Actor {
             self.read_requests();
         }
     }
+}
+
+/// When a release broke that had changed something, if it did.
+fn broke_at(release: &Release) -> Option<Timestamp> {
+    let status = release.status.as_ref()?;
+    let failed = status.outcome.as_ref().filter(|outcome| outcome.phase == Phase::Failed && outcome.touched_cluster);
+    let degraded = status.after.as_ref().and_then(|after| after.degraded_at);
+    failed.map(|outcome| outcome.ended_at).or(degraded)
 }
 
 /// Whether a request was told that its release is on its way.

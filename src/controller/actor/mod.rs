@@ -349,6 +349,7 @@ impl Actor {
     fn leave(&self, follows: bool) {
         self.shared.poller.unsubscribe(&self.known.owner);
         self.shared.handover.forget(&self.known.owner);
+        self.brake().runs(self.known.owner.as_str(), false, Timestamp::now());
         if !follows {
             self.shared.index.release(&self.known.owner);
         }

@@ -23,7 +23,9 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use dependencies::{Dependencies, Dependency, Unready, circle};
 pub use opening::{hook_failed, waits_for};
-pub use view::{Ask, Attempt, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View};
+pub use view::{
+    Ask, Attempt, BrakeView, ContentId, HeadView, HookProgress, Live, Request, Resolution, Settings, Stage, View,
+};
 pub use watch::{Watched, goes_back_at};
 
 use crate::api::{Cause, DriftPolicy, ObjectFailure, Phase, RollbackVerdict, SyncMode};
@@ -106,6 +108,9 @@ pub enum Decision {
     Plan,
     /// Apply the next stage of its plan.
     Apply,
+    /// Tell the brake on rollbacks that the application breaks: others may
+    /// break in the same moment, and then none goes back by itself.
+    TellBrake,
     /// End it.
     End(End),
     /// Look whether content that was refused would go through by now, without
@@ -158,7 +163,7 @@ pub fn decide(view: &View<'_>) -> Decision {
 /// The rollback of a release that ended so, if the last one did.
 fn automatic_rollback(view: &View<'_>) -> Option<Begin> {
     // The brake may have been pulled since the release ended.
-    if view.brake {
+    if view.brake == BrakeView::Pulled {
         return None;
     }
     pending_rollback(view)
@@ -296,7 +301,7 @@ fn wake_at(view: &View<'_>) -> Option<Timestamp> {
     let degraded = view.degraded_since.map(|since| since + view.settings.timeout);
     let again = view.try_again_at.filter(|_| may_try_again(view));
     // No event tells that the brake is released.
-    let brake = (view.brake && pending_rollback(view).is_some()).then(|| view.now + BRAKE_PAUSE);
+    let brake = (view.brake == BrakeView::Pulled && pending_rollback(view).is_some()).then(|| view.now + BRAKE_PAUSE);
     [expiry, repair, degraded, again, brake, view.suspended_until]
         .into_iter()
         .flatten()

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Attempt, Decision, End, Stage, View, is_refused_before, is_rejected,
+    Attempt, BrakeView, Decision, End, Stage, View, is_refused_before, is_rejected,
     opening::{Opening, failed_hook, opening, running_hook},
 };
 use crate::{
@@ -203,8 +203,22 @@ fn fail(
         blame,
     };
     let (rollback, why) = verdict(view, running, &deeds);
+    if let Some(first) = listen(view, rollback) {
+        return first;
+    }
     let message = if why.is_empty() { message } else { format!("{message}; {why}") };
     Decision::End(End { release: running.spec.number, phase: Phase::Failed, message, failures, rollback })
+}
+
+/// What is to be done before a verdict stands: what would go back listens for a
+/// moment whether others break too.
+pub(super) fn listen(view: &View<'_>, verdict: RollbackVerdict) -> Option<Decision> {
+    match view.brake {
+        _ if verdict != RollbackVerdict::Automatic => None,
+        BrakeView::Untold => Some(Decision::TellBrake),
+        BrakeView::Listens(until) => Some(Decision::Rest(Some(until))),
+        BrakeView::Off | BrakeView::Pulled => None,
+    }
 }
 
 /// What a release did, as far as that tells whether it may be taken back.
@@ -244,7 +258,7 @@ pub(super) fn verdict(view: &View<'_>, broke: &Release, deeds: &Deeds<'_>) -> (R
     if let Some(why) = deeds.irreversible {
         return person(why);
     }
-    if view.brake {
+    if view.brake == BrakeView::Pulled {
         return person("many applications broke at once, which points at the cluster");
     }
     if deeds.blame == Blame::Objects && !deeds.own {

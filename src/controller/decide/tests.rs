@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::{
-    Decision,
+    BrakeView, Decision,
     world::{Fate, World, bundle, web},
 };
 use crate::{
@@ -114,7 +114,7 @@ fn a_rollback_that_fails_too_is_left_to_a_person() {
 
 #[rstest]
 #[case::switched_off(|world: &mut World| world.settings.automatic_rollback = false, "automatic rollback is off")]
-#[case::many_at_once(|world: &mut World| world.brake = true, "many applications broke at once")]
+#[case::many_at_once(|world: &mut World| world.brake = BrakeView::Pulled, "many applications broke at once")]
 #[case::irreversible(|world: &mut World| world.attempt.as_mut().unwrap().irreversible = Some("it changed a claim".into()), "it changed a claim")]
 #[case::not_its_own_doing(|world: &mut World| { world.attempt.as_mut().unwrap().unhealthy_before.insert(web()); }, "nothing that this release changed is unhealthy")]
 fn what_is_not_safe_is_left_to_a_person(#[case] prepare: fn(&mut World), #[case] why: &str) {

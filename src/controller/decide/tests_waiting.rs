@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use jiff::SignedDuration;
 use rstest::rstest;
 
 use super::{
-    BRAKE_PAUSE, Decision, Dependencies, Dependency, Unready,
+    BRAKE_PAUSE, BrakeView, Decision, Dependencies, Dependency, Unready,
     world::{Fate, World, bundle, web},
 };
 use crate::api::SyncMode;
@@ -88,13 +89,63 @@ fn a_rollback_that_was_put_off_does_not_begin_with_the_brake_on() {
     world.pass(301).settle();
     assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Failed");
     world.suspended = false;
-    world.brake = true;
+    world.brake = BrakeView::Pulled;
     let until = world.settle();
     assert_eq!(until, Some(world.now + BRAKE_PAUSE), "no event tells that the brake is released");
     assert_eq!(world.history.releases().len(), 2);
-    world.brake = false;
+    world.brake = BrakeView::Off;
     world.settle();
     assert!(world.story().ends_with("3 a AutomaticRollback Healthy"), "{}", world.story());
+}
+
+/// Release 2 breaks half-way, and the brake has not heard of it.
+fn breaks_at_once() -> World {
+    let mut world = World::new();
+    world.push("a", Fate::Healthy).settle();
+    world.brake = BrakeView::Untold;
+    let until = world.push("b", Fate::Breaks).settle();
+    assert_eq!(until, Some(world.now + SignedDuration::from_secs(2)), "it listens whether others break too");
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push running", "and nothing is said before");
+    world.pass(2);
+    world
+}
+
+#[test]
+fn what_breaks_alone_goes_back_a_moment_later() {
+    let mut world = breaks_at_once();
+    world.brake = BrakeView::Off;
+    world.settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Failed; 3 a AutomaticRollback Healthy");
+}
+
+#[test]
+fn what_breaks_with_many_others_says_so_and_stays() {
+    let mut world = breaks_at_once();
+    world.brake = BrakeView::Pulled;
+    world.settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Failed");
+    let outcome = world.history.current().unwrap().status.as_ref().unwrap().outcome.as_ref().unwrap();
+    assert!(outcome.message.contains("many applications broke at once"), "{}", outcome.message);
+    world.brake = BrakeView::Off;
+    world.pass(3_600).settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Failed", "a person decides, also when it was long ago");
+}
+
+#[test]
+fn a_fix_does_not_wait_for_the_brake() {
+    let mut world = breaks_at_once();
+    world.push("c", Fate::Healthy).settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Superseded; 3 c Push Healthy");
+}
+
+#[test]
+fn what_goes_back_by_nobody_does_not_listen() {
+    let mut world = World::new();
+    world.push("a", Fate::Healthy).settle();
+    world.brake = BrakeView::Untold;
+    world.settings.automatic_rollback = false;
+    world.push("b", Fate::Breaks).settle();
+    assert_eq!(world.story(), "1 a Push Healthy; 2 b Push Failed");
 }
 
 fn waiting() -> Dependencies {

@@ -248,6 +248,20 @@ pub struct Settings {
     pub generation: i64,
 }
 
+/// What the brake on automatic rollbacks says to an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BrakeView {
+    /// What breaks may go back.
+    #[default]
+    Off,
+    /// It does not know that the application breaks.
+    Untold,
+    /// It knows, and listens until then whether others break too.
+    Listens(Timestamp),
+    /// So many applications broke at once that the cluster is the cause.
+    Pulled,
+}
+
 /// Everything that `decide` looks at.
 #[derive(Debug, Clone)]
 pub struct View<'a> {
@@ -269,8 +283,8 @@ pub struct View<'a> {
     pub live: &'a Live,
     /// What people ask for, oldest first.
     pub requests: &'a [Request],
-    /// Whether so many applications broke at once that the cluster is the cause.
-    pub brake: bool,
+    /// What the brake on automatic rollbacks says.
+    pub brake: BrakeView,
     /// Before when no repair is tried, after one that failed.
     pub repair_not_before: Option<Timestamp>,
     /// Whether the newest release was made for another Application of this

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     Decision, View,
-    running::{Blame, Deeds, failure, verdict},
+    running::{Blame, Deeds, failure, listen, verdict},
 };
 use crate::{
     api::{ObjectFailure, Phase, Release, RollbackVerdict},
@@ -38,6 +38,9 @@ pub(super) fn degraded(view: &View<'_>, live: &Release) -> Option<Decision> {
     }
     if let Some(why) = view.analysis.filter(|_| is_watched(view, live, outcome.ended_at, view.now)) {
         let (rollback, left) = judge(view, live, outcome.touched_cluster, Blame::Release);
+        if let Some(first) = listen(view, rollback) {
+            return Some(first);
+        }
         let left = if left.is_empty() { left } else { format!("; {left}") };
         let message = format!("degraded after it had been healthy: {why}{left}");
         return Some(Decision::NoteDegraded { release: live.spec.number, message, rollback, by_analysis: true });
@@ -48,6 +51,9 @@ pub(super) fn degraded(view: &View<'_>, live: &Release) -> Option<Decision> {
     } else {
         (RollbackVerdict::None, String::new())
     };
+    if let Some(first) = listen(view, rollback) {
+        return Some(first);
+    }
     let failures: Vec<ObjectFailure> = broken(view).map(failure).collect();
     let what = match failures.first() {
         Some(first) => format!("{}: {}", first.object, first.message),
@@ -102,7 +108,10 @@ mod tests {
     use rstest::rstest;
 
     use super::{
-        super::world::{Fate, World, web},
+        super::{
+            BrakeView,
+            world::{Fate, World, web},
+        },
         *,
     };
     use crate::api::ReleaseAfter;
@@ -147,7 +156,7 @@ mod tests {
     #[case::later(|world: &mut World| world.settings.watch = SignedDuration::from_secs(59), None)]
     #[case::never_watched(|world: &mut World| world.settings.watch = SignedDuration::ZERO, None)]
     #[case::switched_off(|world: &mut World| world.settings.automatic_rollback = false, Some("automatic rollback is off"))]
-    #[case::many_at_once(|world: &mut World| world.brake = true, Some("many applications broke at once"))]
+    #[case::many_at_once(|world: &mut World| world.brake = BrakeView::Pulled, Some("many applications broke at once"))]
     #[case::irreversible(|world: &mut World| world.watched.as_mut().unwrap().irreversible = Some("it changed a claim".into()), Some("it changed a claim"))]
     #[case::not_its_own_doing(|world: &mut World| world.watched.as_mut().unwrap().changed.clear(), Some("nothing that this release changed is unhealthy"))]
     fn the_same_brakes_hold_as_for_what_never_got_healthy(#[case] prepare: fn(&mut World), #[case] why: Option<&str>) {
@@ -166,7 +175,7 @@ mod tests {
     #[rstest]
     #[case::safe(|_: &mut World| {}, "3 a AutomaticRollback Healthy")]
     #[case::switched_off(|world: &mut World| world.settings.automatic_rollback = false, "")]
-    #[case::many_at_once(|world: &mut World| world.brake = true, "")]
+    #[case::many_at_once(|world: &mut World| world.brake = BrakeView::Pulled, "")]
     #[case::irreversible(|world: &mut World| world.watched.as_mut().unwrap().irreversible = Some("it changed a claim".into()), "")]
     #[case::too_late(|world: &mut World| world.settings.watch = SignedDuration::from_secs(9), "")]
     fn an_analysis_that_failed_takes_the_release_back_at_once_where_that_is_safe(

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Answer, Ask, Attempt, Begin, Content, ContentId, Decision, Dependencies, End, HeadView, Live, Request, Resolution,
-    Settings, Stage, View, Watched, decide,
+    Answer, Ask, Attempt, Begin, BrakeView, Content, ContentId, Decision, Dependencies, End, HeadView, Live, Request,
+    Resolution, Settings, Stage, View, Watched, decide,
 };
 use crate::{
     api::{
@@ -44,7 +44,7 @@ pub(super) struct World {
     pub(super) attempt: Option<Attempt>,
     pub(super) live: Live,
     pub(super) requests: Vec<Request>,
-    pub(super) brake: bool,
+    pub(super) brake: BrakeView,
     pub(super) inherits: bool,
     pub(super) offered: bool,
     pub(super) repairs: u32,
@@ -111,7 +111,7 @@ pub(super) fn view<'a>(
         attempt: None,
         live,
         requests: &[],
-        brake: false,
+        brake: BrakeView::Off,
         repair_not_before: None,
         degraded_since: None,
         watched: None,
@@ -174,7 +174,7 @@ impl World {
             attempt: None,
             live: Live { settled: true, ..Live::default() },
             requests: Vec::new(),
-            brake: false,
+            brake: BrakeView::Off,
             inherits: false,
             offered: false,
             repairs: 0,
@@ -295,6 +295,7 @@ impl World {
             Decision::Begin(begin) => self.begin(&begin),
             Decision::Plan => self.plan(),
             Decision::Apply => self.apply(),
+            Decision::TellBrake => self.brake = BrakeView::Listens(self.now + SignedDuration::from_secs(2)),
             Decision::End(end) => self.end(end),
             Decision::Repair => {
                 self.repairs += 1;

@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{
-        Ask, Attempt, Decision, End, HeadView, Live, Request, Resolution, Settings, Stage, View, Watched, decide, world,
+        Ask, Attempt, BrakeView, Decision, End, HeadView, Live, Request, Resolution, Settings, Stage, View, Watched,
+        decide, world,
     },
     cluster::{Cluster, Stop, is_final},
     happening::Trap,
@@ -20,6 +21,9 @@ use crate::{
     history::History,
     manifest::BundleDigest,
 };
+
+/// How long the brake listens.
+const MOMENT: SignedDuration = SignedDuration::from_secs(2);
 
 /// What a controller holds in memory.
 pub(super) struct Controller {
@@ -37,6 +41,8 @@ pub(super) struct Controller {
     pub(super) settings: Settings,
     pub(super) suspended: bool,
     pub(super) brake: bool,
+    /// When the brake was told that the application breaks.
+    pub(super) told_brake: Option<Timestamp>,
     pub(super) application: String,
     pub(super) live: Live,
     pub(super) attempt: Option<Attempt>,
@@ -74,6 +80,7 @@ impl Controller {
             settings: world::settings(),
             suspended: false,
             brake: false,
+            told_brake: None,
             application: String::new(),
             live: Live::default(),
             attempt: None,
@@ -199,12 +206,21 @@ impl Controller {
         }
     }
 
+    fn brake(&self, now: Timestamp) -> BrakeView {
+        match self.told_brake {
+            _ if self.brake => BrakeView::Pulled,
+            None => BrakeView::Untold,
+            Some(told) if now < told + MOMENT => BrakeView::Listens(told + MOMENT),
+            Some(_) => BrakeView::Off,
+        }
+    }
+
     pub(super) fn view(&self, now: Timestamp) -> View<'_> {
         View {
             suspended: self.suspended,
             attempt: self.attempt.as_ref(),
             requests: &self.requests,
-            brake: self.brake,
+            brake: self.brake(now),
             repair_not_before: self.repair_not_before,
             inherits: self.inherits(),
             degraded_since: self.degraded_since,
@@ -261,6 +277,10 @@ impl Controller {
             Decision::Begin(begin) => self.begin(cluster, begin),
             Decision::Plan => self.plan(cluster),
             Decision::Apply => self.apply(cluster),
+            Decision::TellBrake => {
+                self.told_brake = Some(cluster.now());
+                Ok(())
+            }
             Decision::End(end) => self.end(cluster, end),
             Decision::Repair => self.repair(cluster),
             Decision::NoteDegraded { release, message, rollback, .. } => {
@@ -358,6 +378,11 @@ impl Controller {
         let Some(attempt) = self.attempt.as_ref().filter(|_| self.history.running().is_some()) else { return Ok(()) };
         if attempt.counting_since.is_some() && !self.settings.observe_only {
             let deadline = now + (self.settings.timeout - attempt.elapsed(now));
+            // What is over may wait for the brake, and for nothing else.
+            let deadline = match self.brake(now) {
+                BrakeView::Listens(listens) => deadline.max(listens),
+                _ => deadline,
+            };
             if until.is_none_or(|until| until > deadline) {
                 broken::<()>(laws::WAKES_UP, format!("it rests until {until:?}, and the deadline is {deadline}"))?;
             }

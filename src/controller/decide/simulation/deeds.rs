@@ -296,6 +296,7 @@ impl Controller {
         let ended = self.send(cluster, |cluster| cluster.end(&release, outcome))?;
         self.history.put(ended);
         self.attempt = None;
+        self.told_brake = self.told_brake.filter(|_| end.phase == Phase::Failed);
         self.repair_not_before = None;
         self.degraded_since = None;
         self.put_off(cluster.now());
@@ -313,6 +314,7 @@ impl Controller {
         let broke = matches!(attempt.stage, Stage::Failed { .. } | Stage::Retry { .. } | Stage::Unplanned);
         let own = |id| attempt.changed.contains(id) && !attempt.unhealthy_before.contains(id);
         let safe = !self.brake
+            && self.told_brake.is_some()
             && self.settings.automatic_rollback
             && attempt.irreversible.is_none()
             && attempt.touched
@@ -414,6 +416,7 @@ impl Controller {
             since <= ended.ended_at + self.settings.watch && since + self.settings.timeout <= now
         });
         let safe = !self.brake
+            && self.told_brake.is_some()
             && self.settings.automatic_rollback
             && own
             && in_time
