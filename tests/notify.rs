@@ -3,16 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
+    collections::BTreeMap,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
 use bowline::{
     api::NotifyEvent,
-    notify::{About, Courier, Delivery, Key, KeyRing, Letter, Reach, Target},
+    notify::{About, Access, Courier, Delivery, Key, KeyRing, Letter, Reach, Target},
 };
 use jiff::{SignedDuration, Timestamp};
-use rig::{Posted, Receiver};
+use rig::{Authority, Posted, Receiver};
 
 const SECRET: &[u8] = b"a key of at least 16 bytes";
 
@@ -20,8 +21,9 @@ const SECRET: &[u8] = b"a key of at least 16 bytes";
 struct Ring(Option<&'static [u8]>);
 
 impl KeyRing for Ring {
-    async fn key(&self) -> Result<Option<Key>, String> {
-        self.0.map(Key::read).transpose().map_err(|error| error.to_string())
+    async fn access(&self) -> Result<Access, String> {
+        let key = self.0.map(Key::read).transpose().map_err(|error| error.to_string())?;
+        Ok(key.map(|key| Access::default().with_key(key)).unwrap_or_default())
     }
 }
 
@@ -97,6 +99,58 @@ async fn a_receiver_that_refuses_is_asked_again_with_the_same_id_until_it_takes_
     let posted = receiver.posted();
     assert_eq!(posted.len(), 3, "two refusals and one that went through");
     assert!(posted.iter().all(|posted| posted.header("webhook-id") == letter().id && is_signed(posted)));
+}
+
+/// A key ring of what a Secret would hold.
+struct Held(BTreeMap<String, Vec<u8>>);
+
+impl KeyRing for Held {
+    async fn access(&self) -> Result<Access, String> {
+        Access::from_secret(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+impl Held {
+    fn new(entries: &[(&str, &str)]) -> Self {
+        Self(entries.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect())
+    }
+
+    /// Tries once.
+    async fn deliver(&self, url: &str) -> Delivery {
+        let courier = Courier::default();
+        courier.deliver(&letter(), &url.parse().unwrap(), &loopback(), self, Timestamp::now(), |_| {}).await
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_with_a_certificate_of_ones_own_authority_is_trusted_by_it_alone_and_shown_a_token() {
+    let authority = Authority::new("of the company").unwrap();
+    let receiver = Receiver::start_tls(&authority).unwrap();
+    let (url, ca) = (receiver.url("/"), authority.certificate_pem());
+    let whole = Held::new(&[("ca.crt", ca), ("bearerToken", "let me in\n"), ("key", "a key of at least 16 bytes")]);
+    assert!(matches!(whole.deliver(&url).await, Delivery::GivenUp(why) if why.contains("has spaces")));
+    let whole = Held::new(&[("ca.crt", ca), ("bearerToken", "let-me-in\n"), ("key", "a key of at least 16 bytes")]);
+    assert_eq!(whole.deliver(&url).await, Delivery::Delivered);
+    let posted = receiver.posted().remove(0);
+    assert_eq!(posted.header("authorization"), "Bearer let-me-in");
+    assert!(is_signed(&posted));
+
+    let other = Authority::new("of another").unwrap();
+    for entries in
+        [&[("bearerToken", "let-me-in")][..], &[("bearerToken", "let-me-in"), ("ca.crt", other.certificate_pem())]]
+    {
+        let delivery = Held::new(entries).deliver(&url).await;
+        assert!(matches!(&delivery, Delivery::GivenUp(why) if why.contains("cannot be connected to")), "{delivery:?}");
+    }
+    assert_eq!(receiver.posted().len(), 1, "who is not trusted is shown nothing");
+}
+
+#[tokio::test]
+async fn credentials_do_not_travel_in_the_clear() {
+    let receiver = Receiver::start().unwrap();
+    let delivery = Held::new(&[("username", "ada"), ("password", "secret")]).deliver(&receiver.url("/")).await;
+    assert!(matches!(&delivery, Delivery::GivenUp(why) if why.contains("an https URL is needed")), "{delivery:?}");
+    assert!(receiver.posted().is_empty());
 }
 
 #[tokio::test]

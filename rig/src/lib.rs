@@ -17,6 +17,7 @@ mod debian;
 mod directory;
 mod error;
 mod fault_proxy;
+mod gate;
 pub mod git_server;
 mod http;
 mod pki;
@@ -31,7 +32,7 @@ pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
 pub use directory::cache_dir;
 pub use error::Error;
 pub use fault_proxy::{Fault, FaultProxy, Seen};
-
+pub use gate::Gate;
 pub use git_server::{Auth, GitRepo, GitServer};
 pub use pki::Authority;
 pub use process::{Launch, Process, detach};

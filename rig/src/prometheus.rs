@@ -69,6 +69,11 @@ impl Prometheus {
         format!("http://127.0.0.1:{}", self.port.number())
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port.number()
+    }
+
     /// An error if it has ended.
     pub fn check(&mut self) -> Result<()> {
         self.process.check()

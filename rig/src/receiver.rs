@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     error::Result,
-    http::{Handler, Request, Server, plain},
+    http::{Handler, Request, Server, plain, server_tls},
+    pki::Authority,
 };
 
 /// What was posted.
@@ -33,6 +34,7 @@ impl Posted {
 #[derive(Debug)]
 pub struct Receiver {
     server: Server,
+    scheme: &'static str,
     state: Arc<Mutex<State>>,
 }
 
@@ -48,15 +50,25 @@ struct State {
 impl Receiver {
     /// Starts a receiver that takes everything.
     pub fn start() -> Result<Self> {
+        Self::start_with("http", None)
+    }
+
+    /// Starts one that speaks TLS, with a certificate of this authority.
+    pub fn start_tls(authority: &Authority) -> Result<Self> {
+        let tls = server_tls(&authority.server(&["127.0.0.1", "localhost"])?, None)?;
+        Self::start_with("https", Some(tls))
+    }
+
+    fn start_with(scheme: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Result<Self> {
         let state = Arc::<Mutex<State>>::default();
         let shared = state.clone();
         let handler: Handler = Arc::new(move |request| answer(&shared, request));
-        Ok(Self { server: Server::start(0, None, handler)?, state })
+        Ok(Self { server: Server::start(0, tls, handler)?, scheme, state })
     }
 
     /// Its URL.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.server.port())
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.server.port())
     }
 
     /// From now on it answers with this status.

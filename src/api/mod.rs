@@ -34,7 +34,7 @@ pub use lists::{
     Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, NotifyEvent, Phase, Preflight,
     RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus, ValuesKind,
 };
-pub use notify::{Analysis, Notify, NotifySecret};
+pub use notify::{Analysis, AnalysisSecret, Notify, NotifySecret};
 pub use plan_view::{ActionView, FieldChangeView, PlanView};
 pub use release::{
     CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseDurations,

@@ -10,7 +10,7 @@ use super::{CommandError, Connection, Output, render::ProgramArgs};
 use crate::{
     api::Duration,
     cluster::{Cluster, error::chain},
-    controller::{self, ControllerError, NotifyDefault, Options, deep_check::MOST_PER_HOUR},
+    controller::{self, ControllerError, OperatorServer, Options, deep_check::MOST_PER_HOUR},
     notify::{Reach, Target},
     telemetry::{LogFormat, LogOptions, Metrics, init},
 };
@@ -66,10 +66,24 @@ pub struct Args {
     /// File with the key that signs what is sent there.
     #[arg(long, env = "BOWLINE_NOTIFY_KEY_FILE", value_name = "FILE", requires = "notify_url")]
     pub notify_key_file: Option<PathBuf>,
+    /// File with a token that the receiver is shown; read each time.
+    #[arg(long, env = "BOWLINE_NOTIFY_TOKEN_FILE", value_name = "FILE", requires = "notify_url")]
+    pub notify_token_file: Option<PathBuf>,
+    /// File with the authorities that are trusted there, in place of those of
+    /// the machine; read each time.
+    #[arg(long, env = "BOWLINE_NOTIFY_CA_FILE", value_name = "FILE", requires = "notify_url")]
+    pub notify_ca_file: Option<PathBuf>,
     /// Prometheus-compatible server that is asked where rollback.analysis names
     /// none. Whoever writes an Application can have it asked anything.
     #[arg(long, env = "BOWLINE_PROMETHEUS_URL", value_name = "URL")]
     pub prometheus_url: Option<Target>,
+    /// File with a token that it is shown; read each time.
+    #[arg(long, env = "BOWLINE_PROMETHEUS_TOKEN_FILE", value_name = "FILE", requires = "prometheus_url")]
+    pub prometheus_token_file: Option<PathBuf>,
+    /// File with the authorities that are trusted there, in place of those of
+    /// the machine; read each time.
+    #[arg(long, env = "BOWLINE_PROMETHEUS_CA_FILE", value_name = "FILE", requires = "prometheus_url")]
+    pub prometheus_ca_file: Option<PathBuf>,
     /// Hosts that Applications may have spoken to, for notifications and
     /// queries; `*.example.com` is all below example.com. Without it any host,
     /// but no address of the controller's own machine or its link.
@@ -151,8 +165,18 @@ fn options(args: &Args, own_namespace: String) -> Options {
         identity: args.identity.clone().unwrap_or_else(random_identity),
         listen: args.listen,
         deep_checks_per_hour: args.deep_check_per_hour,
-        notify: args.notify_url.clone().map(|target| NotifyDefault { target, key_file: args.notify_key_file.clone() }),
-        prometheus: args.prometheus_url.clone(),
+        notify: args.notify_url.clone().map(|target| OperatorServer {
+            target,
+            key_file: args.notify_key_file.clone(),
+            token_file: args.notify_token_file.clone(),
+            ca_file: args.notify_ca_file.clone(),
+        }),
+        prometheus: args.prometheus_url.clone().map(|target| OperatorServer {
+            target,
+            key_file: None,
+            token_file: args.prometheus_token_file.clone(),
+            ca_file: args.prometheus_ca_file.clone(),
+        }),
         reach: match args.outgoing_hosts.as_slice() {
             [] => Reach::Public,
             hosts => Reach::Hosts(hosts.to_vec()),

@@ -22,6 +22,7 @@ mod handover;
 mod instance;
 mod options;
 mod outbox;
+mod outside;
 pub mod plan_view;
 mod poller;
 mod run;
@@ -37,5 +38,6 @@ mod warm;
 mod watched;
 pub mod words;
 
-pub use options::{NotifyDefault, Options};
+pub use options::Options;
+pub use outside::OperatorServer;
 pub use run::{ControllerError, run};

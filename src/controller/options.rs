@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::notify::{Reach, Target};
+use super::OperatorServer;
+use crate::notify::Reach;
 
 /// How the controller runs.
 #[derive(Debug, Clone)]
@@ -31,10 +32,10 @@ pub struct Options {
     /// applications; 0 for none.
     pub deep_checks_per_hour: u32,
     /// Who is told of what happens to Applications that name nobody.
-    pub notify: Option<NotifyDefault>,
+    pub notify: Option<OperatorServer>,
     /// The Prometheus-compatible server that is asked where an Application
     /// names none.
-    pub prometheus: Option<Target>,
+    pub prometheus: Option<OperatorServer>,
     /// The servers that Applications may name.
     pub reach: Reach,
     /// The program `helm`; the one on the `PATH` if it is not given.
@@ -45,13 +46,4 @@ pub struct Options {
     pub request_expiry: Duration,
     /// How long ended requests are kept.
     pub request_retention: Duration,
-}
-
-/// Who is told where an Application names nobody.
-#[derive(Debug, Clone)]
-pub struct NotifyDefault {
-    /// Where it is posted to.
-    pub target: Target,
-    /// The file with the key that signs; read for each notification.
-    pub key_file: Option<PathBuf>,
 }

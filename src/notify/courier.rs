@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use super::{
-    ExchangeError, Key, Letter, Reach, Target,
+    Access, ExchangeError, Letter, Reach, Target,
     exchange::{self, Client},
 };
 
@@ -33,11 +33,11 @@ pub enum Delivery {
     GivenUp(String),
 }
 
-/// Where the key is that signs.
+/// Where the keys are: what signs, and what the receiver is shown.
 pub trait KeyRing: Sync {
-    /// The key, if there is one; asked for before each try, so that a new one
-    /// is used at once.
-    fn key(&self) -> impl Future<Output = Result<Option<Key>, String>> + Send;
+    /// What there is; asked for before each try, so that a new one is used at
+    /// once.
+    fn access(&self) -> impl Future<Output = Result<Access, String>> + Send;
 }
 
 /// Brings letters. Cheap to clone.
@@ -83,8 +83,8 @@ impl Courier {
     ) -> Delivery {
         let mut pause = FIRST_PAUSE;
         loop {
-            let tried = match keys.key().await {
-                Ok(key) => self.try_once(letter, target, reach, key.as_ref()).await.map_err(|error| error.to_string()),
+            let tried = match keys.access().await {
+                Ok(access) => self.try_once(letter, target, reach, &access).await.map_err(|error| error.to_string()),
                 Err(why) => Err(why),
             };
             let Err(why) = tried else { return Delivery::Delivered };
@@ -104,7 +104,7 @@ impl Courier {
         letter: &Letter,
         target: &Target,
         reach: &Reach,
-        key: Option<&Key>,
+        access: &Access,
     ) -> Result<(), ExchangeError> {
         let _hand = self.hands.acquire().await;
         let body = letter.body();
@@ -114,12 +114,12 @@ impl Courier {
             .header(header::CONTENT_LENGTH, body.len())
             .header("webhook-id", &letter.id)
             .header("webhook-timestamp", seconds);
-        if let Some(key) = key {
+        if let Some(key) = access.key() {
             request = request.header("webhook-signature", key.sign(&letter.id, seconds, &body));
         }
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| ExchangeError::Broken(target.clone(), error.to_string()))?;
-        self.client.send(target, reach, request, None).await.map(|_| ())
+        self.client.send(target, reach, access, request, None).await.map(|_| ())
     }
 }

@@ -18,8 +18,9 @@ use tokio::{
     net::{TcpStream, lookup_host},
 };
 use tokio_rustls::TlsConnector;
+use url::Position;
 
-use super::{NotReachable, Reach, Target};
+use super::{Access, NotReachable, Reach, Target};
 
 /// How long an exchange may take, from the name to the last byte.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +36,9 @@ pub enum ExchangeError {
     /// It took too long.
     #[error("{0} did not answer within {TIMEOUT:?}")]
     TooSlow(Target),
+    /// Credentials would be read by anybody on the way.
+    #[error("{0} is not shown credentials, since they would travel in the clear: an https URL is needed")]
+    InTheClear(Target),
     /// Its name has no address.
     #[error("the name of {0} cannot be resolved: {1}")]
     Name(Target, String),
@@ -68,10 +72,11 @@ impl Client {
         &self,
         target: &Target,
         reach: &Reach,
+        access: &Access,
         request: Request<Full<Bytes>>,
         limit: Option<usize>,
     ) -> Result<Bytes, ExchangeError> {
-        let exchange = self.exchange(target, reach, request, limit);
+        let exchange = self.exchange(target, reach, access, request, limit);
         tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| ExchangeError::TooSlow(target.clone()))?
     }
 
@@ -79,16 +84,26 @@ impl Client {
         &self,
         target: &Target,
         reach: &Reach,
-        request: Request<Full<Bytes>>,
+        access: &Access,
+        mut request: Request<Full<Bytes>>,
         limit: Option<usize>,
     ) -> Result<Bytes, ExchangeError> {
         reach.check_host(target)?;
         let failed = |why: String| ExchangeError::Connect(target.clone(), why);
-        let stream = connect(target, reach).await?;
         if target.url().scheme() == "http" {
-            return answer(target, stream, request, limit).await;
+            if access.authorization().is_some() {
+                return Err(ExchangeError::InTheClear(target.clone()));
+            }
+            return answer(target, connect(target, reach).await?, request, limit).await;
         }
-        let connector = self.tls.as_ref().map_err(|why| failed(why.clone()))?;
+        if let Some(authorization) = access.authorization() {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let stream = connect(target, reach).await?;
+        let connector = match access.trust() {
+            Some(trust) => TlsConnector::from(trust.clone()),
+            None => self.tls.clone().map_err(failed)?,
+        };
         let name = match target.address() {
             Some(address) => ServerName::IpAddress(address.into()),
             None => ServerName::try_from(target.host()).map_err(|error| failed(error.to_string()))?,
@@ -100,17 +115,10 @@ impl Client {
 
 /// A request to a target, with the headers that all have.
 pub(super) fn request(target: &Target, method: http::Method) -> http::request::Builder {
-    let url = target.url();
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = format!("{}{port}", url.host_str().unwrap_or_default());
     Request::builder()
         .method(method)
-        .uri(path)
-        .header(header::HOST, host)
+        .uri(&target.url()[Position::BeforePath..])
+        .header(header::HOST, target.authority())
         .header(header::USER_AGENT, concat!("bowline/", env!("CARGO_PKG_VERSION")))
 }
 

@@ -12,6 +12,7 @@
 //! name is bounded by [`Reach`]; of their answers only the values of a query are
 //! ever shown.
 
+mod access;
 mod courier;
 mod exchange;
 mod letter;
@@ -19,6 +20,7 @@ mod prometheus;
 mod reach;
 mod signature;
 
+pub use access::{Access, NotUsable};
 pub use courier::{Courier, Delivery, KeyRing, Place};
 pub use exchange::ExchangeError;
 pub use letter::{About, Letter};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    ExchangeError, Reach, Target,
+    Access, ExchangeError, Reach, Target,
     exchange::{self, Client},
 };
 
@@ -81,12 +81,18 @@ impl Inquirer {
     ///
     /// # Errors
     /// The server cannot be asked, or gives what cannot be used.
-    pub async fn ask(&self, server: &Target, reach: &Reach, query: &str) -> Result<Vec<Series>, QueryError> {
+    pub async fn ask(
+        &self,
+        server: &Target,
+        reach: &Reach,
+        access: &Access,
+        query: &str,
+    ) -> Result<Vec<Series>, QueryError> {
         let asked = server.with_query("api/v1/query", &[("query", query), ("timeout", SERVER_TIMEOUT)]);
         let request = exchange::request(&asked, Method::GET)
             .body(Full::new(Bytes::new()))
             .map_err(|error| ExchangeError::Broken(server.clone(), error.to_string()))?;
-        let body = self.0.send(&asked, reach, request, Some(MOST_BYTES)).await?;
+        let body = self.0.send(&asked, reach, access, request, Some(MOST_BYTES)).await?;
         read(server, &body)
     }
 }

@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 /// The longest URL.
 const LONGEST: usize = 2_048;
@@ -80,6 +80,11 @@ impl Target {
         }
     }
 
+    /// The host, with the port where it is not the usual one.
+    pub(super) fn authority(&self) -> &str {
+        &self.0[Position::BeforeHost..Position::AfterPort]
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or(443)
     }
@@ -97,8 +102,7 @@ impl Target {
 impl fmt::Display for Target {
     /// The host alone: a path may hold a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let port = self.0.port().map(|port| format!(":{port}")).unwrap_or_default();
-        write!(f, "{}://{}{port}", self.0.scheme(), self.0.host_str().unwrap_or_default())
+        f.write_str(&self.0[..Position::AfterPort])
     }
 }
 

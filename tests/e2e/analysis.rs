@@ -1,9 +1,9 @@
 //! A release that a query judges while it is watched, by a real Prometheus.
 
-use rig::{Exporter, Prometheus};
+use rig::{Authority, Exporter, Gate, Prometheus};
 use serde_json::{Value, json};
 
-use crate::world::{Site, Start, Team, config_map, eventually};
+use crate::world::{Application, Site, Start, Team, config_map, eventually};
 
 fn one(value: &str) -> [(&'static str, String); 1] {
     [("deploy/one.yaml", config_map("one", value).to_string())]
@@ -94,4 +94,89 @@ async fn a_condition_that_is_no_condition_is_told_and_takes_nothing_back() {
     })
     .await;
     assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behind_tls_and_a_token_is_asked_with_those_of_the_application_or_of_the_operator() {
+    let site = Site::new();
+    let exporter = Exporter::start().unwrap();
+    exporter.tell("shop_errors_ratio 0.01\n");
+    let mut prometheus = Prometheus::start(&[&exporter]).unwrap();
+    let authority = Authority::new("of the company").unwrap();
+    let (of_team, of_operator) = (random_token(), random_token());
+    let teams = Gate::start(&authority, &of_team, prometheus.port()).unwrap();
+    let operators = Gate::start(&authority, &of_operator, prometheus.port()).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| -> &'static str {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned().leak()
+    };
+    let arguments = vec![
+        "--outgoing-hosts",
+        "127.0.0.1",
+        "--prometheus-url",
+        operators.url().leak(),
+        "--prometheus-token-file",
+        file("token", &of_operator),
+        "--prometheus-ca-file",
+        file("ca.crt", authority.certificate_pem()),
+    ];
+    let _controller = site.start(&Start { arguments, ..Start::default() });
+    let team = Team::at(&site, "token").await;
+    let secret = |token: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus"},
+            "stringData": {"bearerToken": token, "ca.crt": authority.certificate_pem()},
+        })
+    };
+    team.create(&secret("another"));
+    let with = |mut analysis: Value, secret: Option<&str>| {
+        match secret {
+            Some(name) => analysis["secretRef"] = json!({"name": name}),
+            None => drop(analysis.as_object_mut().unwrap().remove("url")),
+        }
+        json!({"rollback": {"analysis": analysis}})
+    };
+    let mut nobodys = with(analysis(&teams.url()), Some("prometheus"));
+    nobodys["rollback"]["analysis"].as_object_mut().unwrap().remove("url");
+    nobodys["source"] = json!({"repoURL": team.git.url("shop")});
+    let refused = team.try_create(&json!({
+        "apiVersion": "bowline.dev/v1alpha1", "kind": "Application", "metadata": {"name": "nobodys"}, "spec": nobodys,
+    }));
+    assert!(refused.as_ref().is_err_and(|error| error.contains("secretRef is for the server of url")), "{refused:?}");
+
+    let good = team.push("Good", &one("good"));
+    team.deploy_shop(with(analysis(&teams.url()), Some("prometheus")));
+    let spec = with(analysis(""), None);
+    team.deploy(&Application { name: "operators", path: "deploy-too", spec });
+    let too = |value: &str| [("deploy-too/two.yaml", config_map("two", value).to_string())];
+    let both = team.push("Both", &too("good"));
+    team.until_synced("operators", &both).await;
+    team.until("shop", "live", |status| status["head"]["commit"] == both && status["release"]["phase"] == "Healthy")
+        .await;
+    assert_ne!(good, both);
+
+    // The release is watched, and the gate does not let the wrong token pass.
+    team.push("Bad", &[&one("bad")[..], &too("bad")].concat());
+    until_event(&team, "https://127.0.0.1:").await;
+    until_event(&team, "answered 401 Unauthorized").await;
+    team.delete("secrets", "prometheus").await;
+    team.create(&secret(&of_team));
+    exporter.tell("shop_errors_ratio 0.31\n");
+    for name in ["shop", "operators"] {
+        team.until(name, "Held after the rollback", |status| {
+            status["sync"] == "Held" && status["release"]["phase"] == "Healthy"
+        })
+        .await;
+        let newest = team.releases(name).await.pop().unwrap();
+        assert!(newest.spec.reason.contains("does not hold (value 0.31)"), "{name}: {}", newest.spec.reason);
+    }
+    prometheus.check().unwrap();
+    let said = team.events("shop").await.join("\n");
+    assert!(!said.contains(&of_team) && !said.contains(&of_operator), "{said}");
+}
+
+fn random_token() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

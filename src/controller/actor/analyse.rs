@@ -7,9 +7,9 @@ use tracing::{debug, warn};
 use super::Actor;
 use crate::{
     api::{Analysis, Cause, Phase},
-    controller::shared::Shared,
+    controller::{outside::access_of, shared::Shared},
     health::Condition,
-    notify::{Reach, Series, Target, as_result},
+    notify::{Access, Reach, Series, Target, as_result},
 };
 
 /// However often somebody wants to ask.
@@ -74,11 +74,12 @@ impl Actor {
         }
         known.asking = true;
         known.next = Some(now + interval);
-        let (shared, stop, tell) = (self.shared.clone(), self.stop.clone(), self.tell_asked.clone());
+        let (shared, owner) = (self.shared.clone(), self.known.owner.clone());
+        let (stop, tell) = (self.stop.clone(), self.tell_asked.clone());
         self.shared.tasks.spawn(async move {
             let answer = tokio::select! {
                 () = stop.cancelled() => return,
-                answer = ask(&shared, &analysis) => answer,
+                answer = ask(&shared, owner.namespace(), &analysis) => answer,
             };
             // Nobody waits for it any more only if the task ended.
             let _ = tell.send(Asked { release, analysis, answer }).await;
@@ -137,17 +138,25 @@ impl Actor {
     }
 }
 
-async fn ask(shared: &Shared, analysis: &Analysis) -> Result<Verdict, String> {
+async fn ask(shared: &Shared, namespace: &str, analysis: &Analysis) -> Result<Verdict, String> {
     let condition = Condition::compile(&analysis.condition).map_err(|why| format!("the condition {why}"))?;
-    let (server, reach) = match (&analysis.url, &shared.options.prometheus) {
-        (Some(url), _) => (url.parse::<Target>().map_err(|error| error.to_string())?, &shared.options.reach),
-        (None, Some(server)) => (server.clone(), &Reach::Anywhere),
+    let (server, reach, access) = match (&analysis.url, &shared.options.prometheus) {
+        (Some(url), _) => {
+            let server = url.parse::<Target>().map_err(|error| error.to_string())?;
+            let access = match &analysis.secret_ref {
+                Some(secret) => access_of(shared, namespace, &secret.name).await?,
+                None => Access::default(),
+            };
+            (server, &shared.options.reach, access)
+        }
+        (None, Some(server)) => (server.target.clone(), &Reach::Anywhere, server.access().await?),
         (None, None) => {
             let why = "there is no server to ask: set rollback.analysis.url, or the controller's --prometheus-url";
             return Err(why.to_owned());
         }
     };
-    let series = shared.inquirer.ask(&server, reach, &analysis.query).await.map_err(|error| error.to_string())?;
+    let series =
+        shared.inquirer.ask(&server, reach, &access, &analysis.query).await.map_err(|error| error.to_string())?;
     if condition.holds(&as_result(&series))? { Ok(Verdict::Holds) } else { Ok(Verdict::Fails(words(&series))) }
 }
 

@@ -12,17 +12,15 @@ use crate::{
     api::{CommitRecord, Notify},
     controller::{
         decide::HeadView,
-        poller::CredentialStore as _,
-        shared::{Secrets, Shared},
+        outside::access_of,
+        shared::Shared,
         telling::{Facts, MOST_TOLD, OF_USE, Refused, Telling, tellings},
     },
-    notify::{Delivery, Key, KeyRing, Place, Reach, Target},
+    notify::{Access, Delivery, KeyRing, Place, Reach, Target},
 };
 
 /// How many ids are known before those that are over are forgotten.
 const MOST_KNOWN: usize = 1_000;
-/// The entry of a Secret that holds the key.
-const KEY: &str = "key";
 
 /// What is known of telling.
 #[derive(Debug, Default)]
@@ -187,8 +185,8 @@ impl Actor {
     }
 }
 
-/// The key that signs: in a Secret of the application's namespace, or the
-/// operator's file.
+/// What signs and what is shown: from a Secret of the application's namespace,
+/// or the operator's files.
 struct Keys<'a> {
     shared: &'a Shared,
     namespace: &'a str,
@@ -196,21 +194,14 @@ struct Keys<'a> {
 }
 
 impl KeyRing for Keys<'_> {
-    async fn key(&self) -> Result<Option<Key>, String> {
-        let bytes = match self.notify {
-            Some(notify) => {
-                let Some(secret) = &notify.secret_ref else { return Ok(None) };
-                let (namespace, name) = (self.namespace, &secret.name);
-                let said = |why: String| format!("Secret {namespace}/{name}: {why}");
-                let data = Secrets(self.shared.store.clone()).secret(namespace, name).await.map_err(said)?;
-                data.get(KEY).cloned().ok_or_else(|| said(format!("it has no entry `{KEY}`")))?
-            }
-            None => {
-                let file = self.shared.options.notify.as_ref().and_then(|to| to.key_file.as_ref());
-                let Some(file) = file else { return Ok(None) };
-                tokio::fs::read(file).await.map_err(|error| format!("the key file cannot be read: {error}"))?
-            }
-        };
-        Key::read(&bytes).map(Some).map_err(|error| error.to_string())
+    async fn access(&self) -> Result<Access, String> {
+        match (self.notify, &self.shared.options.notify) {
+            (Some(notify), _) => match &notify.secret_ref {
+                Some(secret) => access_of(self.shared, self.namespace, &secret.name).await,
+                None => Ok(Access::default()),
+            },
+            (None, Some(server)) => server.access().await,
+            (None, None) => Ok(Access::default()),
+        }
     }
 }
