@@ -11,7 +11,7 @@ use super::{
     Candidate, HookCandidate, Owned, OwnedObjects, Policy, Proposal, Refusal, RefusalReason, Why,
     schedule::{Hook, HookOccasion, HookPhase, HookRun, Role, Schedule, role},
 };
-use crate::manifest::{BundleDigest, GroupKind, Manifest, ObjectId};
+use crate::manifest::{BundleDigest, GroupKind, Manifest, ObjectId, pairs};
 
 /// An application with this many objects or fewer may lose any share of them.
 const SMALL: usize = 10;
@@ -45,64 +45,66 @@ pub fn propose(
     policy: &Policy,
 ) -> Proposal {
     let Roles { members: wanted, hooks, left_out, mut problems } = Roles::of(desired);
-    let (schedule, unobeyable) = Schedule::of(wanted.values().map(|manifest| manifest.as_ref()));
+    let (schedule, unobeyable) = Schedule::of(wanted.iter().map(|(_, manifest)| manifest.as_ref()));
     problems.extend(unobeyable);
     let is_hook = |id: &ObjectId| hooks.iter().any(|(manifest, _)| manifest.id == *id);
-    let mut candidates = BTreeMap::new();
+    let mut candidates = Vec::new();
     let mut unchanged = 0;
     let mut moved = BTreeSet::new();
+    let mut left_over = Vec::new();
 
-    for (id, manifest) in &wanted {
-        let known = owned.get_key_value(*id).or_else(|| {
-            former(id)
-                .into_iter()
-                .find_map(|old| if wanted.contains_key(&old) { None } else { owned.get_key_value(&old) })
-        });
-        if let Some((old, _)) = known.filter(|(old, _)| old != id) {
+    for pair in pairs(wanted.iter().copied(), owned) {
+        let (id, manifest, known) = match pair {
+            (Some((id, manifest)), known) => (id, manifest, known.or_else(|| former_of(id, &wanted, owned))),
+            (None, Some(known)) => {
+                left_over.push(known);
+                continue;
+            }
+            (None, None) => continue,
+        };
+        if let Some((old, _)) = known.filter(|(old, _)| *old != id) {
             moved.insert(old.clone());
         }
         let owned = known.map(|(_, owned)| owned);
         let here = known.map(|(id, _)| id);
-        let among = |set: &BTreeSet<ObjectId>| set.contains(*id) || here.is_some_and(|here| set.contains(here));
+        let among = |set: &BTreeSet<ObjectId>| set.contains(id) || here.is_some_and(|here| set.contains(here));
         match why(manifest, owned, among(drifted), among(gone)) {
-            Some(why) => {
-                let candidate = Candidate {
-                    id: (*id).clone(),
-                    gvk: manifest.gvk.clone(),
-                    desired: Some(Arc::clone(manifest)),
-                    owned: owned.cloned(),
-                    why,
-                };
-                candidates.insert((*id).clone(), candidate);
-            }
+            Some(why) => candidates.push(Candidate {
+                id: id.clone(),
+                gvk: manifest.gvk.clone(),
+                desired: Some(Arc::clone(manifest)),
+                owned: owned.cloned(),
+                why,
+            }),
             None => unchanged += 1,
         }
     }
 
     let mut removed = 0;
-    for (id, owned) in owned {
+    for (id, owned) in left_over {
         // Without pruning, what is gone by itself is still to be forgotten.
-        if wanted.contains_key(id) || moved.contains(id) || is_hook(id) || !(policy.prune || gone.contains(id)) {
+        if moved.contains(id) || is_hook(id) || !(policy.prune || gone.contains(id)) {
             continue;
         }
         removed += usize::from(policy.prune && owned.uid.is_some() && !owned.hook);
-        let candidate = Candidate {
+        candidates.push(Candidate {
             id: id.clone(),
             gvk: owned.gvk.clone(),
             desired: None,
             owned: Some(owned.clone()),
             why: Why::Removed,
-        };
-        candidates.insert(id.clone(), candidate);
+        });
     }
+    // Two sorted runs, which is next to nothing.
+    candidates.sort_by(|one, other| one.id.cmp(&other.id));
 
     Proposal {
         bundle: bundle.clone(),
-        candidates: candidates.into_values().collect(),
+        candidates,
         unchanged,
         objects: u32::try_from(wanted.len()).unwrap_or(u32::MAX),
-        kinds: wanted.values().filter_map(|manifest| defines(manifest)).collect(),
-        namespaces: wanted.keys().filter(|id| is_namespace(id)).map(|id| id.name.clone()).collect(),
+        kinds: wanted.iter().filter_map(|(_, manifest)| defines(manifest)).collect(),
+        namespaces: wanted.iter().filter(|(id, _)| is_namespace(id)).map(|(id, _)| id.name.clone()).collect(),
         moved: moved.into_iter().collect(),
         guards: guards(wanted.len(), owned, removed, policy),
         hooks: hook_candidates(&hooks, owned, policy),
@@ -116,14 +118,18 @@ pub fn propose(
 /// says: for those who look before they push.
 pub fn unobeyable(manifests: &[Arc<Manifest>]) -> Vec<Refusal> {
     let Roles { members, mut problems, .. } = Roles::of(manifests);
-    problems.extend(Schedule::of(members.values().map(|manifest| manifest.as_ref())).1);
+    problems.extend(Schedule::of(members.iter().map(|(_, manifest)| manifest.as_ref())).1);
     problems
 }
+
+/// A manifest that is to be in the cluster, by its identity.
+type Member<'a> = (&'a ObjectId, &'a Arc<Manifest>);
 
 /// The manifests of a bundle by what they are to a release.
 #[derive(Default)]
 struct Roles<'a> {
-    members: BTreeMap<&'a ObjectId, &'a Arc<Manifest>>,
+    /// Sorted by identity, each once.
+    members: Vec<Member<'a>>,
     hooks: Vec<(&'a Arc<Manifest>, Hook)>,
     left_out: Vec<(ObjectId, String)>,
     problems: Vec<Refusal>,
@@ -132,18 +138,21 @@ struct Roles<'a> {
 impl<'a> Roles<'a> {
     fn of(desired: &'a [Arc<Manifest>]) -> Self {
         let mut roles = Self::default();
-        let mut members = Vec::with_capacity(desired.len());
+        roles.members.reserve(desired.len());
         for manifest in desired {
             match role(manifest) {
-                Ok(Role::Member) => members.push((&manifest.id, manifest)),
+                Ok(Role::Member) => roles.members.push((&manifest.id, manifest)),
                 Ok(Role::Hook(hook)) => roles.hooks.push((manifest, hook)),
                 Ok(Role::LeftOut(why)) => roles.left_out.push((manifest.id.clone(), why)),
                 // What is meant to be a hook is no member, however it is misspelt.
                 Err(refusal) => roles.problems.push(*refusal),
             }
         }
-        // A bundle is sorted, and so is made into a map at once.
-        roles.members = members.into_iter().collect();
+        // A bundle is sorted, and has each object once.
+        if !roles.members.is_sorted_by(|(one, _), (other, _)| one < other) {
+            let by_id: BTreeMap<_, _> = std::mem::take(&mut roles.members).into_iter().collect();
+            roles.members = by_id.into_iter().collect();
+        }
         roles
     }
 }
@@ -232,6 +241,13 @@ pub(super) fn defines(manifest: &Manifest) -> Option<GroupKind> {
     let spec = manifest.value.get("spec")?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     Some(GroupKind::new(text(spec.get("group"))?, text(spec.get("names")?.get("kind"))?))
+}
+
+/// What the application has under an identity that an object had before its
+/// kind moved, or has after, unless that one is wanted as well.
+fn former_of<'o>(id: &ObjectId, wanted: &[Member<'_>], owned: &'o OwnedObjects) -> Option<(&'o ObjectId, &'o Owned)> {
+    let is_wanted = |old: &ObjectId| wanted.binary_search_by(|(known, _)| (*known).cmp(old)).is_ok();
+    former(id).into_iter().find_map(|old| if is_wanted(&old) { None } else { owned.get_key_value(&old) })
 }
 
 /// The identities that an object had before its kind moved, or has after, where

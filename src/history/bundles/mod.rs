@@ -127,9 +127,12 @@ pub fn pack_beside(
     known: &KnownChunks,
 ) -> Result<Packed, BundleError> {
     let mut sorted: Vec<&Manifest> = manifests.iter().map(AsRef::as_ref).collect();
-    sorted.sort_by(|one, other| one.id.cmp(&other.id));
-    if let Some(pair) = sorted.windows(2).find(|pair| pair[0].id == pair[1].id) {
-        return Err(BundleError::Doubled(pair[0].id.clone()));
+    // What was rendered is sorted, and has each object once.
+    if !sorted.is_sorted_by(|one, other| one.id < other.id) {
+        sorted.sort_by(|one, other| one.id.cmp(&other.id));
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            return Err(BundleError::Doubled(pair[0].id.clone()));
+        }
     }
     let (secrets, others): (Vec<&Manifest>, Vec<&Manifest>) = sorted.iter().partition(|manifest| manifest.is_secret());
 
