@@ -1,11 +1,11 @@
-//! A condition on what a query gave, in CEL, by the evaluator of checks.
+//! A condition on what a query gave, in CEL, by the evaluator of expressions.
 
 use std::sync::Arc;
 
 use cel::{Context, Env};
 use serde_json::Value;
 
-use super::checks::{Compiled, ExpressionProblem, MOST_STEPS, Size, compile_naming, run};
+use super::expression::{Compiled, ExpressionProblem, MOST_STEPS, Size, compile, run};
 
 /// What a condition sees.
 const VARIABLE: &str = "result";
@@ -23,7 +23,7 @@ impl Condition {
     /// What is wrong with it, for a person.
     pub fn compile(text: &str) -> Result<Self, String> {
         let env = Arc::new(Env::stdlib());
-        match compile_naming(&env, text, VARIABLE) {
+        match compile(&env, text, VARIABLE) {
             Ok(compiled) => Ok(Self { compiled, env }),
             Err(ExpressionProblem::UnknownName(name)) => {
                 Err(format!("there is no `{name}`; what the query gave is called `{VARIABLE}`"))

@@ -21,6 +21,7 @@ mod conditions;
 mod conventions;
 mod core;
 mod evidence;
+mod expression;
 mod fields;
 mod own;
 mod rules;

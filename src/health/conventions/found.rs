@@ -73,6 +73,14 @@ impl<'a> Found<'a> {
                 Truth::True => self.asleep = self.asleep.or(Some(condition)),
                 _ => self.calm = true,
             },
+            // Over, and not well: `Completed` with the reason `Failed`.
+            Some(Tone::Good)
+                if is_end(condition.kind)
+                    && condition.holds()
+                    && words::reason(condition.reason) == Some(Tone::Bad) =>
+            {
+                self.failed = self.failed.or(Some(condition));
+            }
             // These go to false in the course of a healthy life.
             Some(Tone::Good) if is_passing(condition.kind) => self.calm |= condition.holds(),
             Some(Tone::Good) => self.positives.push(condition),
@@ -126,6 +134,11 @@ fn is_passing(kind: &str) -> bool {
         || ["Running", "Active", "Enabled", "Started", "ScalingActive", "Serving"]
             .iter()
             .any(|passing| kind.eq_ignore_ascii_case(passing))
+}
+
+/// Conditions that hold once the work is over, however it went.
+fn is_end(kind: &str) -> bool {
+    ["Complete", "Completed", "Finished", "Done"].iter().any(|end| ends_with(kind, end))
 }
 
 /// Whether a condition of this type is false for every object at first, so

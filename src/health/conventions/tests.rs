@@ -151,6 +151,7 @@ fn discovery_tells_whether_a_status_is_to_come(#[case] status_subresource: Optio
 #[case::running("[{type: Succeeded, status: Unknown, reason: Running}]", Progressing, "Succeeded is Unknown: Running")]
 #[case::did_not_succeed("[{type: Succeeded, status: 'False', reason: Failed}]", Degraded, "Succeeded is False: Failed")]
 #[case::complete("[{type: Complete, status: 'True'}]", Healthy, "")]
+#[case::over_and_failed("[{type: Completed, status: 'True', reason: Failed}]", Degraded, "Completed is True: Failed")]
 #[case::not_complete("[{type: Complete, status: 'False'}]", Progressing, "Complete is False")]
 #[case::another_word(
     "[{type: Available, status: Degraded, reason: SomePodsNotReady}]",

@@ -13,11 +13,14 @@ pub(super) fn job(object: &Value) -> Health {
         let why = condition.why();
         return Health::degraded(if why.is_empty() { "failed".to_owned() } else { format!("failed: {why}") });
     }
-    if ["Complete", "SuccessCriteriaMet"].iter().any(|kind| conditions::holding(object, kind).is_some()) {
+    if conditions::holding(object, "Complete").is_some() {
         return Health::healthy();
     }
     if fields::flag(object, "spec.suspend") || conditions::holding(object, "Suspended").is_some() {
         return Health::suspended("is suspended");
+    }
+    if conditions::holding(object, "SuccessCriteriaMet").is_some() {
+        return Health::progressing("its success criteria are met; its other pods have not ended yet");
     }
     let count = |path: &str| fields::number(object, path).unwrap_or(0);
     let wanted = fields::number(object, "spec.completions").or(fields::number(object, "spec.parallelism")).unwrap_or(1);
@@ -72,8 +75,8 @@ mod tests {
     #[case::complete("status: {succeeded: 1, conditions: [{type: Complete, status: 'True'}]}", Healthy, "")]
     #[case::success_policy(
         "status: {active: 1, conditions: [{type: SuccessCriteriaMet, status: 'True', reason: SuccessPolicy}]}",
-        Healthy,
-        ""
+        Progressing,
+        "its success criteria are met; its other pods have not ended yet"
     )]
     #[case::failed(
         "status: {failed: 4, conditions: [{type: Failed, status: 'True', reason: BackoffLimitExceeded, message: Job has reached the specified backoff limit}]}",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::health::conditions::{self, Condition};
-use crate::health::{Health, fields};
+use crate::health::{Health, HealthStatus, fields};
 
 /// Judges a HorizontalPodAutoscaler by its conditions:
 /// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale-walkthrough/#appendix-horizontal-pod-autoscaler-status-conditions>.
@@ -42,7 +42,8 @@ fn autoscaler_conditions<'a>(conditions: impl Iterator<Item = Condition<'a>>) ->
         }
     }
     match (disabled, waits) {
-        (Some(reason), _) => Health::suspended(reason),
+        // Somebody scaled the target to zero on purpose.
+        (Some(reason), _) => Health::new(HealthStatus::Healthy, reason),
         (None, Some(reason)) => Health::progressing(reason),
         (None, None) if able => Health::healthy(),
         (None, None) => Health::progressing("waits for its first look at its target"),
@@ -68,7 +69,7 @@ pub(super) fn disruption_budget(object: &Value) -> Health {
 mod tests {
     use rstest::rstest;
 
-    use crate::health::HealthStatus::{self, Degraded, Healthy, Progressing, Suspended};
+    use crate::health::HealthStatus::{self, Degraded, Healthy, Progressing};
     use crate::health::core::tests::expect;
 
     #[rstest]
@@ -95,7 +96,7 @@ mod tests {
     )]
     #[case::target_at_zero(
         "status: {conditions: [{type: AbleToScale, status: 'True'}, {type: ScalingActive, status: 'False', reason: ScalingDisabled}]}",
-        Suspended,
+        Healthy,
         "does not scale: its target has 0 replicas"
     )]
     #[case::backs_off(

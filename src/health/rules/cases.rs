@@ -106,7 +106,13 @@ mod tests {
     fn every_rule_is_found_by_its_kinds_and_cites_its_source() {
         let table = TABLE.as_ref().unwrap();
         for (file, rule) in &table.rules {
-            assert!(rule.source.starts_with("https://"), "{file}: {:?} cites {}", rule.kinds, rule.source);
+            let cites = |source: &String| source.starts_with("https://");
+            assert!(
+                !rule.sources.is_empty() && rule.sources.iter().all(cites),
+                "{file}: {:?}: {:?}",
+                rule.kinds,
+                rule.sources
+            );
             assert!(!rule.cases.is_empty(), "{file}: {:?} has no cases", rule.kinds);
             for kind in &rule.kinds {
                 for group in &rule.groups {
@@ -120,14 +126,20 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_a_healthy_case_and_one_that_is_not() {
+    fn every_rule_has_cases_of_each_state_that_its_kinds_can_be_in() {
         let table = TABLE.as_ref().unwrap();
+        let mut wrong = Vec::new();
         for (file, rule) in &table.rules {
-            let verdicts: BTreeSet<_> = rule.cases.iter().map(|case| case.verdict).collect();
-            assert!(verdicts.contains(&HealthStatus::Healthy), "{file}: {:?}", rule.kinds);
-            let plain = !rule.status && rule.lines.is_empty();
-            assert!(plain || verdicts.len() > 1, "{file}: {:?} has healthy cases only", rule.kinds);
+            let shown: BTreeSet<_> = rule.cases.iter().map(|case| case.verdict).collect();
+            for state in [HealthStatus::Healthy, HealthStatus::Progressing, HealthStatus::Degraded] {
+                match (shown.contains(&state), rule.never.contains_key(&state)) {
+                    (false, false) => wrong.push(format!("{file}: {:?} has no case of {state}", rule.kinds)),
+                    (true, true) => wrong.push(format!("{file}: {:?} is said never to be {state}", rule.kinds)),
+                    _ => {}
+                }
+            }
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 
     #[test]

@@ -25,12 +25,16 @@ fn reference_page() -> Result<String, RuleError> {
 fn write_rule(rule: &Rule, page: &mut String) {
     let kinds: Vec<&str> = rule.kinds.iter().map(|kind| if kind == "*" { "every other kind" } else { kind }).collect();
     let groups: Vec<String> = rule.groups.iter().map(|group| format!("`{group}`")).collect();
-    let _ = write!(page, "\n### {}\n\nOf {}. Source: <{}>.\n", kinds.join(", "), groups.join(", "), rule.source);
+    let sources: Vec<String> = rule.sources.iter().map(|source| format!("<{source}>")).collect();
+    let _ = write!(page, "\n### {}\n\nOf {}. Source: {}.\n", kinds.join(", "), groups.join(", "), sources.join(", "));
     if !rule.status {
         page.push_str("An object without a status is Healthy: its controller need not write one.\n");
     }
     if !rule.generation {
         page.push_str("`status.observedGeneration` does not count.\n");
+    }
+    for (verdict, why) in &rule.never {
+        let _ = writeln!(page, "Never {verdict}: {why}.");
     }
     if !rule.lines.is_empty() {
         page.push_str("\n| health | when |\n| --- | --- |\n");

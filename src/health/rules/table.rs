@@ -1,5 +1,7 @@
 //! The table itself: its files and their shape.
 
+#[cfg(test)]
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 
 use serde::Deserialize;
@@ -18,7 +20,9 @@ macro_rules! files {
 pub(super) const FILES: &[(&str, &str)] = files![
     "argo",
     "databases",
+    "delivery",
     "flux",
+    "messaging",
     "network",
     "observability",
     "openshift",
@@ -26,6 +30,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "platform",
     "scheduling",
     "security",
+    "stores",
     "workloads"
 ];
 
@@ -63,7 +68,10 @@ pub(super) struct Rule {
     pub(super) kinds: Vec<String>,
     /// The project's own documentation of its API.
     #[cfg(test)]
-    pub(super) source: String,
+    pub(super) sources: Vec<String>,
+    /// States that its kinds cannot tell of, with the reason.
+    #[cfg(test)]
+    pub(super) never: BTreeMap<HealthStatus, String>,
     /// Its controller writes a status for every object.
     pub(super) status: bool,
     /// `status.observedGeneration` counts.
@@ -144,8 +152,11 @@ fn covers(known: &str, group: &str) -> bool {
 struct Written {
     groups: Vec<String>,
     kinds: Vec<String>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference page"))]
-    source: String,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the tests and the reference page"))]
+    source: Sources,
+    #[serde(default)]
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the tests and the reference page"))]
+    never: Never,
     #[serde(default = "yes")]
     status: bool,
     #[serde(default = "yes")]
@@ -162,9 +173,17 @@ struct Written {
 
 #[cfg(test)]
 type Cases = Vec<HashMap<HealthStatus, serde_json::Value>>;
-/// Outside of tests the cases are passed over.
+#[cfg(test)]
+type Sources = OneOrMore;
+#[cfg(test)]
+type Never = BTreeMap<HealthStatus, String>;
+/// Outside of tests these are passed over.
 #[cfg(not(test))]
 type Cases = serde::de::IgnoredAny;
+#[cfg(not(test))]
+type Sources = serde::de::IgnoredAny;
+#[cfg(not(test))]
+type Never = serde::de::IgnoredAny;
 
 fn yes() -> bool {
     true
@@ -175,16 +194,25 @@ fn yes() -> bool {
 struct WrittenLine {
     health: HealthStatus,
     #[serde(rename = "if")]
-    tests: Tests,
+    tests: OneOrMore,
     #[serde(default)]
     says: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Tests {
+enum OneOrMore {
     One(String),
-    All(Vec<String>),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::More(more) => more,
+        }
+    }
 }
 
 impl Written {
@@ -192,10 +220,7 @@ impl Written {
         let kind = self.kinds.first().cloned().unwrap_or_default();
         let mut lines = Vec::with_capacity(self.rules.len());
         for line in self.rules {
-            let written = match line.tests {
-                Tests::One(one) => vec![one],
-                Tests::All(all) => all,
-            };
+            let written = line.tests.into_vec();
             let tests = written
                 .iter()
                 .map(|test| {
@@ -222,7 +247,9 @@ impl Written {
             groups: self.groups,
             kinds: self.kinds,
             #[cfg(test)]
-            source: self.source,
+            sources: self.source.into_vec(),
+            #[cfg(test)]
+            never: self.never,
             status: self.status,
             generation: self.generation,
             suspend: self.suspend,
