@@ -217,14 +217,13 @@ fn of_token(word: &str) -> Option<Tone> {
         | "cordoned" | "inactive" | "deactivated" | "parked" | "frozen" => Some(Tone::Asleep),
         "pending" | "creating" | "provisioning" | "initializing" | "initialising" | "updating" | "upgrading"
         | "deploying" | "deleting" | "terminating" | "scaling" | "reconciling" | "progressing" | "inprogress"
-        | "progress" | "queued" | "starting" | "waiting" | "wait" | "waits" | "new" | "init" | "requested"
-        | "scheduled" | "submitted" | "unbound" | "outofsync" | "partial" | "partially" | "yellow" | "rollingout"
-        | "retry" | "requeue" | "requeued" | "uninitialized" | "await" | "awaits" | "unscheduled" | "rollout"
-        | "outdated" | "stale" | "reconcile" | "bootstrap" | "install" | "installation" | "initialization"
-        | "initialisation" | "initialize" | "provision" | "deploy" | "deployment" | "upgrade" | "creation"
-        | "deletion" | "migration" | "recovery" | "failover" | "switchover" | "restart" | "reboot" | "rebalance" => {
-            Some(Tone::Waiting)
-        }
+        | "progress" | "queued" | "enqueued" | "inqueue" | "starting" | "waiting" | "wait" | "waits" | "new"
+        | "init" | "requested" | "scheduled" | "submitted" | "unbound" | "outofsync" | "partial" | "partially"
+        | "yellow" | "rollingout" | "retry" | "requeue" | "requeued" | "uninitialized" | "await" | "awaits"
+        | "unscheduled" | "rollout" | "outdated" | "stale" | "reconcile" | "bootstrap" | "install" | "installation"
+        | "initialization" | "initialisation" | "initialize" | "provision" | "deploy" | "deployment" | "upgrade"
+        | "creation" | "deletion" | "migration" | "recovery" | "failover" | "switchover" | "restart" | "reboot"
+        | "rebalance" => Some(Tone::Waiting),
         "running" | "ready" | "active" | "bound" | "available" | "succeeded" | "success" | "successful"
         | "successfully" | "complete" | "completed" | "online" | "healthy" | "deployed" | "installed" | "synced"
         | "sync" | "insync" | "synchronized" | "established" | "ok" | "up" | "valid" | "provisioned" | "reconciled"

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Team, config_map};
+use crate::world::{Site, Start, Team, config_map};
 
 fn checks(healthy: &str) -> Value {
     json!({"checks": [{
@@ -60,4 +60,45 @@ async fn a_release_is_healthy_when_the_checks_of_its_application_say_so() {
     team.patch("applications", "shop", "person", &json!({"spec": {"health": null}})).await;
     let status = team.until("shop", "Healthy", |status| status["health"] == "Healthy").await;
     assert_eq!(accepted(&status), json!([null, null]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_comes_back_judges_by_the_checks_that_can_be_used() {
+    let site = Site::new();
+    let mut controller = site.start(&Start::default());
+    let team = Team::at(&site, "checks-again").await;
+    let gate = team.push("Gate", &[("deploy/gate.yaml", config_map("gate", "one").to_string())]);
+    // Whether the gate is open is not in Git: a label that somebody else sets.
+    let checks = json!({"checks": [
+        {"kind": "Service", "healthy": "object.spec.type =="},
+        {"kind": "ConfigMap", "healthy": "object.metadata.labels.state == 'open'"},
+    ]});
+    team.deploy_shop(json!({"health": checks, "sync": {"timeout": "5m"}}));
+    let waits = format!("1/1 applied, waiting for ConfigMap {}/gate: the check", team.namespace);
+    let status = team
+        .until("shop", "waits for the check that can be used", |status| {
+            status["note"].as_str().is_some_and(|note| note.starts_with(&waits))
+        })
+        .await;
+    assert_eq!(accepted(&status)[0], "False");
+    let message = accepted(&status)[1].as_str().unwrap().to_owned();
+    assert!(message.contains("the check of Service: does not parse") && !message.contains("ConfigMap"), "{message}");
+
+    let label = async |state: &str| {
+        team.patch("configmaps", "gate", "person", &json!({"metadata": {"labels": {"state": state}}})).await;
+    };
+    controller.kill();
+    label("open").await;
+    controller.start_at_once(&site);
+    team.until_synced("shop", &gate).await;
+
+    // No built-in rule finds anything wrong with a ConfigMap.
+    controller.kill();
+    label("closed").await;
+    controller.start_at_once(&site);
+    let status = team.until("shop", "Progressing again", |status| status["health"] == "Progressing").await;
+    assert_eq!(accepted(&status)[0], "False");
+    label("open").await;
+    team.until("shop", "Healthy again", |status| status["health"] == "Healthy").await;
+    assert_eq!(team.history("shop").await, "1 Push Healthy");
 }

@@ -23,6 +23,7 @@ mod dependencies;
 mod drift;
 mod faults;
 mod guards;
+mod health;
 mod history;
 mod hold;
 mod hooks;

@@ -19,6 +19,9 @@ pub(super) struct Found<'a> {
     pub(super) busy: Option<Condition<'a>>,
     /// Those that should hold.
     pub(super) positives: Vec<Condition<'a>>,
+    /// The first of a type that says nothing, which does not hold because of a
+    /// failure.
+    pub(super) unnamed: Option<Condition<'a>>,
     /// A condition that should not hold does not.
     pub(super) calm: bool,
 }
@@ -85,7 +88,11 @@ impl<'a> Found<'a> {
             Some(Tone::Good) if is_passing(condition.kind) => self.calm |= condition.holds(),
             Some(Tone::Good) => self.positives.push(condition),
             None if condition.is("ResolvedRefs") || condition.is("RefsResolved") => self.positives.push(condition),
-            Some(Tone::Waiting) | None => {}
+            Some(Tone::Waiting) | None => {
+                if condition.fails() && words::reason(condition.reason) == Some(Tone::Bad) {
+                    self.unnamed = self.unnamed.or(Some(condition));
+                }
+            }
         }
     }
 }

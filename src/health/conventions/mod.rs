@@ -72,11 +72,23 @@ fn pausing_annotation(object: &Value) -> Option<&str> {
 /// that it does. An object without any is taken to be of a kind that has none:
 /// those stay so for ever, while a controller writes its first status soon.
 pub(super) fn unwritten(object: &Value, has_status: Option<bool>) -> Option<Health> {
-    if object.get("status").is_some_and(|status| !fields::is_empty(status)) {
+    let status = object.get("status");
+    // What the definition of the kind writes before any controller does.
+    if status.is_some_and(only_defaulted) {
+        return Some(Health::progressing("its controller has not written a status yet"));
+    }
+    if status.is_some_and(|status| !fields::is_empty(status)) {
         return None;
     }
     let waits = has_status.unwrap_or_else(|| object.get("status").is_some_and(|status| !status.is_null()));
     Some(if waits { Health::progressing("its controller has not written a status yet") } else { Health::healthy() })
+}
+
+/// Whether a status has nothing but an observed generation that no object has.
+fn only_defaulted(status: &Value) -> bool {
+    let Some(fields) = status.as_object() else { return false };
+    fields.iter().all(|(name, value)| name == "observedGeneration" || fields::is_empty(value))
+        && fields::number(status, "observedGeneration").is_some_and(|observed| observed < 0)
 }
 
 /// Judges what the status says.
@@ -94,7 +106,7 @@ pub(super) fn verdict(object: &Value) -> Health {
         return by_ready(object, &found, ready, word);
     }
     let words = word.map(|word| word.health(object));
-    let conditions = by_positives(&found);
+    let conditions = by_positives(object, &found);
     match (conditions, words) {
         (Some(conditions), Some(words)) => worse(conditions, words),
         (Some(one), None) | (None, Some(one)) => one,
@@ -165,12 +177,21 @@ fn explained(mut health: Health, ready: &Condition<'_>, found: &Found<'_>) -> He
 }
 
 /// Without `Ready`, each condition that should hold counts.
-fn by_positives(found: &Found<'_>) -> Option<Health> {
+fn by_positives(object: &Value, found: &Found<'_>) -> Option<Health> {
+    if found.positives.is_empty()
+        && let Some(condition) = found.unnamed
+    {
+        return Some(Health::degraded(condition.describe()));
+    }
     let mut waiting = found.busy;
     let mut holds = false;
+    let mut stale_one = None;
     for condition in &found.positives {
         match truth(condition) {
-            Truth::True => holds = true,
+            Truth::True => {
+                holds = true;
+                stale_one = stale_one.or_else(|| stale(object, condition));
+            }
             Truth::Unknown => waiting = waiting.or(Some(*condition)),
             Truth::False => match tone_of_failing(condition) {
                 Some(Tone::Asleep) => return Some(Health::suspended(condition.describe())),
@@ -182,6 +203,7 @@ fn by_positives(found: &Found<'_>) -> Option<Health> {
     }
     match waiting {
         Some(condition) => Some(Health::progressing(condition.describe())),
+        None if stale_one.is_some() => stale_one,
         None if holds || found.calm => Some(Health::healthy()),
         None => None,
     }

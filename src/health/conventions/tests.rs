@@ -16,6 +16,11 @@ fn judge(rest: &str) -> Health {
 #[case::null_status("status:", Healthy, "")]
 #[case::empty_status("status: {}", Progressing, "its controller has not written a status yet")]
 #[case::status_of_empty_fields("status: {conditions: []}", Progressing, "its controller has not written a status yet")]
+#[case::defaulted_status(
+    "{metadata: {generation: 1}, status: {observedGeneration: -1}}",
+    Progressing,
+    "its controller has not written a status yet"
+)]
 #[case::status_without_a_sign("status: {address: 192.0.2.1}", Healthy, "")]
 #[case::generation(
     "{metadata: {generation: 4}, status: {observedGeneration: 3, conditions: [{type: Ready, status: 'True'}]}}",
@@ -159,6 +164,21 @@ fn discovery_tells_whether_a_status_is_to_come(#[case] status_subresource: Optio
     "Available is Degraded: SomePodsNotReady"
 )]
 #[case::turned_round("[{type: NotReady, status: 'True', reason: Creating}]", Progressing, "Ready is False: Creating")]
+#[case::another_condition_of_an_old_generation(
+    "[{type: Available, status: 'True', observedGeneration: 1}]",
+    Progressing,
+    "Available is of generation 1, and its controller has not seen generation 2 yet"
+)]
+#[case::unknown_type_that_failed(
+    "[{type: ReadyToSyncSecrets, status: 'False', reason: Error, message: no token}]",
+    Degraded,
+    "ReadyToSyncSecrets is False: Error: no token"
+)]
+#[case::unknown_type_beside_a_known_one(
+    "[{type: RetrievedUpdates, status: 'False', reason: RemoteFailed}, {type: Available, status: 'True'}]",
+    Healthy,
+    ""
+)]
 #[case::only_unknown_types("[{type: Upgradeable, status: 'False'}]", Healthy, "")]
 fn conditions_are_read_by_type_status_and_reason(
     #[case] conditions: &str,

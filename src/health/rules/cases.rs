@@ -81,6 +81,23 @@ mod tests {
     }
 
     #[test]
+    fn statuses_as_projects_write_them_have_the_health_that_a_person_would_give_them() {
+        let mut wrong = Vec::new();
+        for line in include_str!("statuses.txt").lines().filter(|line| !line.starts_with('#')) {
+            let parts: Vec<&str> = line.splitn(4, '|').map(str::trim).collect();
+            let mut object: Value = serde_yaml::from_str(parts[3]).unwrap();
+            expand(&mut object);
+            object["apiVersion"] = json!(parts[1]);
+            object["kind"] = json!(parts[2]);
+            let health = assess(&object);
+            if health.status.as_str() != parts[0] {
+                wrong.push(format!("got {health:?}: {line}"));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
     fn every_line_of_every_rule_decides_a_case() {
         let table = TABLE.as_ref().unwrap();
         let mut idle = Vec::new();
