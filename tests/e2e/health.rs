@@ -58,33 +58,37 @@ fn masked(text: &str, workload: &str) -> String {
 }
 
 impl Team<'_> {
-    /// The verdict on an object, and what `bowline status` says of those that
-    /// are not as they should be.
-    async fn told(&self, resource: &str, name: &str) -> String {
-        let object = self.get(resource, name).await.unwrap_or_default();
-        let health = assess(&object);
-        let colon = if health.reason.is_empty() { "" } else { ": " };
-        let mut told = format!("{}{colon}{}\n", health.status, health.reason);
-        let (_, text) = self.bowline(&["status", "shop"]);
-        let titles = ["  Waiting for", "  Not as it should be"];
-        for line in text.lines().skip_while(|line| !titles.contains(line)).take_while(|line| !line.is_empty()) {
-            // What follows are the deadline, and what could not be read.
-            let own = line.starts_with("    ") || titles.contains(&line);
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if own && !titles.contains(&line) {
-                told.push_str(&words.join(" "));
-                told.push('\n');
-            }
-        }
-        told.replace(&self.namespace, "NS")
+    /// Waits until the verdict on an object begins so; the verdict.
+    async fn until_judged(&self, resource: &str, name: &str, begins: &str) -> String {
+        eventually(&format!("{resource} {name} in {} is {begins}", self.namespace), async || {
+            let health = assess(&self.get(resource, name).await.unwrap_or_default());
+            let colon = if health.reason.is_empty() { "" } else { ": " };
+            let verdict = format!("{}{colon}{}", health.status, health.reason);
+            if verdict.starts_with(begins) { Ok(verdict) } else { Err(verdict) }
+        })
+        .await
     }
 
-    /// Waits until the verdict begins so, and the other words are told as well.
-    async fn until_told(&self, resource: &str, name: &str, words: &[&str]) -> String {
+    /// What `bowline status` says of the objects that are not as they should
+    /// be.
+    fn problems(&self) -> String {
+        let (_, text) = self.bowline(&["status", "shop"]);
+        let titles = ["  Waiting for", "  Not as it should be"];
+        let below = text.lines().skip_while(|line| !titles.contains(line)).skip(1);
+        // What follows are the deadline, and what could not be read.
+        below.take_while(|line| line.starts_with("    ")).fold(String::new(), |told, line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            told + &words.join(" ").replace(&self.namespace, "NS") + "\n"
+        })
+    }
+
+    /// Waits until the verdict begins so, and the words are told by `bowline
+    /// status`: both.
+    async fn until_told(&self, resource: &str, name: &str, begins: &str, words: &[&str]) -> String {
         eventually(&format!("{resource} {name} in {}: {words:?}", self.namespace), async || {
-            let told = self.told(resource, name).await;
-            let settled = told.starts_with(words[0]) && words.iter().all(|word| told.contains(word));
-            if settled { Ok(told) } else { Err(told) }
+            let verdict = self.until_judged(resource, name, begins).await;
+            let told = format!("{verdict}\n{}", self.problems());
+            if words.iter().all(|word| told.contains(word)) { Ok(told) } else { Err(told) }
         })
         .await
     }
@@ -97,10 +101,10 @@ impl Team<'_> {
         // The way kubectl does it, in the background.
         let kind = resource.rsplit('/').next().unwrap();
         self.kubectl(&["delete", kind, name, "--wait=false"]);
-        let told = self.until_told(resource, name, &["Progressing: is being deleted"]).await;
+        let verdict = self.until_judged(resource, name, "Progressing: is being deleted").await;
         self.until("shop", "Progressing", |status| status["health"] == "Progressing").await;
         self.patch(resource, name, "person", &finalizers(Value::Null)).await;
-        told.lines().next().unwrap().to_owned()
+        verdict
     }
 }
 
@@ -119,15 +123,15 @@ async fn a_deployment_is_told_through_all_its_states() {
     };
     let none = json!({});
     let good = |image: &str| pods("web", image, "runs", &none);
-    let told = async |words: &[&str]| masked(&team.until_told(WEB, "web", words).await, "web");
+    let told = async |begins: &str, words: &[&str]| masked(&team.until_told(WEB, "web", begins, words).await, "web");
 
     let first = push("Two replicas", &good("web:1"), &none);
     team.deploy_shop(patient());
     team.until_synced("shop", &first).await;
-    insta::assert_snapshot!(told(&["Healthy"]).await, @"Healthy");
+    insta::assert_snapshot!(told("Healthy", &[]).await, @"Healthy");
 
     push("A pod that does not start", &pods("web", "web:2", "hangs", &none), &none);
-    insta::assert_snapshot!(told(&[WAITS, "NS/web 1 of 2", "is pending"]).await, @"
+    insta::assert_snapshot!(told(WAITS, &["NS/web 1 of 2", "is pending"]).await, @"
     Progressing: 1 of 2 replicas updated, 2 available
     Deployment NS/web 1 of 2 replicas updated, 2 available
     Pod web-POD is pending
@@ -135,14 +139,14 @@ async fn a_deployment_is_told_through_all_its_states() {
 
     let large = json!({"resources": {"requests": {"cpu": "1000"}}});
     push("More than any node has", &pods("web", "web:3", "runs", &large), &none);
-    insta::assert_snapshot!(told(&[WAITS, "NS/web 1 of 2", "Insufficient cpu"]).await, @"
+    insta::assert_snapshot!(told(WAITS, &["NS/web 1 of 2", "Insufficient cpu"]).await, @"
     Progressing: 1 of 2 replicas updated, 2 available
     Deployment NS/web 1 of 2 replicas updated, 2 available
     Pod web-POD cannot be scheduled: Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 Preemption is not helpful for schedulin…
     ");
 
     push("A container that crashes", &pods("web", "web:4", "crashes", &none), &none);
-    insta::assert_snapshot!(told(&[WAITS, "NS/web 1 of 2", "CrashLoopBackOff"]).await, @"
+    insta::assert_snapshot!(told(WAITS, &["NS/web 1 of 2", "CrashLoopBackOff"]).await, @"
     Progressing: 1 of 2 replicas updated, 2 available
     Deployment NS/web 1 of 2 replicas updated, 2 available
     Pod web-POD container main: CrashLoopBackOff, exit code 2
@@ -153,7 +157,7 @@ async fn a_deployment_is_told_through_all_its_states() {
         &pods("web", "web:missing", "image-missing", &none),
         &json!({"progressDeadlineSeconds": 1}),
     );
-    insta::assert_snapshot!(told(&["Degraded: 1 of 2", "NS/web Degraded: 1 of 2", "ImagePullBackOff"]).await, @r#"
+    insta::assert_snapshot!(told("Degraded: 1 of 2", &["NS/web Degraded: 1 of 2", "ImagePullBackOff"]).await, @r#"
     Degraded: 1 of 2 replicas updated, 2 available; the progress deadline is exceeded
     Deployment NS/web Degraded: 1 of 2 replicas updated, 2 available; the progress deadline is exceeded
     Pod web-POD container main: ImagePullBackOff: Back-off pulling image "web:missing": not found
@@ -162,15 +166,15 @@ async fn a_deployment_is_told_through_all_its_states() {
     let paused = push("Paused", &good("web:6"), &json!({"paused": true}));
     team.until("shop", "Suspended", |status| status["health"] == "Suspended").await;
     team.until_synced("shop", &paused).await;
-    insta::assert_snapshot!(told(&["Suspended"]).await, @"Suspended: is paused");
+    insta::assert_snapshot!(told("Suspended", &[]).await, @"Suspended: is paused");
 
     let zero = push("Scaled to zero", &good("web:7"), &json!({"replicas": 0}));
     team.until_synced("shop", &zero).await;
-    insta::assert_snapshot!(told(&["Healthy"]).await, @"Healthy");
+    insta::assert_snapshot!(told("Healthy", &[]).await, @"Healthy");
 
     team.kubectl(&["create", "quota", "none", "--hard=pods=0"]);
     push("No room for pods", &good("web:8"), &none);
-    insta::assert_snapshot!(told(&["Degraded: 0 of 2", "NS/web Degraded: 0 of 2", "exceeded quota"]).await, @r#"
+    insta::assert_snapshot!(told("Degraded: 0 of 2", &["NS/web Degraded: 0 of 2", "exceeded quota"]).await, @r#"
     Degraded: 0 of 2 replicas updated, 0 available; FailedCreate: pods "web-POD" is forbidden: exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0
     Deployment NS/web Degraded: 0 of 2 replicas updated, 0 available; FailedCreate: pods "web-POD" is forbidden: exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0
     "#);
@@ -191,11 +195,11 @@ async fn a_stateful_set_is_told_through_all_its_states() {
     };
     let none = json!({});
     let good = |image: &str| pods("index", image, "runs", &none);
-    let told = async |words: &[&str]| team.until_told(INDEX, "index", words).await;
+    let told = async |begins: &str, words: &[&str]| team.until_told(INDEX, "index", begins, words).await;
 
     push("A pod that does not start", &pods("index", "index:1", "hangs", &none), &none);
     team.deploy_shop(patient());
-    insta::assert_snapshot!(told(&["Progressing: 0 of 2", "NS/index 0 of 2", "is pending"]).await, @"
+    insta::assert_snapshot!(told("Progressing: 0 of 2", &["NS/index 0 of 2", "is pending"]).await, @"
     Progressing: 0 of 2 replicas ready
     StatefulSet NS/index 0 of 2 replicas ready
     Pod index-0 is pending
@@ -214,10 +218,10 @@ async fn a_stateful_set_is_told_through_all_its_states() {
     })
     .await;
     team.until_synced("shop", &second).await;
-    insta::assert_snapshot!(told(&["Healthy"]).await, @"Healthy");
+    insta::assert_snapshot!(told("Healthy", &[]).await, @"Healthy");
 
     push("A container that crashes", &pods("index", "index:3", "crashes", &none), &none);
-    insta::assert_snapshot!(told(&["Progressing: 1 of 2", "NS/index 1 of 2", "CrashLoopBackOff"]).await, @"
+    insta::assert_snapshot!(told("Progressing: 1 of 2", &["NS/index 1 of 2", "CrashLoopBackOff"]).await, @"
     Progressing: 1 of 2 replicas ready
     StatefulSet NS/index 1 of 2 replicas ready
     Pod index-1 container main: CrashLoopBackOff, exit code 2
@@ -238,20 +242,20 @@ async fn a_stateful_set_is_told_through_all_its_states() {
     })
     .await;
     team.until_synced("shop", &fourth).await;
-    insta::assert_snapshot!(told(&["Healthy"]).await, @"Healthy");
+    insta::assert_snapshot!(told("Healthy", &[]).await, @"Healthy");
     let old = team.get("pods", "index-0").await.unwrap();
     assert_eq!(old["spec"]["containers"][0]["image"], "index:2", "below the partition");
 
     let by_hand = json!({"updateStrategy": {"type": "OnDelete", "rollingUpdate": null}});
     let fifth = push("Updated by hand", &good("index:5"), &by_hand);
     team.until_synced("shop", &fifth).await;
-    insta::assert_snapshot!(told(&["Healthy: 2 pods"]).await, @"Healthy: 2 pods of an earlier revision, updated when deleted (OnDelete)");
+    insta::assert_snapshot!(told("Healthy: 2 pods", &[]).await, @"Healthy: 2 pods of an earlier revision, updated when deleted (OnDelete)");
 
     let mut zero = by_hand.clone();
     zero["replicas"] = json!(0);
     let sixth = push("Scaled to zero", &good("index:5"), &zero);
     team.until_synced("shop", &sixth).await;
-    insta::assert_snapshot!(told(&["Healthy"]).await, @"Healthy");
+    insta::assert_snapshot!(told("Healthy", &[]).await, @"Healthy");
 
     insta::assert_snapshot!(team.deleted_and_held(INDEX, "index").await, @"Progressing: is being deleted; waits for the finalizer example.com/hold");
     team.until_synced("shop", &sixth).await;
@@ -272,18 +276,22 @@ async fn jobs_are_told_in_all_their_states() {
     ];
     team.push("Six Jobs", &[("deploy/jobs.yaml", yaml(&jobs))]);
     team.deploy_shop(patient());
-    let settled = async |name: &str, words: &[&str]| {
-        let told = team.until_told(JOBS, name, words).await;
-        format!("{name} is {}\n", told.lines().next().unwrap())
+    let settled = async |name: &str, begins: &str| {
+        let verdict = team.until_judged(JOBS, name, begins).await;
+        format!("{name} is {verdict}\n")
     };
     // How often it was tried, and whether it is tried just now, goes on.
-    settled("tries", &["Progressing: 0 of 1 pod done", "failed (backoff limit 6)"]).await;
+    eventually("a Job is tried again", async || {
+        let verdict = team.until_judged(JOBS, "tries", "Progressing: 0 of 1 pod done").await;
+        if verdict.ends_with("failed (backoff limit 6)") { Ok(()) } else { Err(verdict) }
+    })
+    .await;
     let told = [
-        settled("asleep", &["Suspended"]).await,
-        settled("breaks", &["Degraded: failed: BackoffLimitExceeded"]).await,
-        settled("done", &["Healthy"]).await,
-        settled("late", &["Degraded: failed: DeadlineExceeded"]).await,
-        settled("runs", &["Progressing: 0 of 3 pods done, 1 active"]).await,
+        settled("asleep", "Suspended").await,
+        settled("breaks", "Degraded: failed: BackoffLimitExceeded").await,
+        settled("done", "Healthy").await,
+        settled("late", "Degraded: failed: DeadlineExceeded").await,
+        settled("runs", "Progressing: 0 of 3 pods done, 1 active").await,
     ];
     insta::assert_snapshot!(told.concat(), @"
     asleep is Suspended: is suspended
@@ -294,14 +302,14 @@ async fn jobs_are_told_in_all_their_states() {
     ");
 
     let all = eventually("the pods behind the Jobs are told", async || {
-        let told = team.told(JOBS, "runs").await;
+        let told = team.problems();
         // The pods of a Job that is late are being deleted.
         let settled = !told.contains("Pod late-") && told.contains("Job NS/late Degraded");
         let pods = ["Pod breaks-", "NS/runs 0 of 3 pods done, 1 active\nPod runs-"];
         if settled && pods.iter().all(|pod| told.contains(pod)) { Ok(told) } else { Err(told) }
     })
     .await;
-    let lines = all.lines().skip(1).filter(|line| !line.contains("tries"));
+    let lines = all.lines().filter(|line| !line.contains("tries"));
     let all = lines.fold(String::new(), |text, line| text + line + "\n");
     let all = ["breaks", "late", "runs"].iter().fold(all, |text, name| masked(&text, name));
     insta::assert_snapshot!(all, @"
@@ -318,7 +326,7 @@ async fn jobs_are_told_in_all_their_states() {
     let woken =
         team.push("One Job", &[("deploy/jobs.yaml", yaml(&[job("asleep", "runs", &json!({"suspend": false}))]))]);
     team.until_synced("shop", &woken).await;
-    insta::assert_snapshot!(settled("asleep", &["Healthy"]).await, @"asleep is Healthy");
+    insta::assert_snapshot!(settled("asleep", "Healthy").await, @"asleep is Healthy");
 
     insta::assert_snapshot!(team.deleted_and_held(JOBS, "asleep").await, @"Progressing: is being deleted; waits for the finalizer example.com/hold");
     team.until_synced("shop", &woken).await;
