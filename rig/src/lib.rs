@@ -20,6 +20,7 @@ mod fault_proxy;
 mod gate;
 pub mod git_server;
 mod http;
+pub mod image;
 mod pki;
 mod ports;
 mod process;

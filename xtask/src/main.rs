@@ -4,6 +4,7 @@
 mod bench;
 mod cluster;
 mod demo;
+mod image;
 mod simulate;
 mod test;
 mod tools;
@@ -33,6 +34,8 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Write the CRDs, the policies and the reference that come from the code
     Generate,
+    /// Make the OCI image of the controller, without a daemon
+    Image(image::Arguments),
     /// Start, stop or look at a local cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Generate => test::generate(),
+        Command::Image(arguments) => image::run(&arguments),
         Command::Cluster(command) => cluster::run(command),
     };
     match outcome {
