@@ -94,14 +94,14 @@ fn people_never_write_what_history_is_made_of() {
 fn a_deployer_for_the_own_namespace_has_the_role_that_was_named() {
     let objects = rendered(&["deployer={\"clusterRole\":\"edit\"}"]);
     one(&objects, "ServiceAccount bowline-deployer");
-    let binding = one(&objects, "RoleBinding bowline-deployer-account");
+    let binding = one(&objects, "RoleBinding bowline-deployer-edit");
     assert_eq!(
         (&binding["roleRef"]["name"], &binding["subjects"][0]["namespace"]),
         (&"edit".into(), &"bowline-system".into())
     );
     one(&objects, "RoleBinding bowline-impersonation");
     let objects = rendered(&["deployer={\"clusterRole\":\"cluster-admin\",\"clusterWide\":true}"]);
-    one(&objects, "ClusterRoleBinding bowline-deployer-account");
+    one(&objects, "ClusterRoleBinding bowline-deployer-cluster-admin");
 }
 
 /// Everything is created for real, as `helm install` would, in namespaces of

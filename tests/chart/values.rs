@@ -66,7 +66,7 @@ fn everything_together() {
     PrometheusRule bowline-controller
     Role bowline-controller-lease
     RoleBinding bowline-controller-lease
-    RoleBinding bowline-deployer-account
+    RoleBinding bowline-deployer-edit
     RoleBinding bowline-impersonation
     RoleBinding team-a/bowline-impersonation
     RoleBinding team-b/bowline-impersonation
@@ -102,15 +102,15 @@ fn some_namespaces_are_served_by_roles_only() {
     Role bowline-controller-lease
     Role kube-system/bowline-controller-installation
     Role team-a/bowline-controller
-    Role team-a/bowline-impersonation
+    Role team-a/bowline-impersonation-in-namespace
     Role team-b/bowline-controller
-    Role team-b/bowline-impersonation
+    Role team-b/bowline-impersonation-in-namespace
     RoleBinding bowline-controller-lease
     RoleBinding kube-system/bowline-controller-installation
     RoleBinding team-a/bowline-controller
-    RoleBinding team-a/bowline-impersonation
+    RoleBinding team-a/bowline-impersonation-in-namespace
     RoleBinding team-b/bowline-controller
-    RoleBinding team-b/bowline-impersonation
+    RoleBinding team-b/bowline-impersonation-in-namespace
     Service bowline-controller
     ServiceAccount bowline-controller
     "#);
