@@ -35,8 +35,10 @@ pub enum Error {
     Groups { user: String, limit: usize },
     #[error("TLS set-up failed: {0}")]
     Tls(String),
-    #[error("cannot listen on 127.0.0.1:{port}")]
-    Listen { port: u16, source: std::io::Error },
+    #[error("cannot listen on {at}")]
+    Listen { at: std::net::SocketAddr, source: std::io::Error },
+    #[error("no node can run here: {0}")]
+    NoNode(String),
     #[error("request to {url} failed: {reason}")]
     Request { url: String, reason: String },
     #[error(

@@ -39,6 +39,11 @@ pub(crate) struct Server {
 impl Server {
     /// Listens on the port and answers each request on a thread of its own.
     pub(crate) fn start(port: u16, tls: Option<Arc<rustls::ServerConfig>>, handler: Handler) -> Result<Self> {
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), tls, handler)
+    }
+
+    /// The same at an address of choice.
+    pub(crate) fn start_at(at: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>, handler: Handler) -> Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (report, started) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -47,7 +52,7 @@ impl Server {
                 Err(source) => return drop(report.send(Err(source))),
             };
             runtime.block_on(async move {
-                match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+                match TcpListener::bind(at).await {
                     Ok(listener) => {
                         let _ = report.send(listener.local_addr());
                         accept(listener, tls.map(TlsAcceptor::from), handler, stopped).await;
@@ -62,7 +67,7 @@ impl Server {
         let address = started
             .recv()
             .unwrap_or_else(|_| Err(std::io::Error::other("the server's thread ended")))
-            .map_err(|source| Error::Listen { port, source })?;
+            .map_err(|source| Error::Listen { at, source })?;
         Ok(Server { address, stop, thread: Some(thread) })
     }
 
@@ -172,12 +177,12 @@ pub(crate) fn server_tls(identity: &Identity, clients: Option<&Authority>) -> Re
 /// A client of one HTTPS server, with a certificate of its own.
 #[derive(Clone)]
 pub(crate) struct Client {
-    port: u16,
+    server: SocketAddr,
     tls: TlsConnector,
 }
 
 impl Client {
-    pub(crate) fn new(port: u16, authority: &Authority, identity: &Identity) -> Result<Self> {
+    pub(crate) fn new(server: SocketAddr, authority: &Authority, identity: &Identity) -> Result<Self> {
         let (certificates, key) = parse(identity)?;
         let config = rustls::ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -185,13 +190,13 @@ impl Client {
             .with_root_certificates(roots(authority)?)
             .with_client_auth_cert(certificates, key)
             .map_err(tls_error)?;
-        Ok(Client { port, tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Client { server, tls: TlsConnector::from(Arc::new(config)) })
     }
 
     /// Sends a request without a body, and returns the status and the body of the answer.
     pub(crate) fn get(&self, path: &str, limit: Duration) -> Result<(u16, Bytes)> {
         let client = self.clone();
-        let url = format!("https://127.0.0.1:{}{path}", self.port);
+        let url = format!("https://{}{path}", self.server);
         let path = path.to_owned();
         let asked = std::thread::spawn(move || -> Result<(u16, Bytes), String> {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -217,8 +222,8 @@ impl Client {
         B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
-        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        let stream = TcpStream::connect(self.server).await?;
+        let name = ServerName::IpAddress(self.server.ip().into());
         let stream = self.tls.connect(name, stream).await?;
         let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(std::io::Error::other)?;
@@ -229,7 +234,7 @@ impl Client {
     async fn exchange(&self, path: &str) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
         let mut sender = self.open().await?;
         let request = hyper::Request::get(path)
-            .header(hyper::header::HOST, "127.0.0.1")
+            .header(hyper::header::HOST, self.server.ip().to_string())
             .header(hyper::header::USER_AGENT, "bowline-rig")
             .header(hyper::header::ACCEPT, "application/json")
             .body(Full::new(Bytes::new()))?;

@@ -21,6 +21,7 @@ mod gate;
 pub mod git_server;
 mod http;
 pub mod image;
+pub mod node;
 mod pki;
 mod ports;
 mod process;

@@ -7,14 +7,26 @@ use crate::Outcome;
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Start a cluster in the background and print the line that selects it
-    Up(Name),
+    Up(Up),
     /// End it and remove its data
     Down(Name),
     /// Say whether it runs
     Status(Name),
     /// Run a cluster in this process (what `up` starts)
     #[command(hide = true)]
-    Supervise(Name),
+    Supervise(Up),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    name: Name,
+    /// With one real node, whose pods run containers; needs root
+    #[arg(long)]
+    node: bool,
+    /// Import this OCI archive into the node; may be given several times
+    #[arg(long, value_name = "FILE", requires = "node")]
+    image: Vec<std::path::PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -34,7 +46,7 @@ fn name(text: &str) -> Result<String, String> {
 
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
-        Command::Up(Name { name }) => up(&name),
+        Command::Up(arguments) => up(&arguments),
         Command::Down(Name { name }) => {
             match Detached::named(&name).down()? {
                 true => eprintln!("Cluster {name} is down and its data removed."),
@@ -56,16 +68,30 @@ pub(crate) fn run(command: Command) -> Outcome {
             }
             Ok(())
         }
-        Command::Supervise(Name { name }) => match Detached::named(&name).supervise()? {},
+        Command::Supervise(Up { name, node, image }) => {
+            let options = if node { rig::Options::with_node() } else { rig::Options::default() };
+            match Detached::named(&name.name).supervise(options, &image)? {}
+        }
     }
 }
 
-fn up(name: &str) -> Outcome {
+fn up(arguments: &Up) -> Outcome {
+    let name = arguments.name.name.as_str();
     crate::tools::build()?;
+    if arguments.node {
+        rig::node::is_possible()?;
+        crate::tools::build_node()?;
+    }
     let cluster = Detached::named(name);
     let start = std::time::Instant::now();
     let mut supervisor = std::process::Command::new(std::env::current_exe()?);
     supervisor.args(["cluster", "supervise", "--name", name]);
+    if arguments.node {
+        supervisor.arg("--node");
+    }
+    for image in &arguments.image {
+        supervisor.arg("--image").arg(std::path::absolute(image)?);
+    }
     cluster.up(supervisor)?;
     eprintln!(
         "Cluster {name} is ready ({:.1}s). To end it: cargo xtask cluster down{}",

@@ -55,6 +55,10 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     } else {
         step("tools");
         crate::tools::build()?;
+        match rig::node::is_possible() {
+            Ok(()) => drop(crate::tools::build_node()?),
+            Err(why) => eprintln!("{}", untested(&why)),
+        }
         step("cluster");
         Some(rig::Cluster::start(rig::Options::default())?)
     };
@@ -92,8 +96,16 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     }
     if let Some(cluster) = cluster {
         cluster.stop();
+        if let Err(why) = rig::node::is_possible() {
+            eprintln!("\n{}", untested(&why));
+        }
     }
     conclude(&counts, &failed, start)
+}
+
+/// What is said where real pods cannot run, before the tests and after them.
+fn untested(why: &str) -> String {
+    format!("NOT TESTED: Bowline in real pods (tests/node). {why}. With CI=true this is a failure.")
 }
 
 /// How many tests run at a time, for the test programs.

@@ -35,6 +35,12 @@ pub(crate) fn build_some(names: &[&str]) -> Result<(), rig::Error> {
     Ok(())
 }
 
+/// The same for the programs of a node with real pods.
+pub(crate) fn build_node() -> Result<usize, rig::Error> {
+    let mut progress = Progress::new();
+    rig::tools::build(rig::tools::NODE_TOOLS, &mut |event| progress.show(&event))
+}
+
 /// The same for the bare client that the benchmark is held against.
 pub(crate) fn build_bare_apply() -> Result<usize, rig::Error> {
     let mut progress = Progress::new();

@@ -1,6 +1,7 @@
 //! The programs of the control plane: their files and arguments.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::Options;
 use super::access::{ADMIN, KUBECONFIG, write_kubeconfig};
 use crate::error::{At, Result};
+use crate::node::{Files, Network};
 use crate::pki::{Authority, IdentityFiles, signing_keys, write_private};
 use crate::ports::Port;
 use crate::process::Launch;
@@ -29,11 +31,21 @@ pub(super) struct Plan {
     etcd_port: Port,
     etcd_peer_port: Port,
     pub(super) api_port: Port,
+    /// Where the API server listens: loopback, or where pods reach it.
+    pub(super) address: Ipv4Addr,
+    /// By which it speaks to the kubelet of a real node.
+    kubelet_client: Option<IdentityFiles>,
     more_api_server_arguments: Vec<String>,
 }
 
 impl Plan {
-    pub(super) fn new(directory: &Path, authority: &Authority, options: &Options) -> Result<Self> {
+    pub(super) fn new(
+        directory: &Path,
+        authority: &Authority,
+        options: &Options,
+        network: Option<&Network>,
+    ) -> Result<Self> {
+        let address = network.map_or(Ipv4Addr::LOCALHOST, Network::host);
         let pki = directory.join("pki");
         for dir in [&pki, &directory.join("logs"), &directory.join("volumes")] {
             fs::create_dir_all(dir).at("create", dir)?;
@@ -44,7 +56,7 @@ impl Plan {
             etcd: authority.server(&["127.0.0.1", "localhost"])?.write(&pki, "etcd")?,
             api_server: authority
                 .server(&[
-                    "127.0.0.1",
+                    &address.to_string(),
                     "localhost",
                     "10.96.0.1",
                     "kubernetes",
@@ -57,12 +69,20 @@ impl Plan {
             etcd_port: Port::claim()?,
             etcd_peer_port: Port::claim()?,
             api_port: Port::claim()?,
+            address,
+            kubelet_client: network
+                .map(|_| {
+                    authority
+                        .client("kube-apiserver-kubelet-client", &["system:masters"])?
+                        .write(&pki, "kubelet-client")
+                })
+                .transpose()?,
             more_api_server_arguments: options.api_server_arguments.clone(),
         };
         let (private, public) = signing_keys()?;
         write_private(&pki.join(SIGNING_KEY), private.as_bytes())?;
         write_private(&pki.join(VERIFYING_KEY), public.as_bytes())?;
-        let server = format!("https://127.0.0.1:{}", plan.api_port.number());
+        let server = format!("https://{address}:{}", plan.api_port.number());
         for (file, user, groups) in [
             (KUBECONFIG, ADMIN, &["system:masters"][..]),
             ("controller-manager.kubeconfig", "system:kube-controller-manager", &[]),
@@ -71,6 +91,18 @@ impl Plan {
         ] {
             let identity = authority.client(user, groups)?;
             write_kubeconfig(&directory.join(file), &server, authority, user, &identity)?;
+        }
+        if let Some(network) = network {
+            let node = network.node_name();
+            let user = format!("system:node:{node}");
+            for (component, user, groups) in
+                [("kubelet", user.as_str(), &["system:nodes"][..]), ("kube-proxy", "system:kube-proxy", &[])]
+            {
+                let identity = authority.client(user, groups)?;
+                write_kubeconfig(&Files::kubeconfig(directory, component), &server, authority, user, &identity)?;
+            }
+            authority.server(&[&node, &network.node().to_string()])?.write(&pki, Files::SERVING)?;
+            Files::write(directory, network)?;
         }
         let policy = directory.join("audit-policy.json");
         fs::write(&policy, audit_policy().to_string()).at("write", &policy)?;
@@ -119,17 +151,13 @@ impl Plan {
             format!("--etcd-cafile={authority}"),
             format!("--etcd-certfile={}", self.etcd.certificate.display()),
             format!("--etcd-keyfile={}", self.etcd.key.display()),
-            "--bind-address=127.0.0.1".into(),
+            format!("--bind-address={}", self.address),
+            format!("--advertise-address={}", self.address),
             format!("--secure-port={}", self.api_port.number()),
             format!("--tls-cert-file={}", self.api_server.certificate.display()),
             format!("--tls-private-key-file={}", self.api_server.key.display()),
             format!("--client-ca-file={authority}"),
-            // Without a reconciler of the Service `kubernetes`, a loopback
-            // address may be advertised, and no other interface is needed.
-            "--endpoint-reconciler-type=none".into(),
-            "--advertise-address=127.0.0.1".into(),
             format!("--service-cluster-ip-range={SERVICES}"),
-            "--authorization-mode=RBAC".into(),
             "--allow-privileged=true".into(),
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
             format!("--service-account-key-file={}", pki.join(VERIFYING_KEY).display()),
@@ -148,6 +176,19 @@ impl Plan {
             "--audit-log-maxsize=100000".into(),
             "--profiling=false".into(),
         ];
+        match &self.kubelet_client {
+            // Without a reconciler of the Service `kubernetes`, a loopback
+            // address may be advertised, and no other interface is needed.
+            None => arguments.extend(["--authorization-mode=RBAC", "--endpoint-reconciler-type=none"].map(Into::into)),
+            Some(client) => arguments.extend([
+                "--authorization-mode=Node,RBAC".into(),
+                "--enable-admission-plugins=NodeRestriction".into(),
+                "--kubelet-preferred-address-types=InternalIP".into(),
+                format!("--kubelet-certificate-authority={authority}"),
+                format!("--kubelet-client-certificate={}", client.certificate.display()),
+                format!("--kubelet-client-key={}", client.key.display()),
+            ]),
+        }
         arguments.extend(self.more_api_server_arguments.iter().cloned());
         self.launch("kube-apiserver", arguments)
     }

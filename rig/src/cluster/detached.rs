@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Access, Cluster, Options, READY_LIMIT};
 use crate::directory::{cache_dir, create_private, is_held};
 use crate::error::{At, Error, Result};
+use crate::node::Network;
 use crate::process::{detach, end_of};
 use crate::tools;
 
@@ -119,10 +120,14 @@ impl Detached {
     }
 
     /// Runs the cluster in this process, in a session of its own, until the
-    /// process is ended. Returns only with an error.
-    pub fn supervise(&self) -> Result<std::convert::Infallible> {
+    /// process is ended; `images` are archives for its node. Returns only with
+    /// an error.
+    pub fn supervise(&self, options: Options, images: &[PathBuf]) -> Result<std::convert::Infallible> {
         detach();
-        let mut cluster = Cluster::start(Options { directory: Some(self.directory.clone()), ..Options::default() })?;
+        let mut cluster = Cluster::start(Options { directory: Some(self.directory.clone()), ..options })?;
+        if let Some(node) = cluster.node() {
+            images.iter().try_for_each(|image| node.import(image))?;
+        }
         let ready = Ready { supervisor: std::process::id(), components: cluster.processes() };
         self.write_ready(&ready)?;
         loop {
@@ -166,6 +171,7 @@ impl Detached {
             fs::remove_dir_all(&self.directory).at("remove", &self.directory)?;
         }
         let _ = fs::remove_file(self.log());
+        Network::sweep();
         Ok(ran)
     }
 

@@ -6,6 +6,9 @@
 //! containers: kwok makes them ready on fake nodes, by the stages in
 //! `fixtures/stages.yaml`, which also say how a pod can be made to fail.
 //!
+//! With [`Options::node`] pods do run containers, on one real node instead of
+//! the fake ones (see [`crate::node`]); that needs root.
+//!
 //! What a cluster gets from fixtures, and from nowhere else:
 //! - three fake nodes (`fixtures.rs`);
 //! - StorageClass `standard` and static PersistentVolumes, so that claims bind;
@@ -30,6 +33,7 @@ pub use audit::{AuditLog, Request};
 use crate::directory::RunDirectory;
 use crate::error::{Error, Result};
 use crate::http::Client;
+use crate::node::{Network, Node, Sandbox};
 use crate::pki::Authority;
 use crate::process::{Launch, Process};
 use crate::tools;
@@ -53,13 +57,29 @@ pub struct Options {
     pub volumes: usize,
     /// Whether the pod metrics fixture runs.
     pub pod_metrics: bool,
+    /// One real node instead of the fake ones.
+    pub node: bool,
     /// Further arguments of the API server.
     pub api_server_arguments: Vec<String>,
 }
 
+impl Options {
+    /// A cluster with one real node, and without fixtures.
+    pub fn with_node() -> Self {
+        Options { nodes: 0, volumes: 0, pod_metrics: false, node: true, ..Options::default() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Options { directory: None, nodes: 3, volumes: 50, pod_metrics: true, api_server_arguments: Vec::new() }
+        Options {
+            directory: None,
+            nodes: 3,
+            volumes: 50,
+            pod_metrics: true,
+            node: false,
+            api_server_arguments: Vec::new(),
+        }
     }
 }
 
@@ -68,6 +88,7 @@ impl Default for Options {
 pub struct Cluster {
     // Dropped in this order: whatever writes ends before its directory goes.
     _pod_metrics: Option<PodMetrics>,
+    node: Option<Node>,
     components: Vec<Component>,
     access: Access,
     plan: Plan,
@@ -97,12 +118,24 @@ impl Cluster {
             None => RunDirectory::new("cluster-")?,
         };
         let authority = Authority::new(AUTHORITY)?;
-        let plan = Plan::new(directory.path(), &authority, &options)?;
-        let client =
-            Client::new(plan.api_port.number(), &authority, &authority.client("rig:probe", &["system:masters"])?)?;
+        if options.node {
+            Node::prepare()?;
+        }
+        let network = options.node.then(Network::claim).transpose()?;
+        let plan = Plan::new(directory.path(), &authority, &options, network.as_ref())?;
+        let identity = authority.client("rig:probe", &["system:masters"])?;
+        let client = Client::new((plan.address, plan.api_port.number()).into(), &authority, &identity)?;
+        // The API server listens on the link to the node.
+        let node = network
+            .map(|network| {
+                let sandbox = Sandbox::start(directory.path(), &network)?;
+                Node::start(directory.path(), network, sandbox)
+            })
+            .transpose()?;
         let access = Access::new(directory.path(), tools::path("kubectl")?);
         let mut cluster = Cluster {
             _pod_metrics: None,
+            node,
             components: Vec::new(),
             access,
             client: ApiClient(client),
@@ -113,8 +146,11 @@ impl Cluster {
         cluster.run(cluster.plan.etcd()?)?;
         cluster.run(cluster.plan.api_server()?)?;
         cluster.wait_for("the API server", "kube-apiserver", "/readyz", deadline)?;
-        for launch in [cluster.plan.controller_manager()?, cluster.plan.scheduler()?, cluster.plan.kwok()?] {
-            cluster.run(launch)?;
+        cluster.run(cluster.plan.controller_manager()?)?;
+        cluster.run(cluster.plan.scheduler()?)?;
+        match &mut cluster.node {
+            Some(node) => node.join()?,
+            None => cluster.run(cluster.plan.kwok()?)?,
         }
         if options.pod_metrics {
             let metrics = PodMetrics::start(&authority, cluster.client.0.clone())?;
@@ -131,7 +167,7 @@ impl Cluster {
             "/api/v1/namespaces/default/serviceaccounts/default",
             deadline,
         )?;
-        cluster.wait_for_nodes(options.nodes, deadline)?;
+        cluster.wait_for_nodes(if options.node { 1 } else { options.nodes }, deadline)?;
         Ok(cluster)
     }
 
@@ -155,11 +191,14 @@ impl Cluster {
 
     /// The process ids of the components, by name.
     pub fn processes(&self) -> Vec<(String, u32)> {
-        self.components
-            .iter()
-            .filter_map(|component| component.process.as_ref())
-            .map(|process| (process.name().to_owned(), process.id()))
-            .collect()
+        let components = self.components.iter().filter_map(|component| component.process.as_ref());
+        let node = self.node.iter().flat_map(Node::processes);
+        components.chain(node).map(|process| (process.name().to_owned(), process.id())).collect()
+    }
+
+    /// The real node, where the cluster has one.
+    pub fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
     }
 
     /// An error if a component has ended by itself.
@@ -169,7 +208,7 @@ impl Cluster {
                 process.check()?;
             }
         }
-        Ok(())
+        self.node.as_mut().map_or(Ok(()), Node::check)
     }
 
     fn run(&mut self, launch: Launch) -> Result<()> {
@@ -190,7 +229,8 @@ impl Cluster {
     }
 
     fn wait_for_nodes(&mut self, count: usize, until: Instant) -> Result<()> {
-        self.wait("the nodes", "kwok", until, |client| {
+        let component = if self.node.is_some() { "kube-scheduler" } else { "kwok" };
+        self.wait("the nodes", component, until, |client| {
             let Ok((200, body)) = client.get("/api/v1/nodes", Duration::from_secs(5)) else {
                 return false;
             };
@@ -227,6 +267,7 @@ impl Deref for Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // The order of starting, reversed: nothing retries against a dead server.
+        self.node = None;
         while let Some(component) = self.components.pop() {
             drop(component);
         }

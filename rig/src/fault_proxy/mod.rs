@@ -56,7 +56,11 @@ impl FaultProxy {
     /// A proxy before the cluster's API server, without any fault.
     pub fn start(access: &Access) -> Result<Self> {
         let authority = Authority::read(crate::cluster::AUTHORITY, &access.directory().join("pki"))?;
-        let client = Client::new(api_port(access)?, &authority, &authority.client("rig:admin", &["system:masters"])?)?;
+        let client = Client::new(
+            (Ipv4Addr::LOCALHOST, api_port(access)?).into(),
+            &authority,
+            &authority.client("rig:admin", &["system:masters"])?,
+        )?;
         let port = Port::claim()?;
         let kubeconfig = access.directory().join(format!("proxy-{}.kubeconfig", port.number()));
         write_kubeconfig(&kubeconfig, port.number())?;
@@ -76,7 +80,7 @@ impl FaultProxy {
         started
             .recv()
             .unwrap_or_else(|_| Err(std::io::Error::other("the proxy's thread ended")))
-            .map_err(|source| Error::Listen { port: port.number(), source })?;
+            .map_err(|source| Error::Listen { at: (Ipv4Addr::LOCALHOST, port.number()).into(), source })?;
         Ok(FaultProxy { faults, kubeconfig, listens, thread: Some(thread), _port: port })
     }
 

@@ -1,6 +1,6 @@
 //! Git over HTTP by Git's own `http-backend`, and repositories to serve.
 //!
-//! The server speaks the smart protocol only, on a free port of 127.0.0.1,
+//! The server speaks the smart protocol only, on a free port of 127.0.0.1 (or of an address of choice),
 //! plainly or by TLS with an authority made at run time. It can ask for
 //! credentials, be stopped and come back on the same port, and answer with an
 //! error of choice: what a Git host does on a bad day.
@@ -8,6 +8,7 @@
 mod cgi;
 mod repo;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,7 @@ pub enum Auth {
 pub struct GitServer {
     server: Option<Server>,
     behaviour: Arc<Behaviour>,
+    address: Ipv4Addr,
     port: Port,
     tls: Option<Tls>,
     root: Arc<Root>,
@@ -77,7 +79,12 @@ struct Settings {
 impl GitServer {
     /// Starts a server over plain HTTP.
     pub fn start() -> Result<Self> {
-        Self::new(None)
+        Self::new(Ipv4Addr::LOCALHOST, None)
+    }
+
+    /// The same at an address of this machine that others reach: pods of a real node.
+    pub fn start_at(address: Ipv4Addr) -> Result<Self> {
+        Self::new(address, None)
     }
 
     /// Starts a server over TLS; clients need [`GitServer::authority_pem`].
@@ -85,13 +92,14 @@ impl GitServer {
         let authority = Authority::new("bowline-rig-git")?;
         let identity = authority.server(&["127.0.0.1", "localhost"])?;
         let config = http::server_tls(&identity, None)?;
-        Self::new(Some(Tls { authority, config }))
+        Self::new(Ipv4Addr::LOCALHOST, Some(Tls { authority, config }))
     }
 
-    fn new(tls: Option<Tls>) -> Result<Self> {
+    fn new(address: Ipv4Addr, tls: Option<Tls>) -> Result<Self> {
         let mut server = GitServer {
             server: None,
             behaviour: Arc::default(),
+            address,
             port: Port::claim()?,
             tls,
             root: Arc::new(Root::new()?),
@@ -111,7 +119,7 @@ impl GitServer {
             Some(_) => "https",
             None => "http",
         };
-        format!("{scheme}://127.0.0.1:{}/{name}.git", self.port.number())
+        format!("{scheme}://{}:{}/{name}.git", self.address, self.port.number())
     }
 
     /// The port, which stays the same over a stop and a start.
@@ -156,8 +164,8 @@ impl GitServer {
         }
         let behaviour = self.behaviour.clone();
         let root = self.root.clone();
-        self.server = Some(Server::start(
-            self.port.number(),
+        self.server = Some(Server::start_at(
+            (self.address, self.port.number()).into(),
             self.tls.as_ref().map(|tls| tls.config.clone()),
             Arc::new(move |request| behaviour.answer(&root, &request)),
         )?);

@@ -46,6 +46,17 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
     Tool { name, directory: "kubernetes", module: "k8s.io/kubernetes", package, variables: KUBERNETES }
 }
 
+const fn containerd(name: &'static str, package: &'static str) -> Tool {
+    let module = "github.com/containerd/containerd/v2";
+    Tool {
+        name,
+        directory: "containerd",
+        module,
+        package,
+        variables: &[("github.com/containerd/containerd/v2/version.Version", "{version}")],
+    }
+}
+
 /// The programs of a cluster, in the order in which they are built.
 pub const TOOLS: &[Tool] = &[
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -82,6 +93,15 @@ pub const TOOLS: &[Tool] = &[
     },
 ];
 
+/// The programs of a node with real pods, which only root can run.
+pub const NODE_TOOLS: &[Tool] = &[
+    kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    containerd("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+    containerd("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+    containerd("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+];
+
 /// What the benchmark holds Bowline against: a bare client of server-side
 /// apply. Nothing else wants it, so it is built only for that.
 pub const BARE_APPLY: Tool =
@@ -104,7 +124,7 @@ pub fn version(name: &str) -> Result<String> {
 
 /// A tool by its name.
 pub fn named(name: &str) -> Result<&'static Tool> {
-    let all = TOOLS.iter().chain([&BARE_APPLY]);
+    let all = TOOLS.iter().chain(NODE_TOOLS).chain([&BARE_APPLY]);
     all.into_iter().find(|tool| tool.name == name).ok_or_else(|| Error::ToolUnknown(name.to_owned()))
 }
 
@@ -198,7 +218,7 @@ mod tests {
 
     #[test]
     fn every_tool_has_a_version_in_its_go_mod() {
-        for tool in TOOLS.iter().chain([&BARE_APPLY]) {
+        for tool in TOOLS.iter().chain(NODE_TOOLS).chain([&BARE_APPLY]) {
             assert!(tool.version().unwrap().starts_with('v'), "{}", tool.name);
         }
     }

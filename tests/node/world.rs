@@ -1,0 +1,273 @@
+//! A cluster with a node, and what a person does with it.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rig::{
+    Cluster, GitRepo, GitServer, Options,
+    image::{Controller, stripped},
+    node::{Node, Sample, is_possible, sample},
+};
+use serde_json::{Value, json};
+
+/// The namespace that Bowline is installed in.
+pub const SYSTEM: &str = "bowline-system";
+/// The namespace of the application.
+pub const TEAM: &str = "team-a";
+/// How long anything may take on a busy machine before the test fails.
+const LIMIT: Duration = Duration::from_secs(240);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Looks again and again until there is something to see, or fails with what was
+/// seen last.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let until = Instant::now() + LIMIT;
+    loop {
+        match look() {
+            Ok(seen) => return seen,
+            Err(saw) if Instant::now() > until => panic!("waited {LIMIT:?} for: {what}\nlast seen: {saw}"),
+            Err(_) => std::thread::sleep(POLL),
+        }
+    }
+}
+
+/// A cluster with the images of Bowline and of an application's versions.
+pub struct World {
+    pub cluster: Cluster,
+    pub repo: GitRepo,
+    git: GitServer,
+}
+
+impl World {
+    /// Starts everything; `None` where no node can run, which is said loudly,
+    /// and is a failure where everything is to be tested.
+    pub fn start() -> Option<Self> {
+        if let Err(why) = is_possible() {
+            let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+            assert!(!ci, "CI=true, and yet {why}");
+            eprintln!("NOT TESTED: Bowline in real pods. {why}.");
+            return None;
+        }
+        let cluster = Cluster::start(Options::with_node()).unwrap();
+        let node = cluster.node().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let binary = directory.path().join("bowline");
+        stripped(Path::new(env!("CARGO_BIN_EXE_bowline")), &binary).unwrap();
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let name = "registry.local/bowline:test";
+        let image = Controller { binary: &binary, name, version: env!("CARGO_PKG_VERSION"), checkout };
+        node.import_image(&image.image().unwrap()).unwrap();
+        for version in ["v1", "v2", "v3", "v4", "v5"] {
+            let image = sample(&format!("registry.local/web:{version}"), Sample::Answers(version)).unwrap();
+            node.import_image(&image).unwrap();
+        }
+        node.import_image(&sample("registry.local/web:broken", Sample::Fails).unwrap()).unwrap();
+        let git = GitServer::start_at(node.host()).unwrap();
+        let repo = git.create_repo("shop").unwrap();
+        let world = Self { cluster, repo, git };
+        world.kubectl(&["create", "namespace", SYSTEM]);
+        // Whatever is installed there must keep to it.
+        world.kubectl(&["label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted"]);
+        world.kubectl(&["create", "namespace", TEAM]);
+        world.kubectl(&["create", "serviceaccount", "bowline-deployer", "-n", TEAM]);
+        let account = format!("--serviceaccount={TEAM}:bowline-deployer");
+        world.kubectl(&["create", "rolebinding", "deployer", "--clusterrole=admin", &account, "-n", TEAM]);
+        Some(world)
+    }
+
+    pub fn node(&self) -> &Node {
+        self.cluster.node().unwrap()
+    }
+
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.cluster.kubectl(arguments).unwrap()
+    }
+
+    pub fn get(&self, arguments: &[&str]) -> Value {
+        let arguments = [&["get", "-o", "json"], arguments].concat();
+        serde_json::from_str(&self.kubectl(&arguments)).unwrap()
+    }
+
+    pub fn list(&self, arguments: &[&str]) -> Vec<Value> {
+        self.get(arguments)["items"].as_array().unwrap().clone()
+    }
+
+    /// Runs Helm on the chart, and returns what it said.
+    pub fn helm(&self, arguments: &[&str]) -> String {
+        let output = Command::new(rig::tools::path("helm").unwrap())
+            .args(arguments)
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/bowline"))
+            .env("KUBECONFIG", self.cluster.kubeconfig_path())
+            .env("HOME", self.cluster.directory())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "helm {arguments:?}: {said}\n{}", self.what_is_there());
+        said
+    }
+
+    /// For the message of a failure.
+    pub fn what_is_there(&self) -> String {
+        let see = |arguments: &[&str]| self.cluster.kubectl(arguments).unwrap_or_else(|error| error.to_string());
+        let logs = ["logs", "-n", SYSTEM, "-l", "app.kubernetes.io/name=bowline", "--tail=20", "--prefix"];
+        [
+            see(&["get", "pods", "-A", "-o", "wide"]),
+            see(&["get", "bapp,releases", "-A"]),
+            see(&["get", "events", "-A", "--sort-by=.lastTimestamp"]),
+            see(&logs),
+        ]
+        .join("\n")
+    }
+
+    /// Installs or changes the release.
+    pub fn install(&self, settings: &[&str]) {
+        let fixed = ["upgrade", "bowline", ".", "--install", "--namespace", SYSTEM, "--wait", "--timeout=240s"];
+        let mut arguments = fixed.to_vec();
+        for setting in ["image.repository=registry.local/bowline", "image.tag=test"].iter().chain(settings) {
+            arguments.extend(["--set", setting]);
+        }
+        self.helm(&arguments);
+    }
+
+    /// Pushes a version of the application; the commit.
+    pub fn push(&self, version: &str, subject: &str) -> String {
+        let labels = json!({"app": "web"});
+        let deployment = json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": labels},
+                "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "terminationGracePeriodSeconds": 2,
+                        "containers": [{
+                            "name": "web",
+                            "image": format!("registry.local/web:{version}"),
+                            "ports": [{"containerPort": 8080}],
+                            "readinessProbe": {
+                                "httpGet": {"path": "/", "port": 8080},
+                                "periodSeconds": 1,
+                                "timeoutSeconds": 5,
+                            },
+                        }],
+                    },
+                },
+            },
+        });
+        let service = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
+        });
+        self.repo.write("deploy/web.json", &deployment.to_string()).unwrap();
+        self.repo.write("deploy/service.json", &service.to_string()).unwrap();
+        self.repo.commit_and_push(subject).unwrap()
+    }
+
+    /// Applies the Application.
+    pub fn deploy(&self) {
+        let application = json!({
+            "apiVersion": "bowline.dev/v1alpha1",
+            "kind": "Application",
+            "metadata": {"name": "shop", "namespace": TEAM},
+            "spec": {
+                "source": {"repoURL": self.git.url("shop"), "revision": "main", "path": "deploy", "interval": "1s"},
+                "sync": {"timeout": "90s"},
+            },
+        });
+        self.cluster.kubectl_with_input(&["apply", "-f", "-"], &application.to_string()).unwrap();
+    }
+
+    /// What the pods of the application answer by HTTP, asked one by one.
+    pub fn answers(&self) -> Vec<String> {
+        let pods = self.list(&["pods", "-n", TEAM, "-l", "app=web"]);
+        let alive = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        alive.map(|pod| pod["status"]["podIP"].as_str().map_or_else(|| "no address".into(), answer)).collect()
+    }
+
+    /// Waits until all pods answer with a version, and the Service too.
+    pub fn until_answers(&self, version: &str) {
+        eventually(&format!("both pods answer {version}"), || {
+            let answers = self.answers();
+            let all = answers.len() == 2 && answers.iter().all(|answer| answer == version);
+            if all { Ok(()) } else { Err(format!("{answers:?}\n{}", self.what_is_there())) }
+        });
+        let path = format!("/api/v1/namespaces/{TEAM}/services/web:80/proxy/");
+        eventually("the Service answers the same", || match self.cluster.kubectl(&["get", "--raw", &path]) {
+            Ok(answer) if answer.trim() == version => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    /// Waits until the newest release has this number and phase.
+    pub fn until_release(&self, number: u64, phase: &str) -> Value {
+        eventually(&format!("release {number} is {phase}"), || {
+            let newest = self.releases().pop().ok_or("there is none")?;
+            let there = newest["spec"]["number"] == number && newest["status"]["phase"] == phase;
+            if there { Ok(newest) } else { Err(format!("{newest:#}\n{}", self.what_is_there())) }
+        })
+    }
+
+    /// The releases, oldest first.
+    pub fn releases(&self) -> Vec<Value> {
+        let mut releases = self.list(&["releases.bowline.dev", "-n", TEAM]);
+        releases.sort_by_key(|release| release["spec"]["number"].as_u64());
+        releases
+    }
+
+    /// What tells whether an object was touched: uid and version of each object
+    /// of the application, and the uids of its pods.
+    pub fn untouched(&self) -> Vec<String> {
+        let mut seen = Vec::new();
+        for kind in ["deployments", "services"] {
+            for object in self.list(&[kind, "-n", TEAM]) {
+                let metadata = &object["metadata"];
+                // A Deployment's status has versions of its own: what is asked for counts.
+                seen.push(format!(
+                    "{kind} {} {} {}",
+                    metadata["uid"], metadata["generation"], metadata["managedFields"]
+                ));
+            }
+        }
+        for pod in self.list(&["pods", "-n", TEAM]) {
+            seen.push(format!("pod {}", pod["metadata"]["uid"]));
+        }
+        seen
+    }
+
+    /// The pod whose process leads.
+    pub fn leader(&self) -> String {
+        eventually("somebody leads", || {
+            let lease = self.get(&["lease", "bowline-controller", "-n", SYSTEM]);
+            let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+            let pods = self.list(&["pods", "-n", SYSTEM]);
+            let names = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+            let mut names = names.filter_map(|pod| pod["metadata"]["name"].as_str());
+            names.find(|name| holder.starts_with(*name)).map(str::to_owned).ok_or(format!("{lease:#}"))
+        })
+    }
+}
+
+/// The first line that a pod answers.
+fn answer(address: &str) -> String {
+    let ask = || -> std::io::Result<String> {
+        let address = format!("{address}:8080").parse().map_err(std::io::Error::other)?;
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())
+    };
+    ask().unwrap_or_else(|error| error.to_string())
+}
