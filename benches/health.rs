@@ -1,9 +1,11 @@
-//! How long 10,000 objects take to judge; it should stay under 50 ms.
+//! How long 10,000 objects take to judge, which should stay under 50 ms, and
+//! how long the costliest check of an Application's own may take on one object.
 #![allow(missing_docs)]
 
 use std::time::Duration;
 
-use bowline::health::assess;
+use bowline::health::checks::{Check, CompiledChecks};
+use bowline::health::{Evidence, HealthStatus, assess};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -43,9 +45,35 @@ fn judge(criterion: &mut Criterion) {
     });
 }
 
+/// A check that looks at each pair of a list, on the longest list that it is
+/// run on: one more, and it could take more steps than it may.
+fn costliest() -> (CompiledChecks, Value) {
+    let check = Check {
+        group: "example.com".to_owned(),
+        kind: "Widget".to_owned(),
+        healthy: Some("object.status.l.all(x, object.status.l.all(y, x + y >= 0))".to_owned()),
+        ..Check::default()
+    };
+    let checks = CompiledChecks::compile(&[check]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let object = |length: usize| {
+        let list: Vec<usize> = (0..length).collect();
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "status": {"l": list}})
+    };
+    let runs = |length: &usize| checks.assess(&object(*length), &Evidence::default()).status == HealthStatus::Healthy;
+    let longest = (1..1000).take_while(runs).last().unwrap_or(1);
+    (checks, object(longest))
+}
+
+fn judge_by_own_checks(criterion: &mut Criterion) {
+    let (checks, object) = costliest();
+    criterion.bench_function("the costliest check of one object", |bencher| {
+        bencher.iter(|| checks.assess(&object, &Evidence::default()));
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = judge
+    targets = judge, judge_by_own_checks
 }
 criterion_main!(benches);
