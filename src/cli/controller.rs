@@ -10,7 +10,7 @@ use super::{CommandError, Connection, Output, render::ProgramArgs};
 use crate::{
     api::Duration,
     cluster::{Cluster, error::chain},
-    controller::{self, ControllerError, OperatorServer, Options, deep_check::MOST_PER_HOUR},
+    controller::{self, ControllerError, HooksOptions, OperatorServer, Options, deep_check::MOST_PER_HOUR},
     notify::{Reach, Target},
     telemetry::{LogFormat, LogOptions, Metrics, init},
 };
@@ -53,6 +53,14 @@ pub struct Args {
     /// Address of the probes and metrics.
     #[arg(long, env = "BOWLINE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Directory with a file of secrets for each provider whose webhooks are
+    /// taken: github, gitlab, gitea, bitbucket, generic. Without it there are
+    /// none.
+    #[arg(long, env = "BOWLINE_HOOKS_SECRETS", value_name = "DIR")]
+    pub hooks_secrets: Option<PathBuf>,
+    /// Address of webhooks, under /hooks/PROVIDER.
+    #[arg(long, env = "BOWLINE_HOOKS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8082")]
+    pub hooks_listen: SocketAddr,
     /// How many objects an hour, over all Applications, are compared by a
     /// dry-run of the server although nothing tells that they drifted; each
     /// costs a read and a dry-run, and 0 is none.
@@ -164,6 +172,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
         lease_name: args.lease_name.clone(),
         identity: args.identity.clone().unwrap_or_else(random_identity),
         listen: args.listen,
+        hooks: args.hooks_secrets.clone().map(|secrets| HooksOptions { listen: args.hooks_listen, secrets }),
         deep_checks_per_hour: args.deep_check_per_hour,
         notify: args.notify_url.clone().map(|target| OperatorServer {
             target,
@@ -219,6 +228,7 @@ fn explained(error: &ControllerError, args: &Args) -> CommandError {
             args.cache.display()
         )),
         ControllerError::Server(_) => failed.hint("--listen names another address, for example 127.0.0.1:8081"),
+        ControllerError::Hooks(_) => failed.hint("--hooks-listen names another address, for example 127.0.0.1:8082"),
         ControllerError::LeaseLost => failed.hint("the process is to be started again, as a Deployment does"),
         ControllerError::Cluster(_) | ControllerError::Store(_) => failed,
     }

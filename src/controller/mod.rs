@@ -12,6 +12,7 @@
 //! ```
 
 mod actor;
+mod announced;
 mod brake;
 mod contest;
 pub mod decide;
@@ -19,6 +20,7 @@ pub mod deep_check;
 mod dependencies;
 mod first_look;
 mod handover;
+mod hooks;
 mod instance;
 mod options;
 mod outbox;
@@ -38,6 +40,7 @@ mod warm;
 mod watched;
 pub mod words;
 
-pub use options::Options;
+pub use announced::Announced;
+pub use options::{HooksOptions, Options};
 pub use outside::OperatorServer;
 pub use run::{ControllerError, run};

@@ -28,6 +28,9 @@ pub struct Options {
     pub identity: String,
     /// Address of the probes and metrics.
     pub listen: SocketAddr,
+    /// Address of webhooks, and the directory with their secrets; none are
+    /// taken without it.
+    pub hooks: Option<HooksOptions>,
     /// How many objects an hour are compared by the server's dry-run, over all
     /// applications; 0 for none.
     pub deep_checks_per_hour: u32,
@@ -46,4 +49,13 @@ pub struct Options {
     pub request_expiry: Duration,
     /// How long ended requests are kept.
     pub request_retention: Duration,
+}
+
+/// How webhooks are received.
+#[derive(Debug, Clone)]
+pub struct HooksOptions {
+    /// Where they are listened for.
+    pub listen: SocketAddr,
+    /// A file of secrets for each provider; read for each webhook.
+    pub secrets: PathBuf,
 }

@@ -11,6 +11,7 @@ use rand::Rng;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::Announced;
 use crate::{
     cluster::OwnerKey,
     source::{
@@ -154,6 +155,14 @@ impl<S: CredentialStore> Poller<S> {
         if let Some(conversation) = key.and_then(|key| lock(&self.conversations).get(&key).cloned()) {
             conversation.wake.notify_one();
         }
+    }
+
+    /// Asks the repositories that a webhook names, whatever their interval;
+    /// how many of those that applications read they are.
+    pub fn look_now_at(&self, announced: &[Announced]) -> usize {
+        let conversations = lock(&self.conversations);
+        let meant = conversations.iter().filter(|(key, _)| announced.iter().any(|one| one.is_at(&key.url)));
+        meant.map(|(_, conversation)| conversation.wake.notify_one()).count()
     }
 
     /// Tells an application nothing any more.

@@ -16,7 +16,7 @@ use super::{
     actor::{self, Handle},
     deep_check::Rota,
     dependencies::Dependents,
-    instance,
+    hooks, instance,
     outbox::{Desk, Events, Statuses},
     poller::Poller,
     shared::{Policies, Secrets, Shared},
@@ -65,6 +65,9 @@ pub enum ControllerError {
     /// The probes and metrics cannot be served.
     #[error("probes and metrics cannot be served")]
     Server(#[from] ServerError),
+    /// Webhooks cannot be received.
+    #[error("webhooks cannot be received")]
+    Hooks(#[source] ServerError),
     /// The lease was lost, and something of the work did not stop.
     #[error("the lease was lost, and the work for some applications did not stop in time")]
     LeaseLost,
@@ -142,6 +145,7 @@ pub async fn run(
         programs,
         renders: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
     });
+    hooks::receive(&shared, &stop).await.map_err(ControllerError::Hooks)?;
     let result = serve_terms(&shared, &stop, &heartbeats).await;
     outbox.abort();
     leadership.resign().await;

@@ -57,12 +57,12 @@ pub async fn serve(
     let failed = |source| ServerError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     listening(listener.local_addr().map_err(failed)?);
-    answer(Bounded::new(listener), probes, ending).await;
+    answer(Bounded::new(listener), router(probes), ending).await;
     Ok(())
 }
 
-async fn answer(listener: Bounded, probes: Probes, ending: CancellationToken) {
-    let served = axum::serve(listener, router(probes)).with_graceful_shutdown(ending.clone().cancelled_owned());
+pub(super) async fn answer(listener: Bounded, router: Router, ending: CancellationToken) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(ending.clone().cancelled_owned());
     let farewell = async {
         ending.cancelled().await;
         tokio::time::sleep(FAREWELL).await;
@@ -146,7 +146,7 @@ mod tests {
             metrics: Metrics::new("1.2.3"),
         };
         let ending = CancellationToken::new();
-        let task = tokio::spawn(answer(Bounded::with(listener, connections, life), probes, ending.clone()));
+        let task = tokio::spawn(answer(Bounded::with(listener, connections, life), router(probes), ending.clone()));
         Running { address, ending, task, unready, heartbeats }
     }
 

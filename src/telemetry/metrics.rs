@@ -85,6 +85,12 @@ pub enum DeepCheck {
     Unknown,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WebhookLabels {
+    provider: Word,
+    outcome: Word,
+}
+
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// All metrics. Cheap to clone; clones are the same.
@@ -99,6 +105,7 @@ struct Inner {
     deep_checks: Family<OutcomeLabels, Counter>,
     rollbacks: Family<CauseLabels, Counter>,
     notifications: Family<NotificationLabels, Counter>,
+    webhooks: Family<WebhookLabels, Counter>,
     requests: Family<RequestLabels, Counter>,
     fetch: Histogram,
     render: Histogram,
@@ -140,6 +147,7 @@ impl Metrics {
                 "notifications",
                 "Tries to tell somebody of something, by event and outcome",
             ),
+            webhooks: register(&mut registry, "webhooks", "Webhooks that were received, by provider and outcome"),
             requests: register(
                 &mut registry,
                 "api_requests",
@@ -208,6 +216,11 @@ impl Metrics {
     /// Somebody was told of something, or could not be.
     pub fn notified(&self, event: &'static str, outcome: &'static str) {
         self.0.notifications.get_or_create(&NotificationLabels { event, outcome }).inc();
+    }
+
+    /// A webhook was received.
+    pub fn webhook(&self, provider: &'static str, outcome: &'static str) {
+        self.0.webhooks.get_or_create(&WebhookLabels { provider, outcome }).inc();
     }
 
     /// A request to the API server was answered, or not: code 0.

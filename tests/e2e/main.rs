@@ -49,4 +49,5 @@ mod sources;
 mod stages;
 mod verify;
 mod watches;
+mod webhooks;
 mod world;
