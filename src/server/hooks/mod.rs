@@ -186,18 +186,24 @@ impl Outcome {
 impl IntoResponse for Outcome {
     fn into_response(self) -> Response {
         let (status, text) = match self {
-            Self::Looked(0) => (StatusCode::OK, "no Application reads this repository by a URL of this host and path".to_owned()),
+            Self::Looked(0) => {
+                (StatusCode::OK, "no Application reads this repository by a URL of this host and path".to_owned())
+            }
             Self::Looked(1) => (StatusCode::ACCEPTED, "looks at the repository now".to_owned()),
             Self::Looked(count) => {
                 (StatusCode::ACCEPTED, format!("looks at the repository now, by {count} URLs or credentials"))
             }
             Self::Pong => (StatusCode::OK, "pong".to_owned()),
             Self::Ignored => (StatusCode::OK, "nothing to do: this is no push".to_owned()),
-            Self::Unverified => (StatusCode::UNAUTHORIZED, "the signature is missing or is not of the secret".to_owned()),
+            Self::Unverified => {
+                (StatusCode::UNAUTHORIZED, "the signature is missing or is not of the secret".to_owned())
+            }
             Self::Unreadable(why) => (StatusCode::BAD_REQUEST, why),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {BODY} bytes")),
             Self::Cut => (StatusCode::REQUEST_TIMEOUT, "the body did not come whole in time".to_owned()),
-            Self::NoSecret(_) => (StatusCode::SERVICE_UNAVAILABLE, "the secret cannot be read; see the controller's log".to_owned()),
+            Self::NoSecret(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the secret cannot be read; see the controller's log".to_owned())
+            }
             Self::Elsewhere => (StatusCode::SERVICE_UNAVAILABLE, "another replica leads; try again".to_owned()),
             Self::NotTaken => (StatusCode::NOT_FOUND, "no such webhooks are taken".to_owned()),
         };

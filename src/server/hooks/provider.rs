@@ -95,7 +95,9 @@ impl Provider {
             _ => return Ok(Event::Other),
         }
         let payload: Value = serde_json::from_slice(body).map_err(|error| format!("the body is no JSON: {error}"))?;
-        if name == "System Hook" && !matches!(payload["event_name"].as_str(), Some("push" | "tag_push" | "repository_update")) {
+        if name == "System Hook"
+            && !matches!(payload["event_name"].as_str(), Some("push" | "tag_push" | "repository_update"))
+        {
             return Ok(Event::Other);
         }
         let announced = self.repositories(&payload);

@@ -15,11 +15,6 @@ const SHORTEST: usize = 16;
 pub(super) struct Secret(Vec<u8>);
 
 impl Secret {
-    #[cfg(test)]
-    pub(super) fn of(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
-    }
-
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

@@ -168,7 +168,8 @@ async fn nothing_is_done_before_verification(#[case] provider: &str, #[case] eve
 #[tokio::test]
 async fn a_signature_that_is_none_verifies_nothing(#[case] signature: &str) {
     let world = World::new(Some(1));
-    let request = Request::post("/hooks/github").header("X-GitHub-Event", "push").header("X-Hub-Signature-256", signature);
+    let request =
+        Request::post("/hooks/github").header("X-GitHub-Event", "push").header("X-Hub-Signature-256", signature);
     assert_eq!(world.send(request.body(Body::from(github().to_string())).unwrap()).await.0, 401);
 }
 
