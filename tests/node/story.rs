@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::{SYSTEM, TEAM, World, eventually};
+use crate::world::{Form, SYSTEM, TEAM, World};
 
 const NAMED: &str = "impersonation.namespaces={team-a}";
 
@@ -15,7 +15,7 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     let Some(world) = World::start() else { return };
 
     // Installed, with rights in one namespace.
-    world.push("v1", "Open the shop");
+    world.push("v1", Form::Plain, "Open the shop");
     world.install(&[NAMED]);
     let pods = world.list(&["pods", "-n", SYSTEM]);
     assert_eq!(pods.len(), 2, "{}", world.what_is_there());
@@ -24,24 +24,24 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     world.until_answers("v1");
 
     // A push goes live.
-    world.push("v2", "Second version");
+    world.push("v2", Form::Plain, "Second version");
     world.until_release(2, "Healthy");
     world.until_answers("v2");
 
     // The leader's pod is deleted while a push is on its way; the other one takes over.
     let leader = world.leader();
-    world.push("v3", "Third version");
+    world.push("v3", Form::Plain, "Third version");
     world.kubectl(&["delete", "pod", &leader, "-n", SYSTEM, "--wait=false"]);
     world.until_release(3, "Healthy");
     world.until_answers("v3");
-    let next = eventually("another leads", || match world.leader() {
+    let next = world.eventually("another leads", || match world.leader() {
         now if now != leader => Ok(now),
         now => Err(now),
     });
 
     // A bad image takes itself back, and nobody is served less meanwhile.
-    world.push("broken", "Fourth version");
-    let back = eventually("the release is taken back", || {
+    world.push("broken", Form::Plain, "Fourth version");
+    let back = world.eventually("the release is taken back", || {
         let answers = world.answers();
         let served = answers.iter().filter(|answer| *answer == "v3").count();
         assert!(served >= 2, "{answers:?}");
@@ -52,9 +52,9 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     assert_eq!(back["spec"]["number"], 5);
     world.until_answers("v3");
 
-    // The leader's container is stopped where it is; the other one takes over.
+    // The leader's container is stopped where it is; the other one takes over, and renders by the image's Kustomize.
     let stopped = pause(&world, &next);
-    world.push("v4", "Mended");
+    world.push("v4", Form::Kustomize, "Mended");
     world.until_release(6, "Healthy");
     world.until_answers("v4");
     signal(stopped, "CONT");
@@ -67,18 +67,18 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     assert_eq!(world.untouched(), before);
     assert_eq!(world.releases().len(), 6, "an upgrade is no release");
 
-    // With rights in named namespaces only, and by Roles only, it goes on.
+    // With rights in named namespaces only, and by Roles only, it goes on, and renders by the image's Helm.
     world.install(&["watch.scope=namespaces", "watch.namespaces={team-a}", "rbac.readAdmissionPolicies=false"]);
     let bound = world.list(&["clusterrolebindings", "-l", "app.kubernetes.io/name=bowline"]);
     assert!(bound.is_empty(), "{bound:#?}");
-    world.push("v5", "Fifth version");
+    world.push("v5", Form::Helm, "Fifth version");
     world.until_release(7, "Healthy");
     world.until_answers("v5");
 
     // Uninstalled: what it deployed stays, with its history.
     let before = world.untouched();
     world.helm(&["uninstall", "bowline", "--namespace", SYSTEM, "--wait", "--timeout=120s"]);
-    eventually("the controllers are gone", || match world.list(&["pods", "-n", SYSTEM]).len() {
+    world.eventually("the controllers are gone", || match world.list(&["pods", "-n", SYSTEM]).len() {
         0 => Ok(()),
         some => Err(format!("{some} pods")),
     });
@@ -97,7 +97,7 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     let noted = "--for=jsonpath={.metadata.finalizers[0]}";
     world.kubectl(&["wait", noted, "--timeout=120s", "-n", TEAM, "bapp/shop"]);
     world.kubectl(&["delete", "bapp", "shop", "-n", TEAM, "--timeout=120s"]);
-    eventually("the application's pods are gone", || match world.answers().len() {
+    world.eventually("the application's pods are gone", || match world.answers().len() {
         0 => Ok(()),
         some => Err(format!("{some} pods")),
     });

@@ -23,17 +23,12 @@ pub const TEAM: &str = "team-a";
 const LIMIT: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(100);
 
-/// Looks again and again until there is something to see, or fails with what was
-/// seen last.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let until = Instant::now() + LIMIT;
-    loop {
-        match look() {
-            Ok(seen) => return seen,
-            Err(saw) if Instant::now() > until => panic!("waited {LIMIT:?} for: {what}\nlast seen: {saw}"),
-            Err(_) => std::thread::sleep(POLL),
-        }
-    }
+/// How a repository says what is to be deployed.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    Plain,
+    Kustomize,
+    Helm,
 }
 
 /// A cluster with the images of Bowline and of an application's versions.
@@ -111,6 +106,21 @@ impl World {
         said
     }
 
+    /// Looks again and again until there is something to see, or fails with what
+    /// was seen last.
+    pub fn eventually<T>(&self, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+        let until = Instant::now() + LIMIT;
+        loop {
+            match look() {
+                Ok(seen) => return seen,
+                Err(saw) if Instant::now() > until => {
+                    panic!("waited {LIMIT:?} for: {what}\nlast seen: {saw}\n{}", self.what_is_there())
+                }
+                Err(_) => std::thread::sleep(POLL),
+            }
+        }
+    }
+
     /// For the message of a failure.
     pub fn what_is_there(&self) -> String {
         let see = |arguments: &[&str]| self.cluster.kubectl(arguments).unwrap_or_else(|error| error.to_string());
@@ -134,8 +144,9 @@ impl World {
         self.helm(&arguments);
     }
 
-    /// Pushes a version of the application; the commit.
-    pub fn push(&self, version: &str, subject: &str) -> String {
+    /// Pushes a version of the application, in one of the forms that a
+    /// repository has; the commit.
+    pub fn push(&self, version: &str, form: Form, subject: &str) -> String {
         let labels = json!({"app": "web"});
         let deployment = json!({
             "apiVersion": "apps/v1",
@@ -169,8 +180,27 @@ impl World {
             "metadata": {"name": "web"},
             "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
         });
-        self.repo.write("deploy/web.json", &deployment.to_string()).unwrap();
-        self.repo.write("deploy/service.json", &service.to_string()).unwrap();
+        let (web, service) = (deployment.to_string(), service.to_string());
+        let files = match form {
+            Form::Plain => vec![("web.yaml", web), ("service.yaml", service)],
+            Form::Kustomize => vec![
+                ("web.yaml", web),
+                ("service.yaml", service),
+                ("kustomization.yaml", json!({"resources": ["web.yaml", "service.yaml"]}).to_string()),
+            ],
+            Form::Helm => vec![
+                ("Chart.yaml", json!({"apiVersion": "v2", "name": "web", "version": "1.0.0"}).to_string()),
+                ("values.yaml", json!({"version": version}).to_string()),
+                ("templates/web.yaml", web.replace(&format!("web:{version}"), "web:{{ .Values.version }}")),
+                ("templates/service.yaml", service),
+            ],
+        };
+        if self.repo.work_path().join("deploy").exists() {
+            self.repo.remove("deploy").unwrap();
+        }
+        for (name, text) in files {
+            self.repo.write(&format!("deploy/{name}"), &text).unwrap();
+        }
         self.repo.commit_and_push(subject).unwrap()
     }
 
@@ -197,13 +227,13 @@ impl World {
 
     /// Waits until all pods answer with a version, and the Service too.
     pub fn until_answers(&self, version: &str) {
-        eventually(&format!("both pods answer {version}"), || {
+        self.eventually(&format!("both pods answer {version}"), || {
             let answers = self.answers();
             let all = answers.len() == 2 && answers.iter().all(|answer| answer == version);
-            if all { Ok(()) } else { Err(format!("{answers:?}\n{}", self.what_is_there())) }
+            if all { Ok(()) } else { Err(format!("{answers:?}")) }
         });
         let path = format!("/api/v1/namespaces/{TEAM}/services/web:80/proxy/");
-        eventually("the Service answers the same", || match self.cluster.kubectl(&["get", "--raw", &path]) {
+        self.eventually("the Service answers the same", || match self.cluster.kubectl(&["get", "--raw", &path]) {
             Ok(answer) if answer.trim() == version => Ok(()),
             other => Err(format!("{other:?}")),
         });
@@ -211,10 +241,10 @@ impl World {
 
     /// Waits until the newest release has this number and phase.
     pub fn until_release(&self, number: u64, phase: &str) -> Value {
-        eventually(&format!("release {number} is {phase}"), || {
+        self.eventually(&format!("release {number} is {phase}"), || {
             let newest = self.releases().pop().ok_or("there is none")?;
             let there = newest["spec"]["number"] == number && newest["status"]["phase"] == phase;
-            if there { Ok(newest) } else { Err(format!("{newest:#}\n{}", self.what_is_there())) }
+            if there { Ok(newest) } else { Err(format!("{newest:#}")) }
         })
     }
 
@@ -247,7 +277,7 @@ impl World {
 
     /// The pod whose process leads.
     pub fn leader(&self) -> String {
-        eventually("somebody leads", || {
+        self.eventually("somebody leads", || {
             let lease = self.get(&["lease", "bowline-controller", "-n", SYSTEM]);
             let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
             let pods = self.list(&["pods", "-n", SYSTEM]);
