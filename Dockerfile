@@ -5,14 +5,14 @@ FROM golang:1.26-bookworm AS go
 
 FROM rust:1.95-bookworm AS build
 COPY --from=go /usr/local/go /usr/local/go
-ENV PATH=/usr/local/cargo/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV PATH=/usr/local/cargo/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    GOPATH=/caches/go GOCACHE=/caches/go-build BOWLINE_CACHE=/caches/bowline
 WORKDIR /src
 COPY . .
 # The caches of a builder are kept between builds, and are no part of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    --mount=type=cache,target=/root/go \
-    --mount=type=cache,target=/root/.cache \
+    --mount=type=cache,target=/caches \
     cargo xtask image --root /rootfs
 
 FROM scratch
