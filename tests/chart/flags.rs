@@ -7,6 +7,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("allow-file-repositories", "would read the pod's own disk"),
     ("trust-unverified-requests", "the chart installs the policies that verify"),
     ("identity", "the pod's name, by default"),
+    ("helm", "the image has it on its path"),
+    ("kustomize", "the image has it on its path"),
 ];
 
 #[test]

@@ -227,6 +227,38 @@ fn an_image_is_named_by_its_digest_where_there_is_one() {
 }
 
 #[test]
+fn secrets_of_servers_and_of_webhooks_are_files_of_the_pod() {
+    let objects = rendered(&["controller={\"hooks\":{\"secretName\":\"bowline-hooks\"},\
+         \"notify\":{\"url\":\"https://told.example.com\",\"keySecret\":{\"name\":\"told\"}},\
+         \"prometheus\":{\"url\":\"http://asked:9090\",\"caConfigMap\":{\"name\":\"asked\"}}}"]);
+    let pod = &one(&objects, "Deployment bowline-controller")["spec"]["template"]["spec"];
+    let volume = |name: &str| {
+        let volumes = pod["volumes"].as_array().unwrap();
+        volumes.iter().find(|volume| volume["name"] == name).unwrap_or_else(|| panic!("no {name} in {volumes:?}"))
+    };
+    assert_eq!(volume("hooks")["secret"]["secretName"], "bowline-hooks");
+    assert_eq!(
+        volume("servers")["projected"]["sources"],
+        json!([
+            {"secret": {"name": "told", "items": [{"key": "key", "path": "notify-key"}]}},
+            {"configMap": {"name": "asked", "items": [{"key": "ca.crt", "path": "prometheus-ca"}]}},
+        ])
+    );
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    for flag in [
+        "--notify-key-file=/etc/bowline/servers/notify-key",
+        "--prometheus-ca-file=/etc/bowline/servers/prometheus-ca",
+        "--hooks-secrets=/etc/bowline/hooks",
+    ] {
+        assert!(arguments.contains(&json!(flag)), "{flag} is not in {arguments:?}");
+    }
+    let ports = one(&objects, "Service bowline-controller")["spec"]["ports"].as_array().unwrap();
+    assert!(ports.iter().any(|port| port["name"] == "hooks" && port["port"] == 8082));
+    let policy = one(&objects, "NetworkPolicy bowline-controller")["spec"]["ingress"].as_array().unwrap();
+    assert_eq!(policy.len(), 2);
+}
+
+#[test]
 fn the_notes_end_with_the_next_command() {
     let notes = |settings: &[&str]| {
         let mut arguments = vec!["install", "bowline", ".", "--namespace=bowline-system", "--dry-run=client"];

@@ -23,8 +23,9 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     world.until_release(1, "Healthy");
     world.until_answers("v1");
 
-    // A push goes live.
+    // A push goes live, announced by a webhook: the interval is an hour.
     world.push("v2", Form::Plain, "Second version");
+    world.announce();
     world.until_release(2, "Healthy");
     world.until_answers("v2");
 
@@ -32,6 +33,7 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     let leader = world.leader();
     world.push("v3", Form::Plain, "Third version");
     world.kubectl(&["delete", "pod", &leader, "-n", SYSTEM, "--wait=false"]);
+    world.announce();
     world.until_release(3, "Healthy");
     world.until_answers("v3");
     let next = world.eventually("another leads", || match world.leader() {
@@ -41,6 +43,7 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
 
     // A bad image takes itself back, and nobody is served less meanwhile.
     world.push("broken", Form::Plain, "Fourth version");
+    world.announce();
     let back = world.eventually("the release is taken back", || {
         let answers = world.answers();
         let served = answers.iter().filter(|answer| *answer == "v3").count();
@@ -55,6 +58,7 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     // The leader's container is stopped where it is; the other one takes over, and renders by the image's Kustomize.
     let stopped = pause(&world, &next);
     world.push("v4", Form::Kustomize, "Mended");
+    world.announce();
     world.until_release(6, "Healthy");
     world.until_answers("v4");
     signal(stopped, "CONT");
@@ -72,6 +76,7 @@ fn bowline_in_real_pods_deploys_takes_back_and_outlives_its_leader() {
     let bound = world.list(&["clusterrolebindings", "-l", "app.kubernetes.io/name=bowline"]);
     assert!(bound.is_empty(), "{bound:#?}");
     world.push("v5", Form::Helm, "Fifth version");
+    world.announce();
     world.until_release(7, "Healthy");
     world.until_answers("v5");
 

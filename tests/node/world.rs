@@ -8,12 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use rig::{
     Cluster, GitRepo, GitServer, Options,
     image::{Controller, stripped},
     node::{Node, Sample, is_possible, sample},
 };
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 /// The namespace that Bowline is installed in.
 pub const SYSTEM: &str = "bowline-system";
@@ -36,6 +38,8 @@ pub struct World {
     pub cluster: Cluster,
     pub repo: GitRepo,
     git: GitServer,
+    /// What webhooks are signed with.
+    secret: String,
 }
 
 impl World {
@@ -64,10 +68,13 @@ impl World {
         node.import_image(&sample("registry.local/web:broken", Sample::Fails).unwrap()).unwrap();
         let git = GitServer::start_at(node.host()).unwrap();
         let repo = git.create_repo("shop").unwrap();
-        let world = Self { cluster, repo, git };
+        let secret = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().trim().to_owned();
+        let world = Self { cluster, repo, git, secret };
         world.kubectl(&["create", "namespace", SYSTEM]);
         // Whatever is installed there must keep to it.
         world.kubectl(&["label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted"]);
+        let literal = format!("--from-literal=generic={}", world.secret);
+        world.kubectl(&["create", "secret", "generic", "bowline-hooks", "-n", SYSTEM, &literal]);
         world.kubectl(&["create", "namespace", TEAM]);
         world.kubectl(&["create", "serviceaccount", "bowline-deployer", "-n", TEAM]);
         let account = format!("--serviceaccount={TEAM}:bowline-deployer");
@@ -138,7 +145,9 @@ impl World {
     pub fn install(&self, settings: &[&str]) {
         let fixed = ["upgrade", "bowline", ".", "--install", "--namespace", SYSTEM, "--wait", "--timeout=240s"];
         let mut arguments = fixed.to_vec();
-        for setting in ["image.repository=registry.local/bowline", "image.tag=test"].iter().chain(settings) {
+        let always =
+            ["image.repository=registry.local/bowline", "image.tag=test", "controller.hooks.secretName=bowline-hooks"];
+        for setting in always.iter().chain(settings) {
             arguments.extend(["--set", setting]);
         }
         self.helm(&arguments);
@@ -204,14 +213,32 @@ impl World {
         self.repo.commit_and_push(subject).unwrap()
     }
 
-    /// Applies the Application.
+    /// Says by a webhook that something was pushed, to the replica that leads.
+    pub fn announce(&self) {
+        let body = json!({"repository": self.git.url("shop")}).to_string();
+        let mut signing = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes()).unwrap();
+        signing.update(body.as_bytes());
+        let signature: String = signing.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let request = format!(
+            "POST /hooks/generic HTTP/1.1\r\nHost: bowline\r\nConnection: close\r\nContent-Length: {}\r\n\
+             X-Bowline-Signature-256: sha256={signature}\r\n\r\n{body}",
+            body.len()
+        );
+        self.eventually("the webhook is taken", || {
+            let pod = self.get(&["pod", &self.leader(), "-n", SYSTEM]);
+            let answer = asked(pod["status"]["podIP"].as_str().unwrap_or_default(), 8082, &request);
+            if answer.starts_with("HTTP/1.1 202") { Ok(()) } else { Err(answer) }
+        });
+    }
+
+    /// Applies the Application, which by itself looks seldom.
     pub fn deploy(&self) {
         let application = json!({
             "apiVersion": "bowline.dev/v1alpha1",
             "kind": "Application",
             "metadata": {"name": "shop", "namespace": TEAM},
             "spec": {
-                "source": {"repoURL": self.git.url("shop"), "revision": "main", "path": "deploy", "interval": "1s"},
+                "source": {"repoURL": self.git.url("shop"), "revision": "main", "path": "deploy", "interval": "1h"},
                 "sync": {"timeout": "90s"},
             },
         });
@@ -288,16 +315,22 @@ impl World {
     }
 }
 
-/// The first line that a pod answers.
+/// What a pod of the application answers.
 fn answer(address: &str) -> String {
+    let answer = asked(address, 8080, "GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n");
+    answer.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned()
+}
+
+/// The whole answer to a request, or what went wrong.
+fn asked(address: &str, port: u16, request: &str) -> String {
     let ask = || -> std::io::Result<String> {
-        let address = format!("{address}:8080").parse().map_err(std::io::Error::other)?;
+        let address = format!("{address}:{port}").parse().map_err(std::io::Error::other)?;
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: web\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(request.as_bytes())?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        Ok(text.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned())
+        Ok(text)
     };
     ask().unwrap_or_else(|error| error.to_string())
 }

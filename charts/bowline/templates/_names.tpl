@@ -60,3 +60,28 @@ subjects:
 []
 {{- end -}}
 {{- end -}}
+
+{{/* The files by which the operator's own servers are spoken to, as sources of a volume. */}}
+{{- define "bowline.servers" -}}
+{{- $sources := list -}}
+{{- range $server := list "notify" "prometheus" -}}
+{{- $of := index $.Values.controller $server -}}
+{{- if $of.url -}}
+{{- range $file := list "key" "token" -}}
+{{- with index $of (printf "%sSecret" $file) -}}
+{{- if .name -}}
+{{- $item := dict "key" .key "path" (printf "%s-%s" $server $file) -}}
+{{- $sources = append $sources (dict "secret" (dict "name" .name "items" (list $item))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $of.caConfigMap -}}
+{{- if .name -}}
+{{- $item := dict "key" .key "path" (printf "%s-ca" $server) -}}
+{{- $sources = append $sources (dict "configMap" (dict "name" .name "items" (list $item))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $sources -}}
+{{- end -}}
