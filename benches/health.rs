@@ -1,6 +1,6 @@
 //! How long 10,000 objects take to judge, which should stay under 50 ms, and
 //! how long the costliest check of an Application's own may take on one object.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic)]
 
 use std::time::Duration;
 

@@ -72,7 +72,7 @@ impl Team<'_> {
     /// What `bowline status` says of the objects that are not as they should
     /// be.
     fn problems(&self) -> String {
-        let (_, text) = self.bowline(&["status", "shop"]);
+        let (_, text, _) = self.bowline(&["status", "shop"]);
         let titles = ["  Waiting for", "  Not as it should be"];
         let below = text.lines().skip_while(|line| !titles.contains(line)).skip(1);
         // What follows are the deadline, and what could not be read.
