@@ -38,6 +38,8 @@ use crate::{
     telemetry::Metrics,
 };
 
+/// How many programs render at a time.
+const PROGRAMS: usize = 2;
 /// How long the actors have to finish requests in flight when it ends.
 const GRACE: Duration = Duration::from_secs(10);
 /// After how long without a move the loop counts as stuck.
@@ -143,6 +145,7 @@ pub async fn run(
         policies,
         tasks: TaskTracker::new(),
         programs,
+        program_runs: Semaphore::new(PROGRAMS),
         renders: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
     });
     hooks::receive(&shared, &stop).await.map_err(ControllerError::Hooks)?;

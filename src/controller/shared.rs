@@ -54,6 +54,9 @@ pub(super) struct Shared {
     /// How many commits are rendered at a time: it is all computing, and
     /// hundreds of applications may have the same repository.
     pub(super) renders: Semaphore,
+    /// How many programs render at a time: with their limit of memory they and
+    /// the controller stay below that of its pod.
+    pub(super) program_runs: Semaphore,
     /// The programs that render charts and kustomizations.
     pub(super) programs: Programs,
 }

@@ -25,7 +25,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill
 pub struct ProgramLimits {
     /// How long it may take.
     pub time: Duration,
-    /// Bytes of memory that it may have for its data.
+    /// Bytes of memory that it may have for its data. A pod in which the
+    /// controller and the programs together pass the pod's limit is ended whole.
     pub memory: u64,
     /// Bytes that it may write to its standard output.
     pub output: u64,
@@ -33,7 +34,7 @@ pub struct ProgramLimits {
 
 impl Default for ProgramLimits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(60), memory: 2 << 30, output: 64 << 20 }
+        Self { time: Duration::from_secs(60), memory: 384 << 20, output: 64 << 20 }
     }
 }
 

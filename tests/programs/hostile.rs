@@ -166,7 +166,7 @@ fn tries() -> Vec<Try> {
 #[test]
 fn what_hostile_repositories_try_and_what_comes_of_it() {
     let mut programs = Programs::find(Some(&program("helm")), Some(&program("kustomize")));
-    programs.limits = ProgramLimits { time: Duration::from_secs(20), memory: 512 << 20, output: 16 << 20 };
+    programs.limits = ProgramLimits { time: Duration::from_secs(20), memory: 384 << 20, output: 16 << 20 };
     let _ = std::fs::remove_file("/tmp/owned");
     let mut page = String::from(HEAD);
     for attempt in tries() {
@@ -185,7 +185,7 @@ fn what_hostile_repositories_try_and_what_comes_of_it() {
 
 const HEAD: &str = "# What hostile repositories try
 
-Whoever may push to a repository chooses what is rendered. Each line is a repository that a test makes (`tests/programs/hostile.rs`), what it tries, and what Bowline answers; the table is the test's output. The limits of the test are smaller than the ordinary ones (60 seconds, 2 GiB of memory, 64 MiB of output for each run of a program).
+Whoever may push to a repository chooses what is rendered. Each line is a repository that a test makes (`tests/programs/hostile.rs`), what it tries, and what Bowline answers; the table is the test's output. The limits of the test are smaller than the ordinary ones (60 seconds and 64 MiB of output for each run of a program).
 
 A program that renders runs in a private directory with a copy of just the files that are needed, an empty home, an environment of its own, no way to find other programs and no credentials of the cluster. It is ended with all that it started.
 

@@ -83,7 +83,7 @@ impl Actor {
                 Err(error) => return undiscovered(&format!("the kinds of the cluster are not known: {error}")),
             };
             // The semaphore is never closed.
-            let turn = self.shared.renders.acquire().await.ok();
+            let turn = self.shared.program_runs.acquire().await.ok();
             let rendered = block_in_place(|| prepared.render(&self.shared.programs, common, &scopes));
             drop(turn);
             let unknown = scopes.unknown();
