@@ -103,7 +103,10 @@ pub(super) struct Table {
     /// Rules in the order of the files, with the name of the file.
     pub(super) rules: Vec<(&'static str, Rule)>,
     by_kind: HashMap<String, Vec<usize>>,
-    of_groups: Vec<usize>,
+    /// Rules for all kinds of a group.
+    by_group: HashMap<String, Vec<usize>>,
+    /// Rules for all kinds of the groups that end so.
+    by_suffix: Vec<(String, usize)>,
 }
 
 impl Table {
@@ -123,10 +126,15 @@ impl Table {
     fn add(&mut self, file: &'static str, rule: Rule) {
         let index = self.rules.len();
         for kind in &rule.kinds {
-            if kind == "*" {
-                self.of_groups.push(index);
-            } else {
+            if kind != "*" {
                 self.by_kind.entry(kind.clone()).or_default().push(index);
+                continue;
+            }
+            for group in &rule.groups {
+                match group.strip_prefix('*') {
+                    Some(suffix) => self.by_suffix.push((suffix.to_owned(), index)),
+                    None => self.by_group.entry(group.clone()).or_default().push(index),
+                }
             }
         }
         self.rules.push((file, rule));
@@ -134,8 +142,14 @@ impl Table {
 
     /// The rule of a kind: one that names it, or else one for its group.
     pub(super) fn find(&self, group: &str, kind: &str) -> Option<&Rule> {
-        let named = self.by_kind.get(kind).into_iter().flatten().chain(&self.of_groups);
-        named.map(|&index| &self.rules[index].1).find(|rule| rule.groups.iter().any(|known| covers(known, group)))
+        let named = self.by_kind.get(kind).into_iter().flatten().map(|&index| &self.rules[index].1);
+        if let Some(rule) = named.into_iter().find(|rule| rule.groups.iter().any(|known| covers(known, group))) {
+            return Some(rule);
+        }
+        let of_group = self.by_group.get(group).into_iter().flatten().copied();
+        let of_suffix = self.by_suffix.iter().filter(|(suffix, _)| group.ends_with(suffix.as_str()));
+        // Of several the first in the files.
+        of_group.chain(of_suffix.map(|&(_, index)| index)).min().map(|index| &self.rules[index].1)
     }
 }
 
