@@ -11,7 +11,7 @@ use crate::error::{At as _, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// What the kubelet needs where there is one hierarchy for all.
-const CONTROLLERS: &str = "+cpu +cpuset +io +memory +pids";
+const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 
 /// The roots of all hierarchies: one of version 2, or several of version 1.
 fn hierarchies() -> Vec<PathBuf> {
@@ -34,9 +34,12 @@ pub(super) fn names() -> std::collections::BTreeSet<String> {
 /// Makes the groups of a node.
 pub(super) fn create(name: &str) -> Result<()> {
     for hierarchy in hierarchies() {
-        if hierarchy.join("cgroup.subtree_control").exists() && hierarchy == Path::new(ROOT) {
+        if let Ok(available) = fs::read_to_string(hierarchy.join("cgroup.controllers")) {
+            let available: Vec<&str> = available.split_whitespace().collect();
             let control = hierarchy.join("cgroup.subtree_control");
-            fs::write(&control, CONTROLLERS).at("write", &control)?;
+            for name in CONTROLLERS.iter().filter(|name| available.contains(name)) {
+                fs::write(&control, format!("+{name}")).at("write", &control)?;
+            }
         }
         let group = hierarchy.join(name);
         fs::create_dir_all(&group).at("create", &group)?;
