@@ -46,6 +46,7 @@ fn each_metric_is_described_and_no_other() {
     metrics.repaired("succeeded", 1);
     metrics.deep_checked(bowline::telemetry::DeepCheck::Same);
     metrics.fetched("succeeded");
+    metrics.webhook("github", "looked");
     metrics.api_request("get", 200);
     metrics.set_watches([("InSync", 1)], std::time::Duration::ZERO);
     let text = metrics.encode().unwrap();

@@ -4,6 +4,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,8 @@ pub(super) struct Workspace {
 impl Workspace {
     /// An empty one. Only this user may look into it.
     pub(super) fn new() -> io::Result<Self> {
-        let root = tempfile::Builder::new().prefix("bowline-render-").tempdir()?;
+        let private = fs::Permissions::from_mode(0o700);
+        let root = tempfile::Builder::new().prefix("bowline-render-").permissions(private).tempdir()?;
         for part in [TREE, HOME] {
             fs::create_dir(root.path().join(part))?;
         }
@@ -73,8 +75,6 @@ fn without(text: &str, name: &Path) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

@@ -14,7 +14,7 @@ async fn a_commit_that_never_becomes_healthy_is_taken_back() {
         [("deploy/all.yaml", yaml(&[deployment("web", image), config_map("settings", value)]))]
     };
     let good = team.push("Good", &content("registry.example/web:1", "good"));
-    team.deploy_shop(json!({"sync": {"timeout": "4s"}}));
+    team.deploy_shop(json!({"sync": {"timeout": "8s"}}));
     team.until_synced("shop", &good).await;
 
     let bad = team.push("Bad", &content("registry.example/web:missing", "bad"));
@@ -42,9 +42,9 @@ async fn a_commit_that_never_becomes_healthy_is_taken_back() {
     let pod = pod_name(&said);
     let said = said.replace(&pod, "web-POD");
     insta::assert_snapshot!(said, @r#"
-    outcome: not healthy in 4s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
-    reason:  not healthy in 4s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
-    note:    COMMIT was taken back: not healthy in 4s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
+    outcome: not healthy in 8s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
+    reason:  not healthy in 8s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
+    note:    COMMIT was taken back: not healthy in 8s: Deployment NAMESPACE/web: 1 replica of the old release not gone yet; pod web-POD: container main: ImagePullBackOff: Back-off pulling image "registry.example/web:missing": not found
     next:    goes on by itself when Git renders different content; to let this content in: bowline sync shop --accept
     "#);
     assert_eq!(status["lastHealthyRelease"], 3, "{status:#}");
