@@ -193,9 +193,13 @@ async fn a_fight_over_an_object_and_a_release_that_degrades_are_told_of() {
     team.until_synced("shop", &good).await;
     let mut round = 0;
     let lines = eventually("the fight is told of", async || {
-        round += 1;
-        let edit = json!({"data": {"key": format!("edited {round}")}});
-        team.patch("configmaps", "one", "kubectl-edit", &edit).await;
+        // Each time that it is put back it is edited again.
+        let live = team.get("configmaps", "one").await.unwrap();
+        if live["data"]["key"] == "good" {
+            round += 1;
+            let edit = json!({"data": {"key": format!("edited {round}")}});
+            team.patch("configmaps", "one", "kubectl-edit", &edit).await;
+        }
         let lines = told(&receiver);
         if lines.iter().any(|line| line.starts_with("Contested")) { Ok(lines) } else { Err(lines.join("\n")) }
     })
