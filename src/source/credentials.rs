@@ -187,12 +187,12 @@ impl Credentials {
                 part(b"bearer");
                 part(token.as_bytes());
             }
-            Proof::Key { .. } => {}
-        }
-        if let Proof::Key { private, passphrase, .. } = &self.proof {
-            part(b"key");
-            part(private.as_bytes());
-            part(passphrase.as_deref().unwrap_or_default().as_bytes());
+            Proof::Key { private, passphrase, hosts } => {
+                part(b"key");
+                part(private.as_bytes());
+                part(passphrase.as_deref().unwrap_or_default().as_bytes());
+                part(hosts.text().as_bytes());
+            }
         }
         if let Some(ca) = &self.ca {
             part(ca.pem());
@@ -300,6 +300,9 @@ mod tests {
             Credentials::basic("a", "bc").unwrap().identity(),
             Credentials::basic("ab", "c").unwrap().identity(),
             Credentials::bearer("abc").unwrap().identity(),
+            Credentials::key(KEY, None, "h ssh-rsa AAAA").unwrap().identity(),
+            Credentials::key(KEY, None, "g ssh-rsa AAAA").unwrap().identity(),
+            Credentials::key(KEY, Some("x"), "g ssh-rsa AAAA").unwrap().identity(),
         ];
         let distinct: std::collections::BTreeSet<_> = identities.iter().collect();
         assert_eq!(distinct.len(), identities.len());

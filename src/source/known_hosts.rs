@@ -17,6 +17,7 @@ const PORT: u16 = 22;
 /// The keys that are trusted.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct KnownHosts {
+    text: String,
     lines: Vec<Line>,
 }
 
@@ -56,7 +57,12 @@ impl KnownHosts {
                         operator publishes"
                 .to_owned());
         }
-        Ok(Self { lines })
+        Ok(Self { text: text.to_owned(), lines })
+    }
+
+    /// The file as it was given.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether the key that a host showed is one that is trusted for it.

@@ -95,7 +95,8 @@ async fn an_invalid_application_is_refused_with_words() {
     };
     let long = "x".repeat(53);
     for (application, words) in [
-        (application("shop", json!({"repoURL": "ssh://git.example/shop"})), "must be an http, https or file URL"),
+        (application("shop", json!({"repoURL": "ftp://git.example/shop"})), "must be an https, http, ssh or file URL"),
+        (application("shop", json!({"repoURL": "ssh://me:secret@git.example/shop"})), "must not hold credentials"),
         (application("shop", json!({"repoURL": "https://me:secret@git.example/shop"})), "must not hold credentials"),
         (application("shop", json!({"repoURL": "https://git.example/shop", "path": "../up"})), "must be relative"),
         (application(&long, json!({"repoURL": "https://git.example/shop"})), "at most 52 characters"),
