@@ -296,7 +296,8 @@ impl World {
                 ));
             }
         }
-        for pod in self.list(&["pods", "-n", TEAM]) {
+        let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null();
+        for pod in self.list(&["pods", "-n", TEAM]).into_iter().filter(stays) {
             seen.push(format!("pod {}", pod["metadata"]["uid"]));
         }
         seen
