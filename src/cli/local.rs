@@ -15,7 +15,7 @@ use super::{
     words,
 };
 use crate::{
-    api::{Application, PlanView, RenderKind},
+    api::{Application, PlanView},
     cluster::{
         Cluster, Identity,
         observe::observe,
@@ -24,12 +24,12 @@ use crate::{
     controller::{
         plan_view::plan_view,
         scopes::ClusterScopes,
-        settings::{Occasion, destination, helm_options, membership, policy},
+        settings::{Occasion, destination, helm_options, membership, policy, render_type},
         values::{cluster_capabilities, value_sources},
     },
     manifest::ObjectId,
     plan::{OwnedObjects, Policy, conclude, propose},
-    render::{BuiltIn, Chain, DirectoryOptions, Render, RenderType},
+    render::{BuiltIn, Chain, DirectoryOptions, Render},
 };
 
 /// What stands in for the installation's identity where it may not be read.
@@ -103,12 +103,7 @@ async fn render(
     let capabilities = cluster_capabilities(cluster).await;
     let helm =
         helm_options(application, sources.map_err(CommandError::failed)?, capabilities.map_err(CommandError::failed)?);
-    let kind = spec.kind.map(|kind| match kind {
-        RenderKind::Directory => RenderType::Directory,
-        RenderKind::Kustomize => RenderType::Kustomize,
-        RenderKind::Helm => RenderType::Helm,
-    });
-    let ways = Ways { kind, helm, programs: programs.find() };
+    let ways = Ways { kind: spec.kind.map(render_type), helm, programs: programs.find() };
     let rendered = render_working(from, &common, &ways, scopes).map_err(CommandError::failed)?;
     rendered.map_err(|failure| {
         let problems: Vec<String> = failure

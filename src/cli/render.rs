@@ -10,7 +10,7 @@ use crate::{
     manifest::{Masker, Problem, escape_control, is_dns_label},
     render::{
         BuiltIn, Capabilities, DirectoryOptions, HelmOptions, Programs, Render, RenderFailure, RenderType, ScopeLookup,
-        Unsteady, ValueSource, detect, directory, json_array, prepare, yaml_stream,
+        ValueSource, detect, directory, json_array, prepare, yaml_stream,
     },
     source::{
         files::{Files, Listed},
@@ -155,7 +155,7 @@ pub fn run(args: &Args, open: OpenRevision<'_>, out: &mut dyn Write, err: &mut d
             }
             out.flush()?;
             for unsteady in &render.unsteady {
-                writeln!(err, "warning: {}", escape_control(&unsteady_words(unsteady)))?;
+                writeln!(err, "warning: {}", escape_control(&unsteady.to_string()))?;
             }
             render.warnings.iter().try_for_each(|warning| write_problem("warning", warning, err))?;
             Ok(0)
@@ -202,7 +202,7 @@ impl Input {
         let read = |path: &PathBuf| {
             let name = path.display().to_string();
             let content = std::fs::read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
-            Ok::<_, String>(ValueSource { name, content })
+            Ok::<_, String>(ValueSource { name, content, secret: false })
         };
         Ok(HelmOptions {
             release_name: self.release_name.clone(),
@@ -276,13 +276,6 @@ fn namespace(text: &str) -> Result<String, &'static str> {
         return Ok(text.to_owned());
     }
     Err("a namespace has at most 63 lower-case letters, digits and `-`, with a letter or digit first and last")
-}
-
-fn unsteady_words(unsteady: &Unsteady) -> String {
-    match unsteady.pointers.as_slice() {
-        [] => format!("{} is there only in some renders of the same files", unsteady.id),
-        pointers => format!("{}: {} differs with each render of the same files", unsteady.id, pointers.join(", ")),
-    }
 }
 
 /// One problem for people: `error:` or `warning:` with its place, and a hint.

@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 
 use super::decide::Settings;
 use crate::{
-    api::{self, Application, Include, Preflight},
+    api::{self, Application, Include, Preflight, RenderKind},
     manifest::{Digest, PlanDigest},
     plan::{ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy},
-    render::{Capabilities, HelmOptions, ValueSource},
+    render::{Capabilities, HelmOptions, RenderType, ValueSource},
 };
 
 /// A field manager's name has at most this many characters.
@@ -109,6 +109,15 @@ pub fn helm_options(
         values: spec.values.map(serde_json::Value::Object),
         skip_crds: spec.skip_crds,
         capabilities,
+    }
+}
+
+/// The way to render that an Application asks for.
+pub fn render_type(kind: RenderKind) -> RenderType {
+    match kind {
+        RenderKind::Directory => RenderType::Directory,
+        RenderKind::Kustomize => RenderType::Kustomize,
+        RenderKind::Helm => RenderType::Helm,
     }
 }
 

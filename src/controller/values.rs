@@ -2,7 +2,7 @@
 //! ConfigMaps and Secrets, and what the cluster is.
 
 use crate::{
-    api::{HelmSpec, ValuesReference},
+    api::{HelmSpec, ValuesKind, ValuesReference},
     cluster::{Cluster, Identity, capabilities, data::read_data},
     render::{Capabilities, ValueSource},
 };
@@ -29,7 +29,9 @@ pub async fn value_sources(
             }
         };
         match data.map(|mut data| data.remove(key)) {
-            Some(Some(content)) => sources.push(ValueSource { name: what, content }),
+            Some(Some(content)) => {
+                sources.push(ValueSource { name: what, content, secret: *kind == ValuesKind::Secret })
+            }
             _ if *optional => {}
             Some(None) => return Err(format!("{what} has no key {key:?}, which render.helm.valuesFrom names")),
             None => return Err(format!("{what}, which render.helm.valuesFrom names, does not exist")),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     manifest::{
-        BundleDigest, Digest, InputDigest, Manifest, ObjectId, Problem, Scope, bundle_digest,
+        BundleDigest, Digest, InputDigest, Manifest, Problem, Scope, bundle_digest,
         yaml::{self, read_documents},
     },
     source::tree::Tree,
@@ -15,7 +15,9 @@ use super::{
     assemble::Assembly,
     flatten::{Object, flatten},
     known::{KnownFile, KnownFiles},
-    select::{Selected, below, normalise, select},
+    path::{below, normalise},
+    select::{Selected, select},
+    unsteady::Unsteady,
 };
 
 /// What a render may cost at most.
@@ -88,17 +90,6 @@ pub struct Render {
     pub unsteady: Vec<Unsteady>,
     /// What the next render need not read again.
     pub known: KnownFiles,
-}
-
-/// A field that differs each time the same files are rendered: a chart took it
-/// from chance or from the clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsteady {
-    /// The object.
-    pub id: ObjectId,
-    /// JSON pointers of the fields, or none where the object itself is there
-    /// only sometimes.
-    pub pointers: Vec<String>,
 }
 
 /// Why a tree does not render: all that is wrong, sorted by file and position.

@@ -12,8 +12,8 @@ use super::{
     flatten::Object,
     helm::HelmChart,
     kustomize::Kustomization,
+    path::normalise,
     reading::{Place, Probes, Reading},
-    select::normalise,
     unsteady::differences,
 };
 use crate::{

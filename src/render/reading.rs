@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Limits, select::resolve};
+use super::{Limits, path::resolve};
 use crate::{
     manifest::{Digest, Problem},
     source::{
@@ -184,25 +184,6 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// A path that is written in a file of a directory, from the root of the
-/// repository; none where it leaves it.
-pub(super) fn relative_to(directory: &str, path: &str) -> Option<String> {
-    if path.starts_with('/') {
-        return None;
-    }
-    let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -262,18 +243,5 @@ mod tests {
         assert_eq!(reading.file("base").unwrap(), None);
         let problem = reading.file("app/b.yaml").unwrap_err();
         assert_eq!(problem.to_string(), "app/b.yaml: with it the render reads more than 1 files");
-    }
-
-    #[rstest]
-    #[case("overlays/prod", "../../base", Some("base"))]
-    #[case("", "./a.yaml", Some("a.yaml"))]
-    #[case("a", "../..", None)]
-    #[case("a", "/etc/passwd", None)]
-    fn a_written_path_is_relative_to_its_directory(
-        #[case] directory: &str,
-        #[case] path: &str,
-        #[case] expected: Option<&str>,
-    ) {
-        assert_eq!(relative_to(directory, path).as_deref(), expected);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use super::path::{below, resolve};
 use crate::{
     manifest::Problem,
     source::tree::{EntryKind, Tree, TreeEntry},
@@ -20,23 +21,6 @@ pub(super) struct Selected {
 
 /// Hops that a chain of links may have.
 const LINKS: usize = 16;
-
-/// The directory as a clean path: `.` for the root, else without `./`, empty
-/// parts and a slash at the end. `None` where it leaves the repository.
-pub(super) fn normalise(path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => return None,
-            part => parts.push(part),
-        }
-    }
-    if path.starts_with('/') {
-        return None;
-    }
-    Some(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
-}
 
 /// Selects the manifests below a directory, sorted by path.
 pub(super) fn select(
@@ -67,11 +51,6 @@ pub(super) fn select(
         }
     }
     selected
-}
-
-/// The path relative to a directory, if it is below it.
-pub(super) fn below<'a>(directory: &str, path: &'a str) -> Option<&'a str> {
-    if directory == "." { Some(path) } else { path.strip_prefix(directory)?.strip_prefix('/') }
 }
 
 fn is_manifest(relative: &str) -> bool {
@@ -122,40 +101,11 @@ fn follow(directory: &str, entry: &TreeEntry, by_path: &BTreeMap<&str, &TreeEntr
     Err(format!("is a link over more than {LINKS} links, or in a circle"))
 }
 
-/// The path that a link at a path leads to, within the repository.
-pub(super) fn resolve(link: &str, target: &str) -> Option<String> {
-    if target.starts_with('/') {
-        return None;
-    }
-    let mut parts: Vec<&str> = link.split('/').collect();
-    parts.pop();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
-
-    #[rstest]
-    #[case("", Some("."))]
-    #[case(".", Some("."))]
-    #[case("./deploy//web/", Some("deploy/web"))]
-    #[case("a/../b", None)]
-    #[case("/etc", None)]
-    fn a_path_is_cleaned_and_stays_within(#[case] path: &str, #[case] expected: Option<&str>) {
-        assert_eq!(normalise(path).as_deref(), expected);
-    }
 
     #[rstest]
     #[case("a.yaml", true)]
@@ -167,18 +117,5 @@ mod tests {
     #[case("yaml", false)]
     fn manifests_are_known_by_their_names(#[case] path: &str, #[case] expected: bool) {
         assert_eq!(is_manifest(path), expected);
-    }
-
-    #[rstest]
-    #[case("a/link.yaml", "../b.yaml", Some("b.yaml"))]
-    #[case("a/link.yaml", "c/./d.yaml", Some("a/c/d.yaml"))]
-    #[case("link.yaml", "../out.yaml", None)]
-    #[case("link.yaml", "/etc/passwd", None)]
-    fn a_link_is_resolved_within_the_repository(
-        #[case] link: &str,
-        #[case] target: &str,
-        #[case] expected: Option<&str>,
-    ) {
-        assert_eq!(resolve(link, target).as_deref(), expected);
     }
 }

@@ -1,11 +1,36 @@
 //! What differs between two renders of the same files.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::Value;
 
-use super::Unsteady;
 use crate::manifest::{Manifest, ObjectId};
+
+/// How many fields of an object are named.
+const NAMED: usize = 5;
+
+/// A field that differs each time the same files are rendered: a chart took it
+/// from chance or from the clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsteady {
+    /// The object.
+    pub id: ObjectId,
+    /// JSON pointers of the fields, or none where the object itself is there
+    /// only sometimes.
+    pub pointers: Vec<String>,
+}
+
+impl fmt::Display for Unsteady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pointers.is_empty() {
+            return write!(f, "{} is there only in some renders of the same files", self.id);
+        }
+        let named: Vec<&str> = self.pointers.iter().take(NAMED).map(String::as_str).collect();
+        let more = self.pointers.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        write!(f, "{}: {}{more} differs with each render of the same files", self.id, named.join(", "))
+    }
+}
 
 /// The objects and fields that differ, sorted by identity.
 pub(super) fn differences(one: &[Arc<Manifest>], other: &[Arc<Manifest>]) -> Vec<Unsteady> {

@@ -54,14 +54,24 @@ pub async fn serve(
     ending: CancellationToken,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<(), ServerError> {
+    listen(address, router(probes), ending, listening).await
+}
+
+/// Listens, and answers by a router until the token is cancelled.
+pub(super) async fn listen(
+    address: SocketAddr,
+    router: Router,
+    ending: CancellationToken,
+    listening: impl FnOnce(SocketAddr),
+) -> Result<(), ServerError> {
     let failed = |source| ServerError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     listening(listener.local_addr().map_err(failed)?);
-    answer(Bounded::new(listener), router(probes), ending).await;
+    answer(Bounded::new(listener), router, ending).await;
     Ok(())
 }
 
-pub(super) async fn answer(listener: Bounded, router: Router, ending: CancellationToken) {
+async fn answer(listener: Bounded, router: Router, ending: CancellationToken) {
     let served = axum::serve(listener, router).with_graceful_shutdown(ending.clone().cancelled_owned());
     let farewell = async {
         ending.cancelled().await;

@@ -1,6 +1,6 @@
 //! What people read when their chart or kustomization does not render.
 
-use bowline::render::{BuiltIn, HelmOptions, Programs, RenderType, prepare};
+use bowline::render::{BuiltIn, HelmOptions, Programs, RenderType, ValueSource, prepare};
 
 use super::case::{Repository, options, words};
 
@@ -60,6 +60,23 @@ fn what_is_missing_is_named() {
     app/kustomization.yaml:3:3: "../base" does not exist
     app/kustomization.yaml:5:3: "patch.yaml" does not exist
     "#);
+}
+
+#[test]
+fn a_value_of_a_secret_is_in_no_message() {
+    let template = "{{ fail (printf \"no %s, no %s\" .Values.password (.Values.password | b64enc)) }}\n";
+    let repository = Repository::new(&[CHART, ("web/templates/a.yaml", template)]);
+    let source = |secret| ValueSource {
+        name: "Secret shop/values".to_owned(),
+        content: b"password: hunter22\n".to_vec(),
+        secret,
+    };
+    let problems = |secret| {
+        let helm = HelmOptions { value_sources: vec![source(secret)], ..HelmOptions::default() };
+        repository.problems("web", &helm)
+    };
+    insta::assert_snapshot!(problems(true), @"web/templates/a.yaml:1:4: no ***, no ***");
+    insta::assert_snapshot!(problems(false), @"web/templates/a.yaml:1:4: no hunter22, no aHVudGVyMjI=");
 }
 
 #[test]

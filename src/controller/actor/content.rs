@@ -10,12 +10,12 @@ use super::{
     known::{Content, ReadFrom, RenderedFrom},
 };
 use crate::{
-    api::{CommitRecord, RenderKind, RenderSpec},
+    api::{CommitRecord, RenderSpec},
     controller::{
         decide::{ContentId, HeadView},
         poller::{Asked, Found, HeadEvent},
         scopes::ClusterScopes,
-        settings::destination,
+        settings::{destination, render_type},
     },
     manifest::{Digest, Problem},
     render::{DirectoryOptions, KnownFiles, Render, RenderFailure, RenderType, ScopeLookup, detect},
@@ -248,9 +248,7 @@ impl Actor {
     async fn look_at(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
         let spec = &self.known.application.spec;
         let kind = match spec.render.kind {
-            Some(RenderKind::Directory) => RenderType::Directory,
-            Some(RenderKind::Kustomize) => RenderType::Kustomize,
-            Some(RenderKind::Helm) => RenderType::Helm,
+            Some(kind) => render_type(kind),
             None => match tokio::task::block_in_place(|| detected(found, &spec.source.path)) {
                 Ok(kind) => kind,
                 Err(error) => return Looked::Unreadable(error),
@@ -298,22 +296,11 @@ impl Actor {
     /// Tells of fields that a chart takes from chance or from the clock: what
     /// is applied stays until the chart or its values change.
     fn tell_of_unsteady(&self, render: &Render) {
-        let texts: Vec<String> = render
-            .unsteady
-            .iter()
-            .map(|unsteady| match unsteady.pointers.as_slice() {
-                [] => format!("{} is there only in some renders of the same files", unsteady.id),
-                pointers => {
-                    let pointers = pointers.iter().take(PROBLEMS_NAMED).cloned().collect::<Vec<_>>().join(", ");
-                    format!("{}: {pointers} differs with each render of the same files", unsteady.id)
-                }
-            })
-            .collect();
-        if !texts.is_empty() {
-            let more = texts.len().saturating_sub(PROBLEMS_NAMED);
+        let named: Vec<String> = render.unsteady.iter().take(PROBLEMS_NAMED).map(ToString::to_string).collect();
+        if !named.is_empty() {
+            let more = render.unsteady.len() - named.len();
             let more = if more > 0 { format!("; and {more} more objects") } else { String::new() };
-            let message =
-                format!("{}{more}", texts[..texts.len() - texts.len().saturating_sub(PROBLEMS_NAMED)].join("; "));
+            let message = format!("{}{more}", named.join("; "));
             self.event("NotDeterministic", &message, true);
         }
     }

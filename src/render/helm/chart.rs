@@ -8,7 +8,7 @@ use super::{
     HelmOptions,
     archive::{self, Room},
     lookup::{uses_chance, without_lookup},
-    schema,
+    schema, secrets,
 };
 use crate::{
     manifest::{
@@ -17,7 +17,8 @@ use crate::{
     },
     render::{
         RenderFailure,
-        reading::{Reading, relative_to},
+        path::{join, relative_to},
+        reading::Reading,
         workspace::Workspace,
     },
 };
@@ -35,6 +36,8 @@ pub(super) struct Chart {
     /// Files with values in their order, by the names that people know and by
     /// those in the workspace.
     pub(super) values: Vec<(String, std::path::PathBuf)>,
+    /// Values that no message may hold, the longest first.
+    pub(super) secrets: Vec<String>,
     /// Whether something in it uses chance or the clock.
     pub(super) uses_chance: bool,
     /// Whether something in it asks for the version of the cluster.
@@ -68,6 +71,7 @@ impl Chart {
             directory: directory.to_owned(),
             name: String::new(),
             values: Vec::new(),
+            secrets: Vec::new(),
             uses_chance: false,
             asks_version: false,
             mentions: BTreeSet::new(),
@@ -99,14 +103,6 @@ impl Chart {
     /// The file that says what the chart is.
     pub(super) fn file(&self) -> String {
         join(&self.directory, "Chart.yaml")
-    }
-}
-
-pub(super) fn join(directory: &str, path: &str) -> String {
-    match (directory, path) {
-        ("", path) => path.to_owned(),
-        (directory, "") => directory.to_owned(),
-        (directory, path) => format!("{directory}/{path}"),
     }
 }
 
@@ -300,8 +296,12 @@ impl Copying<'_, '_> {
             }
         }
         for source in &options.value_sources {
+            if source.secret {
+                self.chart.secrets.extend(secrets::in_values(&source.content));
+            }
             self.value_file(&source.name, &source.content);
         }
+        self.chart.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         if let Some(values) = &options.values {
             self.value_file("render.helm.values", values.to_string().as_bytes());
         }

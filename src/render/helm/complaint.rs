@@ -1,6 +1,6 @@
 //! What Helm complains of, in the repository's own names.
 
-use super::{chart::Chart, output::in_repository};
+use super::{chart::Chart, output::in_repository, secrets};
 use crate::manifest::{Position, Problem};
 
 /// How many characters of a complaint are kept.
@@ -8,9 +8,9 @@ const LONGEST: usize = 600;
 
 /// Reads what Helm wrote when it failed.
 pub(super) fn read(chart: &Chart, complaints: &str) -> Problem {
-    let text = words(chart, complaints);
+    let text = secrets::without(&chart.secrets, words(chart, complaints));
     let Some((template, position)) = place(chart, &text) else {
-        return Problem::in_file(chart.file(), format!("helm: {text}"));
+        return Problem::in_file(chart.file(), format!("helm: {}", shortened(text)));
     };
     let file = in_repository(chart, &template);
     let below =
@@ -23,7 +23,10 @@ pub(super) fn read(chart: &Chart, complaints: &str) -> Problem {
     } else {
         // What `fail` and `required` say is their authors' word.
         let own = text.strip_prefix("execution error at (").and_then(|text| text.split_once("): "));
-        Problem::in_file(file, own.map_or_else(|| format!("helm: {text}"), |(_, words)| words.to_owned()))
+        Problem::in_file(
+            file,
+            own.map_or_else(|| format!("helm: {}", shortened(text.clone())), |(_, words)| shortened(words.to_owned())),
+        )
     };
     problem.position = position;
     problem
@@ -43,12 +46,11 @@ fn words(chart: &Chart, complaints: &str) -> String {
     }
     let advice = "Use --debug flag to render out invalid YAML";
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(advice));
-    let text = lines.fold(String::new(), |text, line| match text.as_str() {
+    lines.fold(String::new(), |text, line| match text.as_str() {
         "" => line.to_owned(),
         before if before.ends_with(':') => format!("{before} {line}"),
         before => format!("{before}; {line}"),
-    });
-    shortened(text)
+    })
 }
 
 /// A text of bounded length. What is wrong stands at its ends: a template that

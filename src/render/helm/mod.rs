@@ -15,6 +15,7 @@ mod lookup;
 mod options;
 mod output;
 mod schema;
+mod secrets;
 
 use std::ffi::{OsStr, OsString};
 

@@ -40,6 +40,8 @@ pub struct ValueSource {
     pub name: String,
     /// YAML.
     pub content: Vec<u8>,
+    /// Whether its values are secret: what Helm complains of may hold them.
+    pub secret: bool,
 }
 
 impl std::fmt::Debug for ValueSource {

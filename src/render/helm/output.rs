@@ -1,7 +1,7 @@
 //! What `helm template` writes: documents, each below a comment that names its
 //! template.
 
-use super::chart::{Chart, join};
+use super::chart::Chart;
 use crate::{
     manifest::{
         Origin, Problem,
@@ -10,6 +10,7 @@ use crate::{
     render::{
         Limits,
         flatten::{Object, flatten},
+        path::join,
     },
 };
 

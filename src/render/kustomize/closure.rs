@@ -12,7 +12,8 @@ use crate::{
     },
     render::{
         detect::KUSTOMIZATIONS,
-        reading::{Place, Reading, relative_to},
+        path::{join, relative_to},
+        reading::{Place, Reading},
         workspace::Workspace,
     },
 };
@@ -90,7 +91,7 @@ impl Closure<'_, '_> {
         }
         let mut found = Vec::new();
         for name in KUSTOMIZATIONS {
-            let path = if directory.is_empty() { (*name).to_owned() } else { format!("{directory}/{name}") };
+            let path = join(directory, name);
             match self.copy_file(&path) {
                 Ok(Some(content)) => found.push((path, content)),
                 Ok(None) => {}
@@ -246,9 +247,11 @@ fn is_remote(path: &str) -> bool {
     lower.contains("://")
         || lower.contains("?ref=")
         || lower.contains("?version=")
-        || ["git::", "git@", "github.com/", "github.com:", "gh:", "http:", "https:", "ssh:", "file:", "org-"]
+        || ["git::", "git@", "github.com/", "github.com:", "gh:", "http:", "https:", "ssh:", "file:"]
             .iter()
             .any(|prefix| lower.starts_with(prefix))
+        // `user@host:path`, whatever the user.
+        || lower.split_once('@').is_some_and(|(_, rest)| rest.contains(':'))
         || lower.split('/').any(|part| part.ends_with(".git"))
 }
 
@@ -308,6 +311,9 @@ mod tests {
     #[case("example.com/org/repo.git//base", true)]
     #[case("ssh://git@example.com/org/repo", true)]
     #[case("example.com/repo?ref=main", true)]
+    #[case("org-123@github.com:org/repo", true)]
+    #[case("org-base", false)]
+    #[case("icons@2x/a.yaml", false)]
     fn what_would_be_loaded_from_elsewhere_is_known(#[case] path: &str, #[case] expected: bool) {
         assert_eq!(is_remote(path), expected);
     }

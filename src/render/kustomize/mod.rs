@@ -18,6 +18,7 @@ use super::{
     DirectoryOptions, RenderFailure, RenderType,
     detect::KUSTOMIZATIONS,
     flatten::{Object, flatten},
+    path::join,
     programs::Programs,
     reading::Reading,
     workspace::Workspace,
@@ -48,7 +49,7 @@ impl Kustomization {
         };
         let workspace = Workspace::new().map_err(failed)?;
         closure::copy(reading, directory, &workspace).map_err(|problems| RenderFailure { problems })?;
-        let name = |name: &&str| if directory.is_empty() { (*name).to_owned() } else { format!("{directory}/{name}") };
+        let name = |name: &&str| join(directory, name);
         let is_there = |file: &String| workspace.tree().join(file).is_file();
         let file = KUSTOMIZATIONS.iter().map(name).find(is_there);
         let file = file.unwrap_or_else(|| if directory.is_empty() { ".".to_owned() } else { directory.to_owned() });

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     manifest::yaml::{self, read_documents},
-    render::reading::relative_to,
+    render::path::relative_to,
 };
 
 /// The annotation, as kustomize's documentation of `buildMetadata` names it.

@@ -23,15 +23,12 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::provider::{Event, Provider};
-use super::{
-    bounded::Bounded,
-    probes::{ServerError, answer},
-};
+use super::probes::{ServerError, listen};
 use crate::{controller::Announced, telemetry::Metrics};
 
 /// The largest body, in bytes. A push of thousands of commits is smaller.
@@ -100,11 +97,7 @@ pub async fn serve_hooks(
     ending: CancellationToken,
     listening: impl FnOnce(SocketAddr),
 ) -> Result<(), ServerError> {
-    let failed = |source| ServerError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    listening(listener.local_addr().map_err(failed)?);
-    answer(Bounded::new(listener), router(hooks), ending).await;
-    Ok(())
+    listen(address, router(hooks), ending, listening).await
 }
 
 fn router(hooks: Hooks) -> Router {
