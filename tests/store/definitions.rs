@@ -16,7 +16,8 @@ async fn an_application_needs_only_a_repository() {
 }
 
 #[rstest]
-#[case::scheme(json!({"source": {"repoURL": "git@example.com:shop.git"}}), "must be an http, https or file URL")]
+#[case::scheme(json!({"source": {"repoURL": "ftp://example.com/shop.git"}}), "must be an https, http, ssh or file URL, or user@host:path")]
+#[case::host_without_user(json!({"source": {"repoURL": "example.com:shop.git"}}), "must be an https, http, ssh or file URL, or user@host:path")]
 #[case::credentials(json!({"source": {"repoURL": "https://ada:secret@example.com/shop.git"}}), "must not hold credentials: put them into a Secret and name it in source.secretRef")]
 #[case::leaving_the_repository(json!({"source": {"path": "deploy/../../etc"}}), "must be relative to the root of the repository and stay within it")]
 #[case::absolute_path(json!({"source": {"path": "/etc"}}), "must be relative to the root of the repository and stay within it")]
