@@ -8,7 +8,9 @@ use std::{
 
 use bowline::{
     manifest::{GroupKind, Scope},
-    render::{BuiltIn, DirectoryOptions, KnownFiles, Render, ScopeLookup, UnknownKind, directory, directory_after},
+    render::{
+        BuiltIn, DirectoryOptions, KnownFiles, Programs, Render, ScopeLookup, UnknownKind, directory, directory_after,
+    },
     source::tree::{MemoryTree, Tree, TreeEntry, TreeError},
 };
 use proptest::prelude::*;
@@ -70,7 +72,7 @@ fn only_files_that_changed_are_read_again_and_the_manifests_of_the_others_are_th
     let (a, b, changed) = (config_map("a", "1"), config_map("b", "1"), config_map("b", "2"));
     let first = directory(&Reading::of([("a.yaml", &*a), ("b.yaml", &*b)]), &options("shop"), &BuiltIn).unwrap();
     let tree = Reading::of([("a.yaml", &*a), ("b.yaml", &*changed)]);
-    let second = directory_after(&tree, &options("shop"), &BuiltIn, &first.known).unwrap();
+    let second = directory_after(&tree, &options("shop"), &BuiltIn, &first.known, &Programs::default()).unwrap();
     assert_eq!(tree.read_files(), ["b.yaml"]);
     assert!(Arc::ptr_eq(&first.manifests[0], &second.manifests[0]), "what did not change is shared");
     assert_eq!(second, directory(&tree, &options("shop"), &BuiltIn).unwrap());
@@ -82,7 +84,7 @@ fn another_default_namespace_or_another_scope_of_a_kind_makes_everything_anew() 
     let file = "apiVersion: example.com/v1\nkind: Thing\nmetadata: {name: a}\n";
     let tree = Reading::of([("a.yaml", file)]);
     let render = |namespace, scope, known: &KnownFiles| {
-        let render = directory_after(&tree, &options(namespace), &Things(scope), known).unwrap();
+        let render = directory_after(&tree, &options(namespace), &Things(scope), known, &Programs::default()).unwrap();
         (render.manifests[0].id.to_string(), render.known)
     };
     let (id, known) = render("shop", Scope::Namespaced, &KnownFiles::default());
@@ -103,7 +105,7 @@ fn what_other_files_decide_on_is_read_each_time() {
     // Without the definition the same file is of a kind that nobody knows.
     let alone = Reading::of([("thing.yaml", thing), ("a.yaml", &*a)]);
     let (again, anew) = (
-        directory_after(&alone, &options("shop"), &Things(Scope::Namespaced), &first.known),
+        directory_after(&alone, &options("shop"), &Things(Scope::Namespaced), &first.known, &Programs::default()),
         directory(&alone, &options("shop"), &Things(Scope::Namespaced)),
     );
     assert_eq!(again, anew);
@@ -115,7 +117,7 @@ fn a_file_that_does_not_render_is_not_known() {
     let first = directory(&Reading::of([("a.yaml", &*a)]), &options("shop"), &BuiltIn).unwrap();
     let tree = Reading::of([("a.yaml", &*a), ("b.yaml", &*twice), ("c.yaml", "- x\n")]);
     let (again, anew) = (
-        directory_after(&tree, &options("shop"), &BuiltIn, &first.known),
+        directory_after(&tree, &options("shop"), &BuiltIn, &first.known, &Programs::default()),
         directory(&tree, &options("shop"), &BuiltIn),
     );
     assert_eq!(again.unwrap_err(), anew.unwrap_err());
@@ -136,7 +138,7 @@ proptest! {
         let mut known = KnownFiles::default();
         for files in &histories {
             let tree = Reading::of(files.iter().map(|(path, text)| (path.as_str(), text.as_str())));
-            let again = directory_after(&tree, &options("shop"), &BuiltIn, &known);
+            let again = directory_after(&tree, &options("shop"), &BuiltIn, &known, &Programs::default());
             let anew = directory(&tree, &options("shop"), &BuiltIn);
             prop_assert_eq!(&again, &anew);
             if let Ok(Render { known: now, .. }) = again {

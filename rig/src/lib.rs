@@ -12,6 +12,7 @@
 //! The crate is synchronous: its few servers run on threads of their own, so
 //! that it can be used from any test, inside an async runtime or not.
 
+mod charts;
 pub mod cluster;
 mod debian;
 mod directory;
@@ -30,6 +31,7 @@ mod receiver;
 mod ssh_server;
 pub mod tools;
 
+pub use charts::{Account, ChartRepository, Registry};
 pub use cluster::{Access, AuditLog, Cluster, Options, Request, shared_cluster};
 pub use directory::cache_dir;
 pub use error::Error;

@@ -22,9 +22,10 @@ use crate::{
         store::{Store, StoreError},
     },
     controller::{
+        charts::repository_access,
         plan_view::plan_view,
         scopes::ClusterScopes,
-        settings::{Occasion, destination, helm_options, membership, policy, render_type},
+        settings::{Occasion, asked_type, destination, helm_options, membership, policy, touches},
         values::{cluster_capabilities, value_sources},
     },
     manifest::ObjectId,
@@ -97,13 +98,20 @@ async fn render(
         include: spec.include.clone(),
         exclude: spec.exclude.clone(),
         default_namespace: Some(destination(application)),
+        touches: touches(spec),
         ..DirectoryOptions::default()
     };
     let sources = value_sources(cluster, &Identity::Own, &session.namespace, spec.helm.as_ref()).await;
     let capabilities = cluster_capabilities(cluster).await;
+    let access = repository_access(cluster, &Identity::Own, &session.namespace, spec.helm.as_ref()).await;
     let helm =
         helm_options(application, sources.map_err(CommandError::failed)?, capabilities.map_err(CommandError::failed)?);
-    let ways = Ways { kind: spec.kind.map(render_type), helm, programs: programs.find() };
+    let ways = Ways {
+        kind: asked_type(spec),
+        helm: helm.map_err(CommandError::failed)?,
+        repositories: access.map_err(CommandError::failed)?,
+        programs: programs.find(),
+    };
     let rendered = render_working(from, &common, &ways, scopes).map_err(CommandError::failed)?;
     rendered.map_err(|failure| {
         let problems: Vec<String> = failure

@@ -15,6 +15,7 @@
 //! ```
 
 mod any_two;
+mod application;
 mod at;
 mod blame;
 mod completion;

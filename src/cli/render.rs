@@ -6,11 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::application;
 use crate::{
+    api::Application,
+    controller::{
+        charts::access_to,
+        settings::{asked_type, helm_options, touches},
+    },
     manifest::{Masker, Problem, escape_control, is_dns_label},
     render::{
-        BuiltIn, Capabilities, DirectoryOptions, HelmOptions, Programs, Render, RenderFailure, RenderType, ScopeLookup,
-        ValueSource, detect, directory, json_array, prepare, yaml_stream,
+        BuiltIn, Capabilities, DirectoryOptions, HelmOptions, KnownFiles, Prepared, Programs, Render, RenderFailure,
+        RenderType, RepositoryAccess, ScopeLookup, Unprepared, ValueSource, detect, directory_after, json_array,
+        prepare, yaml_stream,
     },
     source::{
         files::{Files, Listed},
@@ -49,9 +56,9 @@ pub struct Input {
     /// Branch, tag or commit to read instead of the working tree.
     #[arg(long, value_name = "REV")]
     pub revision: Option<String>,
-    /// Directory within DIR.
-    #[arg(long, value_name = "PATH", default_value = ".")]
-    pub path: String,
+    /// Directory within DIR; all of it if it is not given.
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<String>,
     /// Namespace of namespaced objects that name none; without it they stay
     /// without.
     #[arg(short, long, value_name = "NS", value_parser = namespace)]
@@ -62,6 +69,10 @@ pub struct Input {
     /// Leave out files that match the glob (repeatable).
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// Render as the Application of this file does, by its spec.source.path,
+    /// spec.render and destination namespace; what else is given outranks it.
+    #[arg(long, value_name = "FILE")]
+    pub application: Option<PathBuf>,
     /// How the files are meant; found out from them if it is not given.
     #[arg(long = "type", value_enum, value_name = "TYPE", ignore_case = true)]
     pub kind: Option<Kind>,
@@ -69,9 +80,14 @@ pub struct Input {
     /// outrank earlier ones).
     #[arg(long, value_name = "FILE")]
     pub values: Vec<PathBuf>,
-    /// What a chart has as .Release.Name.
-    #[arg(long, value_name = "NAME", default_value = "release-name")]
-    pub release_name: String,
+    /// What a chart has as .Release.Name: without it release-name, or what the
+    /// Application has.
+    #[arg(long, value_name = "NAME")]
+    pub release_name: Option<String>,
+    /// URL of a chart repository, or its beginning, that dependencies may be
+    /// fetched from (repeatable).
+    #[arg(long, value_name = "URL")]
+    pub chart_repository: Vec<String>,
     /// Leave out what a chart has in crds/.
     #[arg(long)]
     pub skip_crds: bool,
@@ -179,41 +195,69 @@ impl Input {
         open: OpenRevision<'_>,
         lenient: bool,
     ) -> Result<Result<Render, RenderFailure>, String> {
-        let common = DirectoryOptions {
-            path: self.path.clone(),
-            include: self.include.clone(),
-            exclude: self.exclude.clone(),
-            default_namespace: self.namespace.clone(),
-            lenient,
-            ..DirectoryOptions::default()
-        };
-        let ways = Ways { kind: self.kind.map(RenderType::from), helm: self.helm()?, programs: self.programs.find() };
+        let application = self.application.as_deref().map(application::read).transpose()?;
+        let (common, ways) = self.options(application.as_ref(), lenient)?;
         match &self.revision {
             Some(revision) => {
                 let tree = open(&self.directory, revision)?;
                 let files = Listed(tree.as_ref());
-                ways.render(&files, &common, &BuiltIn, || Ok(directory(tree.as_ref(), &common, &BuiltIn)))
+                ways.render(&files, &common, &BuiltIn, || {
+                    Ok(directory_after(tree.as_ref(), &common, &BuiltIn, &KnownFiles::default(), &ways.programs))
+                })
             }
             None => render_working(&self.directory, &common, &ways, &BuiltIn),
         }
     }
 
-    fn helm(&self) -> Result<HelmOptions, String> {
+    /// What is given, and what the application says where nothing is.
+    fn options(&self, application: Option<&Application>, lenient: bool) -> Result<(DirectoryOptions, Ways), String> {
+        let spec = application.map(|application| application.spec.render.clone()).unwrap_or_default();
+        let or = |given: &Vec<String>, otherwise: &Vec<String>| {
+            if given.is_empty() { otherwise.clone() } else { given.clone() }
+        };
+        let path = application.map(|application| application.spec.source.path.clone());
+        let common = DirectoryOptions {
+            path: self.path.clone().or(path).unwrap_or_else(|| ".".to_owned()),
+            include: or(&self.include, &spec.include),
+            exclude: or(&self.exclude, &spec.exclude),
+            default_namespace: self.namespace.clone().or_else(|| application.and_then(application::namespace)),
+            touches: touches(&spec),
+            lenient,
+            ..DirectoryOptions::default()
+        };
+        let kind = self.kind.map(RenderType::from).or_else(|| asked_type(&spec));
+        let repositories = application.map(application::repositories).unwrap_or_default();
+        let ways = Ways { kind, helm: self.helm(application)?, repositories, programs: self.programs.find() };
+        Ok((common, ways))
+    }
+
+    fn helm(&self, application: Option<&Application>) -> Result<HelmOptions, String> {
         let read = |path: &PathBuf| {
             let name = path.display().to_string();
             let content = std::fs::read(path).map_err(|error| format!("{name} cannot be read: {error}"))?;
             Ok::<_, String>(ValueSource { name, content, secret: false })
         };
-        Ok(HelmOptions {
-            release_name: self.release_name.clone(),
-            value_sources: self.values.iter().map(read).collect::<Result<_, _>>()?,
-            skip_crds: self.skip_crds,
-            capabilities: Capabilities {
-                kube_version: self.kube_version.clone(),
-                api_versions: self.api_version.clone(),
+        let sources = self.values.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let capabilities =
+            Capabilities { kube_version: self.kube_version.clone(), api_versions: self.api_version.clone() };
+        let mut options = match application {
+            Some(application) => {
+                application::values_are_given(application, &self.values)?;
+                helm_options(application, sources, capabilities)?
+            }
+            None => HelmOptions {
+                release_name: "release-name".to_owned(),
+                value_sources: sources,
+                capabilities,
+                ..HelmOptions::default()
             },
-            ..HelmOptions::default()
-        })
+        };
+        options.skip_crds |= self.skip_crds;
+        options.repositories.extend(self.chart_repository.iter().cloned());
+        if let Some(name) = &self.release_name {
+            options.release_name.clone_from(name);
+        }
+        Ok(options)
     }
 }
 
@@ -222,6 +266,8 @@ pub(crate) struct Ways {
     /// Found out from the files if it is not given.
     pub(crate) kind: Option<RenderType>,
     pub(crate) helm: HelmOptions,
+    /// How chart repositories are spoken to.
+    pub(crate) repositories: Vec<RepositoryAccess>,
     pub(crate) programs: Programs,
 }
 
@@ -243,8 +289,31 @@ impl Ways {
         };
         match kind {
             RenderType::Directory => as_directory(),
-            kind => Ok(prepare(files, kind, common, &self.helm)
-                .and_then(|prepared| prepared.render(&self.programs, common, scopes))),
+            kind => match self.prepared(files, kind, common)? {
+                Ok(prepared) => Ok(prepared.render(&self.programs, common, scopes)),
+                Err(failure) => Ok(Err(failure)),
+            },
+        }
+    }
+
+    /// Gathers what a render needs; charts of repositories are fetched.
+    fn prepared(
+        &self,
+        files: &dyn Files,
+        kind: RenderType,
+        common: &DirectoryOptions,
+    ) -> Result<Result<Prepared, RenderFailure>, String> {
+        let mut helm = self.helm.clone();
+        loop {
+            let wanted = match prepare(files, kind, common, &helm) {
+                Ok(prepared) => return Ok(Ok(prepared)),
+                Err(Unprepared::Failed(problems)) => return Ok(Err(RenderFailure { problems })),
+                Err(Unprepared::Wants(wanted)) => wanted,
+            };
+            for chart in wanted {
+                let content = self.programs.fetch_chart(&chart, &access_to(&self.repositories, &chart))?;
+                helm.charts.insert(chart, content);
+            }
         }
     }
 }
@@ -266,7 +335,7 @@ pub(crate) fn render_working(
     let whole = DirectoryOptions { path, ..common.clone() };
     ways.render(&files, &whole, scopes, || {
         let tree = WorkingTree::open(from).map_err(|error: TreeError| error.to_string())?;
-        Ok(directory(&tree, common, scopes))
+        Ok(directory_after(&tree, common, scopes, &KnownFiles::default(), &ways.programs))
     })
 }
 

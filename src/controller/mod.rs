@@ -14,6 +14,7 @@
 mod actor;
 mod announced;
 mod brake;
+pub mod charts;
 mod contest;
 pub mod decide;
 pub mod deep_check;

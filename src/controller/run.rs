@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::{
     Options,
     actor::{self, Handle},
+    charts::ChartCache,
     deep_check::Rota,
     dependencies::Dependents,
     hooks, instance,
@@ -124,6 +125,7 @@ pub async fn run(
         Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
     let outbox = tokio::spawn(tell);
     let programs = Programs::find(options.helm.as_deref(), options.kustomize.as_deref());
+    let charts = ChartCache::in_directory(options.cache.join("charts"));
     let shared = Arc::new(Shared {
         poller: Poller::new(repositories, Arc::new(Secrets(store.clone())), urls, stop.child_token()),
         cluster,
@@ -145,6 +147,7 @@ pub async fn run(
         policies,
         tasks: TaskTracker::new(),
         programs,
+        charts,
         program_runs: Semaphore::new(PROGRAMS),
         renders: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
     });

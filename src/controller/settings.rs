@@ -6,10 +6,12 @@ use jiff::SignedDuration;
 
 use super::decide::Settings;
 use crate::{
-    api::{self, Application, Include, Preflight, RenderKind},
+    api::{self, Application, ImageSpec, Include, PatchSpec, PatchTarget, Preflight, RenderKind, RenderSpec},
     manifest::{Digest, PlanDigest},
     plan::{ConflictPolicy, HookRuns, IgnoreRule, Membership, Policy, RollbackPolicy},
-    render::{Capabilities, HelmOptions, RenderType, ValueSource},
+    render::{
+        Capabilities, ChartReference, HelmOptions, ImageOverride, Patch, RenderType, Target, Touches, ValueSource,
+    },
 };
 
 /// A field manager's name has at most this many characters.
@@ -96,23 +98,55 @@ fn hand_managers(application: &Application) -> BTreeSet<String> {
 
 /// How the chart of an application is rendered, with values that were read
 /// from elsewhere and what the cluster is.
+///
+/// # Errors
+/// In words: the chart that is named cannot be one.
 pub fn helm_options(
     application: &Application,
     value_sources: Vec<ValueSource>,
     capabilities: Capabilities,
-) -> HelmOptions {
+) -> Result<HelmOptions, String> {
     let spec = application.spec.render.helm.clone().unwrap_or_default();
-    HelmOptions {
+    let chart = spec.chart.map(|chart| ChartReference::new(&chart.repository, &chart.name, &chart.version));
+    Ok(HelmOptions {
         release_name: spec.release_name.unwrap_or_else(|| application.metadata.name.clone().unwrap_or_default()),
         value_files: spec.value_files,
         value_sources,
         values: spec.values.map(serde_json::Value::Object),
         skip_crds: spec.skip_crds,
         capabilities,
+        repositories: spec.repositories.iter().map(|repository| repository.url.clone()).collect(),
+        chart: chart.transpose().map_err(|message| format!("render.helm.chart: {message}"))?,
+        ..HelmOptions::default()
+    })
+}
+
+/// What an Application changes of what its files say.
+pub fn touches(spec: &RenderSpec) -> Touches {
+    let target = |target: PatchTarget| {
+        let PatchTarget { group, version, kind, name, namespace, label_selector, annotation_selector } = target;
+        Target { group, version, kind, name, namespace, label_selector, annotation_selector }
+    };
+    let RenderSpec { patches, labels, annotations, images, .. } = spec.clone();
+    let patch = |PatchSpec { patch, target: of }: PatchSpec| Patch { patch, target: of.map(target) };
+    let image =
+        |ImageSpec { name, new_name, new_tag, digest }: ImageSpec| ImageOverride { name, new_name, new_tag, digest };
+    Touches {
+        patches: patches.into_iter().map(patch).collect(),
+        labels,
+        annotations,
+        images: images.into_iter().map(image).collect(),
     }
 }
 
-/// The way to render that an Application asks for.
+/// The way to render that an Application asks for, if it asks for one: by its
+/// type, or by a chart of elsewhere.
+pub fn asked_type(spec: &RenderSpec) -> Option<RenderType> {
+    let by_chart = spec.helm.as_ref().and_then(|helm| helm.chart.as_ref()).map(|_| RenderType::Helm);
+    spec.kind.map(render_type).or(by_chart)
+}
+
+/// A way to render.
 pub fn render_type(kind: RenderKind) -> RenderType {
     match kind {
         RenderKind::Directory => RenderType::Directory,

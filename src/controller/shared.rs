@@ -14,6 +14,7 @@ use tracing::warn;
 use super::{
     Options,
     brake::Brake,
+    charts::ChartCache,
     deep_check,
     first_look::FirstLook,
     handover::Handover,
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     pub(super) program_runs: Semaphore,
     /// The programs that render charts and kustomizations.
     pub(super) programs: Programs,
+    /// Charts of chart repositories.
+    pub(super) charts: ChartCache,
 }
 
 impl Shared {

@@ -1,9 +1,12 @@
 //! Objects into manifests: whether each kind is namespaced, default
 //! namespaces, and that nothing is there twice.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{ScopeLookup, Scopes, UnknownKind, flatten::Object, well_known};
+use super::{ScopeLookup, Scopes, Touches, UnknownKind, flatten::Object, well_known};
 use crate::manifest::{Manifest, ObjectId, Origin, Problem, Scope, gvk_of};
 
 /// A bundle under construction. Manifests are made as their objects come, so
@@ -14,6 +17,11 @@ pub(super) struct Assembly<'a> {
     namespace: Option<&'a str>,
     /// What only the API server would refuse is a warning.
     lenient: bool,
+    /// What is changed of each object.
+    touches: &'a Touches,
+    /// Which of the images that are replaced were met since somebody took
+    /// them from here.
+    pub(super) images_met: BTreeSet<usize>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     manifests: BTreeMap<ObjectId, Arc<Manifest>>,
@@ -26,11 +34,18 @@ pub(super) struct Assembly<'a> {
 }
 
 impl<'a> Assembly<'a> {
-    pub(super) fn new(scopes: &'a dyn ScopeLookup, namespace: Option<&'a str>, lenient: bool) -> Self {
+    pub(super) fn new(
+        scopes: &'a dyn ScopeLookup,
+        namespace: Option<&'a str>,
+        lenient: bool,
+        touches: &'a Touches,
+    ) -> Self {
         Self {
             scopes,
             namespace,
             lenient,
+            touches,
+            images_met: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             manifests: BTreeMap::new(),
@@ -41,7 +56,8 @@ impl<'a> Assembly<'a> {
     }
 
     /// Takes an object in.
-    pub(super) fn place(&mut self, object: Object) {
+    pub(super) fn place(&mut self, mut object: Object) {
+        self.touches.touch(&mut object.value, &mut self.images_met);
         self.defined.learn(&object.value);
         match gvk_of(&object.value).map(|gvk| self.scopes.scope(&gvk.group_kind())) {
             Some(Some(scope)) => self.manifest(object, scope),

@@ -1,6 +1,6 @@
 //! A directory of YAML and JSON files.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     manifest::{
@@ -11,12 +11,14 @@ use crate::{
 };
 
 use super::{
-    ScopeLookup,
+    Programs, RenderType, ScopeLookup, Touches,
     assemble::Assembly,
     flatten::{Object, flatten},
     known::{KnownFile, KnownFiles},
     path::{below, normalise},
+    prepared::renderer,
     select::{Selected, select},
+    touches,
     unsteady::Unsteady,
 };
 
@@ -53,6 +55,8 @@ pub struct DirectoryOptions {
     /// What only the API server would refuse, values of the data of Secrets
     /// and ConfigMaps, is a warning: for commands that show what a file says.
     pub lenient: bool,
+    /// What is changed of each object.
+    pub touches: Touches,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -65,6 +69,7 @@ impl Default for DirectoryOptions {
             exclude: Vec::new(),
             default_namespace: None,
             lenient: false,
+            touches: Touches::default(),
             limits: Limits::default(),
         }
     }
@@ -109,6 +114,7 @@ fn summary(problems: &[Problem]) -> String {
 }
 
 /// Renders a directory: all YAML and JSON files below it but hidden ones.
+/// There is no program at hand for patches.
 ///
 /// # Errors
 /// Everything that is wrong with the files; nothing is rendered then.
@@ -117,7 +123,7 @@ pub fn directory(
     options: &DirectoryOptions,
     scopes: &dyn ScopeLookup,
 ) -> Result<Render, RenderFailure> {
-    directory_after(tree, options, scopes, &KnownFiles::default())
+    directory_after(tree, options, scopes, &KnownFiles::default(), &Programs::default())
 }
 
 /// As [`directory`], after an earlier render: files whose content is known are
@@ -131,10 +137,14 @@ pub fn directory_after(
     options: &DirectoryOptions,
     scopes: &dyn ScopeLookup,
     before: &KnownFiles,
+    programs: &Programs,
 ) -> Result<Render, RenderFailure> {
-    let known = KnownFiles { default_namespace: options.default_namespace.clone(), ..KnownFiles::default() };
-    let assembly = Assembly::new(scopes, options.default_namespace.as_deref(), options.lenient);
-    let mut rendering = Rendering { tree, options, before, known, assembly, scopes };
+    let DirectoryOptions { default_namespace, touches, .. } = options;
+    let known =
+        KnownFiles { default_namespace: default_namespace.clone(), touches: touches.clone(), ..KnownFiles::default() };
+    let assembly = Assembly::new(scopes, default_namespace.as_deref(), options.lenient, touches);
+    let waiting = Vec::new();
+    let mut rendering = Rendering { tree, options, before, known, assembly, waiting, scopes, programs };
     let render = rendering.run();
     finished(render, rendering.assembly.problems)
 }
@@ -158,7 +168,10 @@ struct Rendering<'a> {
     before: &'a KnownFiles,
     known: KnownFiles,
     assembly: Assembly<'a>,
+    /// Objects that wait for their patches: those of all files.
+    waiting: Vec<Object>,
     scopes: &'a dyn ScopeLookup,
+    programs: &'a Programs,
 }
 
 impl Rendering<'_> {
@@ -172,14 +185,19 @@ impl Rendering<'_> {
         }
         let mut inputs = self.input_options(&path);
         self.read(&selected, &mut inputs)?;
+        self.patch()?;
         let manifests = self.assembly.finish();
+        // What could not be read may have had the image.
+        if self.assembly.problems.is_empty() {
+            self.assembly.problems = self.options.touches.unmet(&self.images_met());
+        }
         let bundle = bundle_digest(&manifests);
         Some(Render {
             manifests,
             bundle,
             inputs: InputDigest(Digest::of_parts(inputs)),
             files: selected.len(),
-            renderer: String::new(),
+            renderer: renderer(self.programs, RenderType::Directory, &self.options.touches),
             warnings: std::mem::take(&mut self.assembly.warnings),
             unsteady: Vec::new(),
             known: std::mem::take(&mut self.known),
@@ -204,10 +222,13 @@ impl Rendering<'_> {
 
     fn input_options(&self, path: &str) -> Vec<Vec<u8>> {
         let DirectoryOptions { include, exclude, default_namespace, .. } = self.options;
-        let options = serde_json::json!({
+        let mut options = serde_json::json!({
             "type": "Directory", "path": path, "include": include, "exclude": exclude,
             "defaultNamespace": default_namespace,
         });
+        if let Some(touches) = self.options.touches.inputs() {
+            options["touches"] = touches;
+        }
         vec![options.to_string().into_bytes()]
     }
 
@@ -219,7 +240,8 @@ impl Rendering<'_> {
         }
         let (mut bytes_read, mut objects_read) = (0_u64, 0);
         for file in selected {
-            let id = self.tree.content_id(&file.content).filter(|_| !self.options.lenient);
+            let forgets = self.options.lenient || !self.options.touches.patches.is_empty();
+            let id = self.tree.content_id(&file.content).filter(|_| !forgets);
             if let Some(known) = id.as_ref().and_then(|id| self.known_before(file, id)) {
                 bytes_read = bytes_read.saturating_add(known.bytes);
                 objects_read += known.manifests.len();
@@ -248,8 +270,15 @@ impl Rendering<'_> {
             }
             objects_read += objects.len();
             self.check_limits(bytes_read, objects_read)?;
+            if !self.options.touches.patches.is_empty() {
+                self.waiting.extend(objects);
+                objects = Vec::new();
+            }
             self.assembly.newest.clear();
+            let images_before = std::mem::take(&mut self.assembly.images_met);
             objects.into_iter().for_each(|object| self.assembly.place(object));
+            let images_met = std::mem::replace(&mut self.assembly.images_met, images_before);
+            self.assembly.images_met.extend(&images_met);
             let digest = Digest::of(&content).to_string();
             inputs.push(file.path.clone().into_bytes());
             inputs.push(digest.clone().into_bytes());
@@ -260,7 +289,9 @@ impl Rendering<'_> {
                 && self.assembly.newest.iter().all(|(_, manifest)| manifest.id.group != "apiextensions.k8s.io");
             if let Some(id) = id.filter(|_| by_itself) {
                 let (bytes, manifests) = (content.len() as u64, std::mem::take(&mut self.assembly.newest));
-                self.known.files.insert(file.path.clone(), KnownFile { content: id, bytes, digest, manifests });
+                self.known
+                    .files
+                    .insert(file.path.clone(), KnownFile { content: id, bytes, digest, manifests, images_met });
             }
         }
         Some(())
@@ -268,13 +299,37 @@ impl Rendering<'_> {
 
     /// What is known of a file, if it would come to the same again.
     fn known_before(&self, file: &Selected, id: &[u8]) -> Option<KnownFile> {
-        if self.before.default_namespace != self.options.default_namespace {
+        let DirectoryOptions { default_namespace, touches, .. } = self.options;
+        if self.before.default_namespace != *default_namespace || self.before.touches != *touches {
             return None;
         }
         let known = self.before.files.get(&file.path).filter(|known| known.content == id)?;
         let same =
             |(scope, manifest): &(Scope, Arc<Manifest>)| self.scopes.scope(&manifest.gvk.group_kind()) == Some(*scope);
         known.manifests.iter().all(same).then(|| known.clone())
+    }
+
+    /// Has what waits patched, and puts it where the rest is.
+    fn patch(&mut self) -> Option<()> {
+        let Touches { patches, .. } = &self.options.touches;
+        if !self.assembly.problems.is_empty() {
+            // Half of the objects are for no patch.
+            return Some(());
+        }
+        let mut objects = std::mem::take(&mut self.waiting);
+        match touches::patch(&mut objects, patches, self.programs, &self.options.limits.yaml) {
+            Ok(()) => objects.into_iter().for_each(|object| self.assembly.place(object)),
+            Err(problems) => {
+                self.assembly.problems.extend(problems);
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn images_met(&self) -> BTreeSet<usize> {
+        let known = self.known.files.values().flat_map(|file| &file.images_met).copied();
+        known.chain(self.assembly.images_met.iter().copied()).collect()
     }
 
     fn check_limits(&mut self, bytes: u64, objects: usize) -> Option<()> {

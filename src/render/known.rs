@@ -1,8 +1,12 @@
 //! What a render keeps of each file, so that the next one reads only files that
 //! changed.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
+use super::Touches;
 use crate::manifest::{Manifest, Scope};
 
 /// What became of the files of a render. Empty where nothing is known.
@@ -10,11 +14,13 @@ use crate::manifest::{Manifest, Scope};
 pub struct KnownFiles {
     /// The namespace of objects that name none: another one makes other manifests.
     pub(super) default_namespace: Option<String>,
+    /// What was changed of each object, likewise.
+    pub(super) touches: Touches,
     pub(super) files: HashMap<String, KnownFile>,
 }
 
 /// A file all of whose manifests depend on nothing but its content, the scopes
-/// of their kinds and the default namespace.
+/// of their kinds, the default namespace and what is changed of each object.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct KnownFile {
     /// Name of its content, as the tree gives it.
@@ -25,6 +31,8 @@ pub(super) struct KnownFile {
     pub(super) digest: String,
     /// Its manifests, with the scopes that they were read by.
     pub(super) manifests: Vec<(Scope, Arc<Manifest>)>,
+    /// Which of the images that are replaced it has.
+    pub(super) images_met: BTreeSet<usize>,
 }
 
 impl KnownFiles {

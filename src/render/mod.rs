@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! Directory  tree ──select──> files ──yaml──┐
-//! Kustomize  repository ──closure──> copy ──program──yaml──┼──> documents ──flatten──> objects ──assemble──> manifests
+//! Kustomize  repository ──closure──> copy ──program──yaml──┼──> documents ──flatten──> objects ──touches, assemble──> manifests
 //! Helm       repository ──chart────> copy ──program──yaml──┘
 //! ```
 //!
@@ -33,18 +33,20 @@ mod reading;
 mod scopes;
 mod select;
 mod subprocess;
+mod touches;
 mod unsteady;
 mod well_known;
 mod workspace;
 
 pub use detect::{RenderType, detect};
 pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, directory, directory_after};
-pub use helm::{Capabilities, HelmOptions, ValueSource};
+pub use helm::{Capabilities, ChartReference, FetchedCharts, HelmOptions, RepositoryAccess, ValueSource};
 pub use known::KnownFiles;
 pub use output::{json_array, yaml_stream};
-pub use prepared::{Prepared, prepare};
+pub use prepared::{Prepared, Unprepared, prepare};
 pub use programs::Programs;
 pub use reading::Probes;
 pub use scopes::{BuiltIn, Chain, ScopeLookup, Scopes, UnknownKind};
 pub use subprocess::ProgramLimits;
+pub use touches::{ImageOverride, Patch, Target, Touches};
 pub use unsteady::Unsteady;

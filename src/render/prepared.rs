@@ -6,7 +6,8 @@ use std::time::Instant;
 use tracing::debug;
 
 use super::{
-    DirectoryOptions, HelmOptions, Limits, Programs, Render, RenderFailure, RenderType, ScopeLookup,
+    ChartReference, DirectoryOptions, HelmOptions, Limits, Programs, Render, RenderFailure, RenderType, ScopeLookup,
+    Touches,
     assemble::Assembly,
     directory::{finished, no_directory},
     flatten::Object,
@@ -14,12 +15,35 @@ use super::{
     kustomize::Kustomization,
     path::normalise,
     reading::{Place, Probes, Reading},
+    touches,
     unsteady::differences,
 };
 use crate::{
     manifest::{Digest, InputDigest, Problem, bundle_digest},
     source::files::Files,
 };
+
+/// Why a render is not prepared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unprepared {
+    /// All that is wrong with the files.
+    Failed(Vec<Problem>),
+    /// Charts of repositories that are not at hand: with them, it is to be
+    /// prepared again.
+    Wants(Vec<ChartReference>),
+}
+
+impl Unprepared {
+    pub(super) fn of(problem: Problem) -> Self {
+        Self::Failed(vec![problem])
+    }
+}
+
+impl From<RenderFailure> for Unprepared {
+    fn from(RenderFailure { problems }: RenderFailure) -> Self {
+        Self::Failed(problems)
+    }
+}
 
 /// All that a render needs, gathered.
 pub struct Prepared {
@@ -39,14 +63,14 @@ enum Gathered {
 ///
 /// # Errors
 /// Everything that is missing, may not be read, or would be loaded from
-/// elsewhere.
+/// elsewhere; charts that are to be fetched first.
 pub fn prepare(
     files: &dyn Files,
     kind: RenderType,
     common: &DirectoryOptions,
     helm: &HelmOptions,
-) -> Result<Prepared, RenderFailure> {
-    let one = |problem: Problem| RenderFailure { problems: vec![problem] };
+) -> Result<Prepared, Unprepared> {
+    let one = Unprepared::of;
     let limits: &Limits = &common.limits;
     let mut reading = Reading::new(files, limits);
     let Some(path) = normalise(&common.path) else {
@@ -66,6 +90,9 @@ pub fn prepare(
     let mut options = serde_json::json!({
         "type": kind.to_string(), "path": path, "defaultNamespace": common.default_namespace,
     });
+    if let Some(touches) = common.touches.inputs() {
+        options["touches"] = touches;
+    }
     let source = match kind {
         RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory)?),
         _ => {
@@ -129,12 +156,17 @@ impl Prepared {
             let message = format!("renders to more than the limit of {} objects", common.limits.objects);
             return Err(RenderFailure { problems: vec![Problem::in_file(&common.path, message)] });
         }
-        let mut assembly = Assembly::new(scopes, common.default_namespace.as_deref(), common.lenient);
+        let mut objects = objects;
+        let patches = &common.touches.patches;
+        touches::patch(&mut objects, patches, programs, &common.limits.yaml)
+            .map_err(|problems| RenderFailure { problems })?;
+        let mut assembly = Assembly::new(scopes, common.default_namespace.as_deref(), common.lenient, &common.touches);
         for object in objects {
             assembly.place(object);
             assembly.newest.clear();
         }
         let manifests = assembly.finish();
+        assembly.problems.extend(common.touches.unmet(&assembly.images_met));
         // A template is no file that could be left out.
         for problem in assembly.problems.iter_mut().chain(&mut assembly.warnings) {
             problem.hint.take_if(|hint| hint.contains("render.exclude"));
@@ -145,7 +177,7 @@ impl Prepared {
             bundle,
             inputs: self.inputs.clone(),
             files: self.files,
-            renderer: programs.version(self.kind).unwrap_or_else(|| self.kind.to_string()),
+            renderer: renderer(programs, self.kind, &common.touches),
             warnings: std::mem::take(&mut assembly.warnings),
             unsteady: Vec::new(),
             known: Default::default(),
@@ -159,4 +191,12 @@ impl Prepared {
             Gathered::Kustomization(kustomization) => kustomization.build(programs, common),
         }
     }
+}
+
+/// The programs that a render took, with their versions.
+pub(super) fn renderer(programs: &Programs, kind: RenderType, touches: &Touches) -> String {
+    let patched = !touches.patches.is_empty() && kind != RenderType::Kustomize;
+    let kinds = [Some(kind).filter(|kind| *kind != RenderType::Directory), patched.then_some(RenderType::Kustomize)];
+    let version = |kind: RenderType| programs.version(kind).unwrap_or_else(|| kind.to_string());
+    kinds.into_iter().flatten().map(version).collect::<Vec<_>>().join(", ")
 }

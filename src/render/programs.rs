@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     RenderType,
-    subprocess::{Finished, ProgramLimits, RunError, run},
+    subprocess::{Finished, Network, ProgramLimits, RunError, run},
     workspace::Workspace,
 };
 use crate::manifest::Problem;
@@ -63,7 +63,8 @@ impl Programs {
             let workspace = Workspace::new().ok()?;
             let arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
             let path = program.path.as_deref()?;
-            let finished = run(path, &arguments, &workspace.tree(), &workspace.home(), &self.limits).ok()?;
+            let finished =
+                run(path, &arguments, &workspace.tree(), &workspace.home(), &self.limits, Network::Closed).ok()?;
             let version = String::from_utf8(finished.output).ok().filter(|_| finished.succeeded)?;
             let word = version.split_whitespace().next()?;
             Some(word.chars().take(64).filter(|character| !character.is_control()).collect())
@@ -79,6 +80,22 @@ impl Programs {
         workspace: &Workspace,
         file: &str,
     ) -> Result<Finished, Problem> {
+        self.start(kind, arguments, workspace, file, Network::Closed)
+    }
+
+    /// Runs Helm to fetch something.
+    pub(super) fn fetch(&self, arguments: &[&OsStr], workspace: &Workspace, what: &str) -> Result<Finished, Problem> {
+        self.start(RenderType::Helm, arguments, workspace, what, Network::Open)
+    }
+
+    fn start(
+        &self,
+        kind: RenderType,
+        arguments: &[&OsStr],
+        workspace: &Workspace,
+        file: &str,
+        network: Network,
+    ) -> Result<Finished, Problem> {
         let (program, name) = match kind {
             RenderType::Kustomize => (&self.kustomize, "kustomize"),
             _ => (&self.helm, "helm"),
@@ -87,7 +104,7 @@ impl Programs {
             let message = format!("is to be rendered by {name}, which was not found");
             return Err(Problem::in_file(file, message).hint(format!("install {name}, or name it with --{name}")));
         };
-        run(path, arguments, &workspace.tree(), &workspace.home(), &self.limits).map_err(|error| {
+        run(path, arguments, &workspace.tree(), &workspace.home(), &self.limits, network).map_err(|error| {
             let problem = Problem::in_file(file, error.to_string());
             match error {
                 RunError::NotStarted { .. } => problem.hint(format!("--{name} names another program")),

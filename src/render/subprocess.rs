@@ -5,10 +5,11 @@
 //! The program finds no other program (its `PATH` is empty) and is pointed at
 //! a proxy that does not exist, so that whatever it tries to load over the
 //! network fails at once. What repositories could have it load is refused
-//! before it is started; this is the second lock.
+//! before it is started; this is the second lock. Only to fetch a chart that an
+//! application names is Helm let out.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{self, Read},
     os::unix::process::CommandExt as _,
     path::Path,
@@ -28,7 +29,7 @@ pub struct ProgramLimits {
     /// Bytes of memory that it may have for its data. A pod in which the
     /// controller and the programs together pass the pod's limit is ended whole.
     pub memory: u64,
-    /// Bytes that it may write to its standard output.
+    /// Bytes that it may write to its standard output, and to a file.
     pub output: u64,
 }
 
@@ -64,6 +65,29 @@ pub(super) enum RunError {
     TooMuchMemory { program: String, limit: u64 },
 }
 
+/// Whether a program is to speak to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    /// It renders: whatever it tries to load fails at once.
+    Closed,
+    /// It fetches, by the proxies and authorities that this process has.
+    Open,
+}
+
+impl Network {
+    fn environment(self) -> Vec<(&'static str, OsString)> {
+        const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+        const OWN: [&str; 4] = ["NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+        match self {
+            Self::Closed => PROXIES.map(|name| (name, NO_PROXY_THERE.into())).into(),
+            Self::Open => {
+                let own = |name: &'static str| std::env::var_os(name).map(|value| (name, value));
+                PROXIES.into_iter().chain(OWN).filter_map(own).collect()
+            }
+        }
+    }
+}
+
 /// Runs a program in a directory, with a home of its own.
 pub(super) fn run(
     program: &Path,
@@ -71,6 +95,7 @@ pub(super) fn run(
     directory: &Path,
     home: &Path,
     limits: &ProgramLimits,
+    network: Network,
 ) -> Result<Finished, RunError> {
     let name = || program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
     let failed = |source| RunError::NotStarted { program: name(), source };
@@ -81,7 +106,7 @@ pub(super) fn run(
         .env_clear()
         .envs([("PATH", ""), ("LC_ALL", "C.UTF-8"), ("KUBECONFIG", "/dev/null")])
         .envs(["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"].map(|name| (name, home)))
-        .envs(["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, NO_PROXY_THERE)))
+        .envs(network.environment())
         // Both programs collect their garbage by then, before the limit ends them.
         .env("GOMEMLIMIT", (limits.memory / 10 * 8).to_string())
         .stdin(Stdio::null())
@@ -131,7 +156,8 @@ impl Running {
         let running = Self { child: command.spawn()?, began: Instant::now() };
         let memory = Rlimit { current: Some(limits.memory), maximum: Some(limits.memory) };
         let none = Rlimit { current: Some(0), maximum: Some(0) };
-        for (resource, limit) in [(Resource::Data, memory), (Resource::Core, none)] {
+        let file = Rlimit { current: Some(limits.output), maximum: Some(limits.output) };
+        for (resource, limit) in [(Resource::Data, memory), (Resource::Fsize, file), (Resource::Core, none)] {
             match prlimit(running.pid(), resource, limit) {
                 // It ended already.
                 Err(rustix::io::Errno::SRCH) | Ok(_) => {}
@@ -226,7 +252,7 @@ mod tests {
     fn shell(script: &str, limits: &ProgramLimits) -> Result<Finished, RunError> {
         let directory = tempfile::tempdir().unwrap();
         let arguments = [OsStr::new("-c"), OsStr::new(script)];
-        run(Path::new("/bin/sh"), &arguments, directory.path(), directory.path(), limits)
+        run(Path::new("/bin/sh"), &arguments, directory.path(), directory.path(), limits, Network::Closed)
     }
 
     #[test]
@@ -281,7 +307,9 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_exist_is_named() {
-        let error = run(Path::new("/none/helm"), &[], Path::new("/"), Path::new("/"), &Default::default()).unwrap_err();
+        let error =
+            run(Path::new("/none/helm"), &[], Path::new("/"), Path::new("/"), &Default::default(), Network::Closed)
+                .unwrap_err();
         assert!(error.to_string().starts_with("helm cannot be started: "), "{error}");
     }
 }

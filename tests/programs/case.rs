@@ -9,7 +9,7 @@ use std::{
 use bowline::{
     render::{
         BuiltIn, Capabilities, DirectoryOptions, HelmOptions, Limits, Prepared, Programs, Render, RenderFailure,
-        RenderType, detect, prepare,
+        RenderType, Unprepared, detect, prepare,
     },
     source::working::WorkingFiles,
 };
@@ -52,7 +52,10 @@ impl Repository {
     pub fn prepare(&self, path: &str, helm: &HelmOptions) -> Result<Prepared, RenderFailure> {
         let kind = detect(&self.files(), if path == "." { "" } else { path }).unwrap();
         assert_ne!(kind, RenderType::Directory, "there is nothing for a program to render at {path}");
-        prepare(&self.files(), kind, &options(path), helm)
+        prepare(&self.files(), kind, &options(path), helm).map_err(|error| match error {
+            Unprepared::Failed(problems) => RenderFailure { problems },
+            Unprepared::Wants(charts) => panic!("charts of elsewhere: {charts:?}"),
+        })
     }
 
     pub fn render(&self, path: &str, helm: &HelmOptions) -> Result<Render, RenderFailure> {

@@ -4,7 +4,9 @@
 
 use std::{fmt::Write as _, io::Write as _, os::unix::fs::symlink, path::Path, time::Duration};
 
-use bowline::render::{BuiltIn, HelmOptions, ProgramLimits, Programs, RenderType, detect, prepare};
+use bowline::render::{
+    BuiltIn, HelmOptions, ProgramLimits, Programs, RenderFailure, RenderType, Unprepared, detect, prepare,
+};
 
 use super::case::{Repository, options, program};
 
@@ -71,8 +73,11 @@ impl Try {
         let kind = detect(&repository.files(), "app").unwrap();
         assert_ne!(kind, RenderType::Directory);
         let common = options("app");
-        let rendered = prepare(&repository.files(), kind, &common, &self.helm)
-            .and_then(|prepared| prepared.render(programs, &common, &BuiltIn));
+        let rendered = match prepare(&repository.files(), kind, &common, &self.helm) {
+            Ok(prepared) => prepared.render(programs, &common, &BuiltIn),
+            Err(Unprepared::Failed(problems)) => Err(RenderFailure { problems }),
+            Err(Unprepared::Wants(charts)) => panic!("charts of elsewhere: {charts:?}"),
+        };
         match rendered {
             Err(failure) => failure.problems[0].to_string(),
             Ok(render) => {

@@ -8,3 +8,5 @@ mod equal;
 mod hostile;
 mod known;
 mod messages;
+mod repositories;
+mod touches;

@@ -50,8 +50,8 @@ fn what_is_missing_is_named() {
     "#);
     let chart = "apiVersion: v2\nname: web\nversion: 0.1.0\ndependencies:\n- name: redis\n  version: 1.x\n  repository: https://charts.example.com\n- name: gone\n  version: 1.x\n  repository: file://../gone\n";
     insta::assert_snapshot!(Repository::new(&[("web/Chart.yaml", chart)]).problems("web", &HelmOptions::default()), @r"
-    web/Chart.yaml:5:3: the dependency redis of https://charts.example.com is not in charts/
-      hint: run `helm dependency build` and commit what it puts there
+    web/Chart.yaml:5:3: the dependency redis of https://charts.example.com is not in charts/, and render.helm.repositories does not name that repository
+      hint: name it there, or run `helm dependency build` and commit what it puts into charts/
     web/Chart.yaml:8:3: the dependency gone is not at file://../gone
     ");
     let kustomization = "resources:\n- none.yaml\n- ../base\npatches:\n- path: patch.yaml\n";

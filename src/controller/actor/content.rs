@@ -15,10 +15,10 @@ use crate::{
         decide::{ContentId, HeadView},
         poller::{Asked, Found, HeadEvent},
         scopes::ClusterScopes,
-        settings::{destination, render_type},
+        settings::{asked_type, destination, touches},
     },
     manifest::{Digest, Problem},
-    render::{DirectoryOptions, KnownFiles, Render, RenderFailure, RenderType, ScopeLookup, detect},
+    render::{DirectoryOptions, KnownFiles, Programs, Render, RenderFailure, RenderType, ScopeLookup, detect},
     source::{Commit, CommitId, SourceError, TreeLimits},
     telemetry::Step,
 };
@@ -247,8 +247,8 @@ impl Actor {
 
     async fn look_at(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
         let spec = &self.known.application.spec;
-        let kind = match spec.render.kind {
-            Some(kind) => render_type(kind),
+        let kind = match asked_type(&spec.render) {
+            Some(kind) => kind,
             None => match tokio::task::block_in_place(|| detected(found, &spec.source.path)) {
                 Ok(kind) => kind,
                 Err(error) => return Looked::Unreadable(error),
@@ -275,9 +275,11 @@ impl Actor {
                 Err(error) => return undiscovered(format!("the kinds of the cluster are not known: {error}")),
             };
             // The semaphore is never closed.
-            let turn = self.shared.renders.acquire().await.ok();
+            let turns = if spec.patches.is_empty() { &self.shared.renders } else { &self.shared.program_runs };
+            let turn = turns.acquire().await.ok();
             let looked = tokio::task::block_in_place(|| {
-                let before = Before { rendered: last.as_ref(), files: &self.known.files };
+                let before =
+                    Before { rendered: last.as_ref(), files: &self.known.files, programs: &self.shared.programs };
                 look(&found, &path, &namespace, &spec, settings.clone(), &before, &scopes)
             });
             drop(turn);
@@ -306,10 +308,12 @@ impl Actor {
     }
 }
 
-/// What is known of renders before.
+/// What is known of renders before, and at hand for this one.
 struct Before<'a> {
     rendered: Option<&'a RenderedFrom>,
     files: &'a KnownFiles,
+    /// What carries out patches.
+    programs: &'a Programs,
 }
 
 fn look(
@@ -338,9 +342,10 @@ fn look(
         include: spec.include.clone(),
         exclude: spec.exclude.clone(),
         default_namespace: Some(namespace.to_owned()),
+        touches: touches(spec),
         ..DirectoryOptions::default()
     };
-    match crate::render::directory_after(&tree, &options, scopes, before.files) {
+    match crate::render::directory_after(&tree, &options, scopes, before.files, before.programs) {
         Ok(render) => Looked::Rendered(from, Box::new(render)),
         Err(RenderFailure { problems }) => Looked::Failed(from, problems, false),
     }

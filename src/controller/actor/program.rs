@@ -15,14 +15,18 @@ use super::{
 };
 use crate::{
     controller::{
+        charts::repository_access,
         decide::Content as From,
         poller::Found,
         scopes::ClusterScopes,
-        settings::{destination, helm_options},
+        settings::{destination, helm_options, touches},
         values::{cluster_capabilities, value_sources},
     },
-    manifest::{Digest, InputDigest},
-    render::{Capabilities, DirectoryOptions, Prepared, Probes, Render, RenderFailure, RenderType, prepare},
+    manifest::{Digest, InputDigest, Problem},
+    render::{
+        Capabilities, DirectoryOptions, HelmOptions, Prepared, Probes, Render, RenderFailure, RenderType,
+        RepositoryAccess, Unprepared, prepare,
+    },
     source::{TreeLimits, files::Files},
 };
 
@@ -36,6 +40,10 @@ impl Actor {
         let sources = match value_sources(cluster, &self.identity(), owner.namespace(), helm).await {
             Ok(sources) => sources,
             Err(message) => return Looked::Undiscovered { reason: "ValuesUnavailable", message },
+        };
+        let access = match repository_access(cluster, &self.identity(), owner.namespace(), helm).await {
+            Ok(access) => access,
+            Err(message) => return Looked::Undiscovered { reason: "ChartUnavailable", message },
         };
         let mut settings =
             vec![kind.to_string(), path.clone(), namespace.clone(), format!("{:?}", application.spec.render)];
@@ -60,19 +68,57 @@ impl Actor {
             Ok(server) => server,
             Err(message) => return undiscovered(&message),
         };
-        let helm = helm_options(application, sources, server);
-        let common =
-            DirectoryOptions { path: path.clone(), default_namespace: Some(namespace), ..DirectoryOptions::default() };
+        let helm = match helm_options(application, sources, server) {
+            Ok(helm) => helm,
+            Err(message) => return Looked::Undiscovered { reason: "ChartUnavailable", message },
+        };
+        let common = DirectoryOptions {
+            path: path.clone(),
+            default_namespace: Some(namespace),
+            touches: touches(&application.spec.render),
+            ..DirectoryOptions::default()
+        };
         let from = |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone() };
-        let prepared = match block_in_place(|| prepare(&files, kind, &common, &helm)) {
+        let prepared = match self.prepared(&files, kind, &common, helm, &access).await {
             Ok(prepared) => prepared,
-            Err(RenderFailure { problems }) => return Looked::Failed(from(Probes::new()), problems, false),
+            Err(NotPrepared::Failed(problems)) => return Looked::Failed(from(Probes::new()), problems, false),
+            Err(NotPrepared::Unavailable(message)) => {
+                return Looked::Undiscovered { reason: "ChartUnavailable", message };
+            }
         };
         if let Some(content) = self.rendered_before(prepared.inputs()).await {
             info!(inputs = %prepared.inputs(), "these inputs were rendered before");
             return Looked::Rendered(from(prepared.probes().clone()), Box::new(render_of(content)));
         }
         self.render_prepared(&prepared, &common, from(prepared.probes().clone())).await
+    }
+
+    /// Gathers what a render needs, with the charts of repositories that it
+    /// takes.
+    async fn prepared(
+        &self,
+        files: &dyn Files,
+        kind: RenderType,
+        common: &DirectoryOptions,
+        mut helm: HelmOptions,
+        access: &[RepositoryAccess],
+    ) -> Result<Prepared, NotPrepared> {
+        let namespace = self.known.owner.namespace();
+        loop {
+            let wanted = match block_in_place(|| prepare(files, kind, common, &helm)) {
+                Ok(prepared) => return Ok(prepared),
+                Err(Unprepared::Failed(problems)) => return Err(NotPrepared::Failed(problems)),
+                Err(Unprepared::Wants(wanted)) => wanted,
+            };
+            for chart in wanted {
+                // The semaphore is never closed.
+                let turn = self.shared.program_runs.acquire().await.ok();
+                let fetch = || self.shared.charts.chart(&self.shared.programs, namespace, &chart, access);
+                let content = block_in_place(fetch).map_err(NotPrepared::Unavailable)?;
+                drop(turn);
+                helm.charts.insert(chart, content);
+            }
+        }
     }
 
     async fn render_prepared(&self, prepared: &Prepared, common: &DirectoryOptions, from: RenderedFrom) -> Looked {
@@ -112,6 +158,13 @@ impl Actor {
         // Content that cannot be read is rendered anew.
         self.content_of(From::Release(kept.spec.number)).await.ok()
     }
+}
+
+/// Why a render is not prepared.
+enum NotPrepared {
+    Failed(Vec<Problem>),
+    /// A chart cannot be fetched now.
+    Unavailable(String),
 }
 
 fn undiscovered(message: &str) -> Looked {

@@ -5,19 +5,21 @@ use std::{collections::BTreeSet, path::Path};
 use serde_json::Value;
 
 use super::{
-    HelmOptions,
+    ChartReference, HelmOptions,
     archive::{self, Room},
     lookup::{uses_chance, without_lookup},
+    reference::{Locked, locked},
+    repository::is_below,
     schema, secrets,
 };
 use crate::{
     manifest::{
-        Position, Problem,
+        Digest, Position, Problem,
         yaml::{self, read_documents},
     },
     render::{
-        RenderFailure,
         path::{join, relative_to},
+        prepared::Unprepared,
         reading::Reading,
         workspace::Workspace,
     },
@@ -29,7 +31,8 @@ const NESTING: usize = 8;
 /// A chart, ready to be rendered.
 pub(super) struct Chart {
     pub(super) workspace: Workspace,
-    /// Its directory; empty for the root of the repository.
+    /// Its directory; empty for the root of the repository. That of a chart of
+    /// elsewhere is no directory of the repository.
     pub(super) directory: String,
     /// Its name, as templates and messages have it.
     pub(super) name: String,
@@ -52,6 +55,8 @@ pub(super) struct Chart {
     pub(super) aliases: Vec<(String, String)>,
     /// Templates, by their paths below the chart, whose `lookup` now fails.
     pub(super) without_lookup: BTreeSet<String>,
+    /// Charts of repositories that it takes, with the digests of what came.
+    pub(super) fetched: Vec<(String, String)>,
 }
 
 impl Chart {
@@ -61,10 +66,9 @@ impl Chart {
         directory: &str,
         options: &HelmOptions,
         room: Room,
-    ) -> Result<Self, RenderFailure> {
+    ) -> Result<Self, Unprepared> {
         let workspace = Workspace::new().map_err(|error| {
-            let problem = Problem::in_file(directory, format!("no private directory to render in: {error}"));
-            RenderFailure { problems: vec![problem] }
+            Unprepared::of(Problem::in_file(directory, format!("no private directory to render in: {error}")))
         })?;
         let chart = Self {
             workspace,
@@ -78,13 +82,20 @@ impl Chart {
             copied: Vec::new(),
             aliases: Vec::new(),
             without_lookup: BTreeSet::new(),
+            fetched: Vec::new(),
         };
-        let served = &options.capabilities.api_versions;
-        let mut copying = Copying { reading, chart, served, problems: Vec::new(), room };
-        copying.chart_at(directory, "", 0);
-        copying.values(options);
-        let Copying { chart, problems, .. } = copying;
-        if problems.is_empty() { Ok(chart) } else { Err(RenderFailure { problems }) }
+        let mut copying = Copying { reading, chart, options, problems: Vec::new(), wanted: Vec::new(), room };
+        match &options.chart {
+            None => copying.chart_at(directory, "", 0),
+            Some(elsewhere) => copying.chart_of_elsewhere(elsewhere),
+        }
+        copying.values(directory);
+        let Copying { chart, problems, wanted, .. } = copying;
+        match (problems.is_empty(), wanted.is_empty()) {
+            (true, true) => Ok(chart),
+            (true, false) => Err(Unprepared::Wants(wanted)),
+            (false, _) => Err(Unprepared::Failed(problems)),
+        }
     }
 
     /// A path below the chart as Helm names it, as it is in the copy: Helm
@@ -109,9 +120,10 @@ impl Chart {
 struct Copying<'a, 'b> {
     reading: &'a mut Reading<'b>,
     chart: Chart,
-    /// The APIs of the cluster.
-    served: &'a [String],
+    options: &'a HelmOptions,
     problems: Vec<Problem>,
+    /// Charts of repositories that are not at hand.
+    wanted: Vec<ChartReference>,
     /// What is left for packed charts.
     room: Room,
 }
@@ -121,6 +133,7 @@ struct Dependency {
     name: String,
     alias: String,
     repository: String,
+    version: String,
     at: Position,
 }
 
@@ -137,6 +150,38 @@ impl Copying<'_, '_> {
             let hint = "give source.path the directory of a chart, or render.type what it is";
             self.problems.push(Problem::in_file(join(directory, "Chart.yaml"), message).hint(hint));
         }
+        self.files_of_chart(directory, place, depth, &files);
+    }
+
+    /// Copies a chart of a repository as the one that is rendered.
+    fn chart_of_elsewhere(&mut self, reference: &ChartReference) {
+        let Some(content) = self.fetched(reference) else { return };
+        let name = &reference.name;
+        // As Helm calls the packed chart; it leads nowhere in the repository.
+        self.chart.directory = format!("{name}.tgz");
+        let files = match archive::unpack(&content, &mut self.room) {
+            Ok(files) => files,
+            Err(message) => return self.problems.push(Problem::in_file(reference.to_string(), message)),
+        };
+        let below = |(path, content): (String, Vec<u8>)| {
+            path.split_once('/').map(|(_, below)| (below.to_owned(), content)).filter(|(below, _)| !below.is_empty())
+        };
+        let files: Vec<(String, Vec<u8>)> = files.into_iter().filter_map(below).collect();
+        let directory = self.chart.directory.clone();
+        self.files_of_chart(&directory, "", 0, &files);
+    }
+
+    /// A chart of a repository, if it is at hand.
+    fn fetched(&mut self, reference: &ChartReference) -> Option<std::sync::Arc<[u8]>> {
+        let Some(content) = self.options.charts.get(reference) else {
+            self.wanted.push(reference.clone());
+            return None;
+        };
+        self.chart.fetched.push((reference.to_string(), Digest::of(content).to_string()));
+        Some(content.clone())
+    }
+
+    fn files_of_chart(&mut self, directory: &str, place: &str, depth: usize, files: &[(String, Vec<u8>)]) {
         let declared: Vec<(&str, &[u8])> = files
             .iter()
             .filter(|(path, _)| matches!(path.as_str(), "Chart.yaml" | "requirements.yaml"))
@@ -155,14 +200,18 @@ impl Copying<'_, '_> {
             dependencies.extend(declared_in(&document).into_iter().map(|dependency| (file.clone(), dependency)));
         }
         let mut present = BTreeSet::new();
-        for (path, content) in &files {
+        let mut locks = Vec::new();
+        for (path, content) in files {
+            if matches!(path.as_str(), "Chart.lock" | "requirements.lock") {
+                locks = locked(content);
+            }
             if let Some(name) = path.strip_prefix("charts/").map(|path| path.split('/').next().unwrap_or(path)) {
                 present.insert(name.to_owned());
             }
             self.file(&join(directory, path), &join(place, path), content);
         }
-        for (file, dependency) in dependencies {
-            let Dependency { name, alias, repository, at } = dependency;
+        for (index, (file, dependency)) in dependencies.into_iter().enumerate() {
+            let Dependency { name, alias, repository, version, at } = dependency;
             if !alias.is_empty() {
                 self.chart.aliases.push((alias, name.clone()));
             }
@@ -172,9 +221,35 @@ impl Copying<'_, '_> {
             }
             let missing = |message: String| Problem::in_file(&file, message).at(at);
             let Some(path) = repository.strip_prefix("file://") else {
-                let source = if repository.is_empty() { String::new() } else { format!(" of {repository}") };
-                let message = format!("the dependency {name}{source} is not in charts/");
-                self.problems.push(missing(message).hint("run `helm dependency build` and commit what it puts there"));
+                if repository.is_empty() {
+                    let message = format!("the dependency {name} is not in charts/, and no repository is given for it");
+                    self.problems
+                        .push(missing(message).hint("run `helm dependency build` and commit what it puts there"));
+                    continue;
+                }
+                let version = match version_of(&locks, index, &name) {
+                    Some(locked) => locked,
+                    None if locks.is_empty() => version,
+                    None => {
+                        let message = format!("the dependency {name} is not in Chart.lock");
+                        self.problems.push(missing(message).hint("run `helm dependency update` and commit Chart.lock"));
+                        continue;
+                    }
+                };
+                match ChartReference::new(&repository, &name, &version) {
+                    Ok(reference)
+                        if !self.options.repositories.iter().any(|url| is_below(url, &reference.repository)) =>
+                    {
+                        let message = format!(
+                            "the dependency {name} of {repository} is not in charts/, and render.helm.repositories \
+                             does not name that repository"
+                        );
+                        let hint = "name it there, or run `helm dependency build` and commit what it puts into charts/";
+                        self.problems.push(missing(message).hint(hint));
+                    }
+                    Ok(reference) => self.dependency_of_elsewhere(&reference, place),
+                    Err(message) => self.problems.push(missing(format!("the dependency {name}: {message}"))),
+                }
                 continue;
             };
             match relative_to(directory, path) {
@@ -196,6 +271,15 @@ impl Copying<'_, '_> {
                 },
             }
         }
+    }
+
+    /// Copies a chart of a repository as a packed dependency.
+    fn dependency_of_elsewhere(&mut self, reference: &ChartReference, place: &str) {
+        let Some(content) = self.fetched(reference) else { return };
+        let label = reference.to_string();
+        // Two versions of a chart may stand beside each other.
+        let name = format!("{}-{}.tgz", reference.name, self.chart.fetched.len());
+        self.file(&label, &join(place, &format!("charts/{name}")), &content);
     }
 
     /// Copies a file of a chart.
@@ -240,7 +324,8 @@ impl Copying<'_, '_> {
         self.chart.uses_chance |= uses_chance(text);
         if text.contains("Capabilities") {
             self.chart.asks_version |= text.contains("KubeVersion");
-            let mentioned = self.served.iter().filter(|version| text.contains(version.as_str()));
+            let mentioned =
+                self.options.capabilities.api_versions.iter().filter(|version| text.contains(version.as_str()));
             self.chart.mentions.extend(mentioned.cloned());
         }
     }
@@ -273,7 +358,9 @@ impl Copying<'_, '_> {
         archive::pack(&files).map(Some).map_err(|error| format!("cannot be copied for rendering: {error}"))
     }
 
-    fn values(&mut self, options: &HelmOptions) {
+    /// Copies the values; the paths of files are relative to a directory.
+    fn values(&mut self, directory: &str) {
+        let options = self.options;
         for path in &options.value_files {
             let field = "render.helm.valueFiles";
             if path.contains("://") {
@@ -281,7 +368,7 @@ impl Copying<'_, '_> {
                 self.problems.push(Problem::in_file(field, message));
                 continue;
             }
-            let Some(whole) = relative_to(&self.chart.directory, path) else {
+            let Some(whole) = relative_to(directory, path) else {
                 self.problems.push(Problem::in_file(field, format!("{path:?} leaves the repository")));
                 continue;
             };
@@ -322,6 +409,13 @@ impl Copying<'_, '_> {
     }
 }
 
+/// The version of a dependency in a lock file: of the entry at the same place,
+/// else of the one with its name.
+fn version_of(locks: &[Locked], index: usize, name: &str) -> Option<String> {
+    let at_place = locks.get(index).filter(|locked| locked.name == name);
+    at_place.or_else(|| locks.iter().find(|locked| locked.name == name)).map(|locked| locked.version.clone())
+}
+
 fn is_packed(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "tgz")
 }
@@ -333,6 +427,7 @@ fn declared_in(document: &yaml::Document) -> Vec<Dependency> {
         name: text(item, "name"),
         alias: text(item, "alias"),
         repository: text(item, "repository"),
+        version: text(item, "version"),
         at: document.positions.nearest(&format!("/dependencies/{index}")),
     };
     list.into_iter().flatten().enumerate().map(read).filter(|dependency| !dependency.name.is_empty()).collect()

@@ -6,7 +6,8 @@
 //!
 //! The program speaks to no cluster: what the chart may know of it is handed in
 //! as [`Capabilities`], and a template that asks it by `lookup` is refused. It
-//! loads nothing: dependencies are in the chart or elsewhere in the repository.
+//! loads nothing: dependencies are in the chart, elsewhere in the repository, or
+//! were fetched before ([`Programs::fetch_chart`]).
 
 mod archive;
 mod chart;
@@ -14,17 +15,23 @@ mod complaint;
 mod lookup;
 mod options;
 mod output;
+mod reference;
+mod repository;
 mod schema;
 mod secrets;
 
 use std::ffi::{OsStr, OsString};
 
 pub use options::{Capabilities, HelmOptions, ValueSource};
+pub use reference::{ChartReference, FetchedCharts};
+pub use repository::RepositoryAccess;
 
 use archive::Room;
 use chart::Chart;
 
-use super::{DirectoryOptions, RenderFailure, RenderType, flatten::Object, programs::Programs, reading::Reading};
+use super::{
+    DirectoryOptions, RenderType, flatten::Object, prepared::Unprepared, programs::Programs, reading::Reading,
+};
 use crate::manifest::Problem;
 
 /// A chart with all that it needs, ready to be rendered.
@@ -40,7 +47,7 @@ impl HelmChart {
         directory: &str,
         options: &HelmOptions,
         common: &DirectoryOptions,
-    ) -> Result<Self, RenderFailure> {
+    ) -> Result<Self, Unprepared> {
         let room = Room { bytes: common.limits.bytes, files: common.limits.files };
         let chart = Chart::prepare(reading, directory, options, room)?;
         Ok(Self { chart, options: options.clone() })
@@ -53,13 +60,20 @@ impl HelmChart {
 
     /// What the result depends on beside the files that were read.
     pub(super) fn inputs(&self) -> serde_json::Value {
-        let HelmOptions { release_name, value_files, value_sources, values, skip_crds, capabilities } = &self.options;
+        let HelmOptions { release_name, value_files, value_sources, values, skip_crds, capabilities, .. } =
+            &self.options;
         let sources: Vec<String> =
             value_sources.iter().map(|source| crate::manifest::Digest::of(&source.content).to_string()).collect();
         let mut inputs = serde_json::json!({
             "releaseName": release_name, "valueFiles": value_files, "valueSources": sources,
             "values": values, "skipCRDs": skip_crds,
         });
+        if let Some(chart) = &self.options.chart {
+            inputs["chart"] = serde_json::json!(chart.to_string());
+        }
+        if !self.chart.fetched.is_empty() {
+            inputs["charts"] = serde_json::json!(self.chart.fetched);
+        }
         // A chart that does not ask is the same on another cluster, and a kind
         // that it does not mention makes it no other.
         if self.chart.asks_version {

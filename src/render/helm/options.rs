@@ -2,8 +2,10 @@
 
 use serde_json::Value;
 
+use super::{ChartReference, FetchedCharts};
+
 /// How a chart is rendered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HelmOptions {
     /// The name of the release, which templates have as `.Release.Name`.
     pub release_name: String,
@@ -18,6 +20,25 @@ pub struct HelmOptions {
     pub skip_crds: bool,
     /// What the cluster is, as templates see it.
     pub capabilities: Capabilities,
+    /// A chart of a repository that is rendered in place of one of the files.
+    pub chart: Option<ChartReference>,
+    /// URLs of the repositories, or their beginnings, that dependencies may be
+    /// fetched from.
+    pub repositories: Vec<String>,
+    /// Charts of repositories that are at hand.
+    pub charts: FetchedCharts,
+}
+
+impl std::fmt::Debug for HelmOptions {
+    /// Without the charts themselves.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HelmOptions")
+            .field("release_name", &self.release_name)
+            .field("value_files", &self.value_files)
+            .field("chart", &self.chart)
+            .field("charts", &self.charts.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for HelmOptions {
@@ -29,6 +50,9 @@ impl Default for HelmOptions {
             values: None,
             skip_crds: false,
             capabilities: Capabilities::default(),
+            chart: None,
+            repositories: Vec::new(),
+            charts: FetchedCharts::new(),
         }
     }
 }
