@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Application, Controller, Site, Start, Team};
+use crate::world::{Application, Controller, Site, Start, Team, eventually, rollback_request};
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
 
@@ -144,4 +144,81 @@ async fn what_does_not_render_is_told_and_what_runs_is_left_alone() {
     let mended = push(&team, "Mended", &chart(&[("templates/b.yaml", hook)]));
     team.until_synced("shop", &mended).await;
     assert!(team.get("configmaps", "ran").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_of_a_registry_is_deployed_with_the_account_of_a_secret_and_touched() {
+    let team = Team::new("registry").await;
+    let account = ("ada", "correct horse");
+    let registry = rig::Registry::start(Some(account), None).unwrap();
+    let config = publish(&registry, account, &["1.0.0", "1.1.0"]);
+    let first = team.push("Values", &[("prod.yaml", "word: prod\n".to_owned())]);
+    let url = format!("oci://{}/charts", registry.host());
+    let spec = json!({"render": {
+        "helm": {
+            "chart": {"repository": url, "name": "web", "version": "^1.0"},
+            "valueFiles": ["prod.yaml"],
+            "repositories": [{"url": url, "plainHTTP": true, "secretRef": {"name": "registry"}}],
+        },
+        "labels": {"team": "shop"},
+        "patches": [{
+            "target": {"kind": "ConfigMap"},
+            "patch": "- {op: add, path: /data/patched, value: \"yes\"}",
+        }],
+    }});
+    team.deploy(&Application { name: "shop", path: ".", spec });
+    let missing = format!("Secret {}/registry for {url} does not exist", team.namespace);
+    let status = team.until("shop", "the missing Secret", |status| status["note"] == missing).await;
+    assert_eq!(status["sync"], "Unknown");
+    let wrong = ["--from-literal=username=ada", "--from-literal=password=wrong horse"];
+    team.kubectl(&[&["create", "secret", "generic", "registry"], &wrong[..]].concat());
+    let refused = |status: &Value| status["note"].as_str().is_some_and(|note| note.contains("401"));
+    let status = team.until("shop", "the wrong password", refused).await;
+    assert!(!status.to_string().contains("wrong horse"), "{status}");
+    let right = r#"{"stringData": {"password": "correct horse"}}"#;
+    team.kubectl(&["patch", "secret", "registry", "--type=merge", "-p", right]);
+    team.until_synced("shop", &first).await;
+    let seen = team.get("configmaps", "shop-web").await.unwrap();
+    assert_eq!(seen["data"], json!({"version": "1.1.0", "word": "prod", "patched": "yes"}));
+    assert_eq!(seen["metadata"]["labels"]["team"], "shop");
+    let release = &team.releases("shop").await[0];
+    assert!(release.spec.renderer.contains(", Kustomize v5"), "{}", release.spec.renderer);
+
+    // Another version is the Application's word, and the way back needs no registry.
+    let version = json!({"spec": {"render": {"helm": {"chart": {"version": "1.0.0"}}}}});
+    team.patch("applications", "shop", "ada", &version).await;
+    let is = async |version: &str| {
+        eventually("the other version", async || {
+            let object = team.get("configmaps", "shop-web").await.unwrap_or_default();
+            if object["data"]["version"] == version { Ok(()) } else { Err(object.to_string()) }
+        })
+        .await;
+    };
+    is("1.0.0").await;
+    drop((registry, config));
+    team.create(&rollback_request("back", 2, &json!({"toRelease": 1})));
+    is("1.1.0").await;
+}
+
+/// Pushes a chart of one ConfigMap; Helm's own directory of accounts stays.
+fn publish(registry: &rig::Registry, account: (&str, &str), versions: &[&str]) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let helm = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(rig::tools::path("helm").unwrap());
+        let output = command.args(arguments).env("HOME", home.path()).current_dir(home.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let host = registry.host();
+    helm(&["registry", "login", &host, "--username", account.0, "--password", account.1, "--plain-http"]);
+    std::fs::create_dir_all(home.path().join("web/templates")).unwrap();
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: \"{{ .Release.Name }}-web\"}\n\
+                    data: {version: {{ .Chart.Version | quote }}, word: {{ .Values.word | quote }}}\n";
+    std::fs::write(home.path().join("web/templates/a.yaml"), template).unwrap();
+    for version in versions {
+        let chart = format!("apiVersion: v2\nname: web\nversion: {version}\n");
+        std::fs::write(home.path().join("web/Chart.yaml"), chart).unwrap();
+        helm(&["package", "web"]);
+        helm(&["push", &format!("web-{version}.tgz"), &format!("oci://{host}/charts"), "--plain-http"]);
+    }
+    home
 }
