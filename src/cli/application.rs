@@ -71,7 +71,7 @@ pub(super) fn values_are_given(application: &Application, files: &[PathBuf]) -> 
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use rstest::rstest;
 

@@ -15,6 +15,7 @@ use crate::{
     api::{HelmSpec, RepositorySpec, ValuesKind},
     cluster::{Cluster, Identity, data::read_data},
     manifest::Digest,
+    notify::{NotATarget, NotReachable, Reach, Target},
     render::{ChartReference, Programs, RepositoryAccess},
 };
 
@@ -98,6 +99,22 @@ impl ChartCache {
     }
 }
 
+/// Whether the server of a chart may be spoken to, as for other servers that an
+/// application names. Helm looks the name up once more.
+///
+/// # Errors
+/// In words: why it may not.
+pub fn may_reach(reach: &Reach, chart: &ChartReference) -> Result<(), String> {
+    let url = chart.repository.replacen("oci://", "https://", 1);
+    let target: Target = url.parse().map_err(|error: NotATarget| format!("{chart}: {error}"))?;
+    let refused = |error: NotReachable| format!("{chart} is not fetched: {error}");
+    reach.check_host(&target).map_err(refused)?;
+    let port = target.url().port_or_known_default().unwrap_or(443);
+    // A name that means nothing is told by whoever fetches.
+    let addresses = target.url().socket_addrs(|| Some(port)).unwrap_or_default();
+    addresses.iter().try_for_each(|address| reach.check_address(address.ip()).map_err(refused))
+}
+
 /// What the repository of a chart is shown: the entry with the longest URL that
 /// is for it.
 pub fn access_to(access: &[RepositoryAccess], chart: &ChartReference) -> RepositoryAccess {
@@ -161,6 +178,18 @@ mod tests {
         assert_eq!(access_to(&all, &chart).url, "oci://r.example/team");
         let other = ChartReference::new("oci://other.example", "web", "1.0.0").unwrap();
         assert_eq!(access_to(&all, &other), RepositoryAccess::default());
+    }
+
+    #[test]
+    fn an_application_has_nobody_near_the_controller_asked() {
+        let at = |url: &str| ChartReference::new(url, "web", "1.0.0").unwrap();
+        let near = may_reach(&Reach::Public, &at("oci://169.254.169.254/charts")).unwrap_err();
+        assert!(near.starts_with("web 1.0.0 of oci://169.254.169.254/charts is not fetched: "), "{near}");
+        assert!(may_reach(&Reach::Public, &at("http://localhost:8080")).is_err());
+        assert_eq!(may_reach(&Reach::Public, &at("https://192.0.2.1/charts")), Ok(()));
+        let named = Reach::Hosts(vec!["127.0.0.1".into()]);
+        assert_eq!(may_reach(&named, &at("oci://127.0.0.1:5000/charts")), Ok(()));
+        assert!(may_reach(&named, &at("https://192.0.2.1")).unwrap_err().contains("--outgoing-hosts"));
     }
 
     #[test]

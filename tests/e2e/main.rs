@@ -47,6 +47,7 @@ mod silence;
 mod soak;
 mod sources;
 mod stages;
+mod tenants;
 mod verify;
 mod watches;
 mod webhooks;

@@ -148,7 +148,9 @@ async fn what_does_not_render_is_told_and_what_runs_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chart_of_a_registry_is_deployed_with_the_account_of_a_secret_and_touched() {
-    let team = Team::new("registry").await;
+    let site = Site::new();
+    let _controller = site.start(&Start { arguments: vec!["--outgoing-hosts", "127.0.0.1"], ..Start::default() });
+    let team = Team::at(&site, "registry").await;
     let account = ("ada", "correct horse");
     let registry = rig::Registry::start(Some(account), None).unwrap();
     let config = publish(&registry, account, &["1.0.0", "1.1.0"]);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     controller::{
-        charts::repository_access,
+        charts::{may_reach, repository_access},
         decide::Content as From,
         poller::Found,
         scopes::ClusterScopes,
@@ -113,7 +113,10 @@ impl Actor {
             for chart in wanted {
                 // The semaphore is never closed.
                 let turn = self.shared.program_runs.acquire().await.ok();
-                let fetch = || self.shared.charts.chart(&self.shared.programs, namespace, &chart, access);
+                let fetch = || {
+                    may_reach(&self.shared.options.reach, &chart)?;
+                    self.shared.charts.chart(&self.shared.programs, namespace, &chart, access)
+                };
                 let content = block_in_place(fetch).map_err(NotPrepared::Unavailable)?;
                 drop(turn);
                 helm.charts.insert(chart, content);

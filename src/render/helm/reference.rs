@@ -92,7 +92,7 @@ pub(super) fn locked(content: &[u8]) -> Vec<Locked> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use rstest::rstest;
 
