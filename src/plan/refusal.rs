@@ -300,7 +300,10 @@ fn forbidden_hint(message: &str) -> Option<String> {
     };
     let verbs = "--verb=get,create,patch,delete";
     let name = format!("bowline-{}", resource.replace('/', "-"));
-    Some(match after("in the namespace \"") {
+    // A namespace is asked for as if it lay in itself; no Role lies in one that
+    // does not exist.
+    let within = after("in the namespace \"").filter(|_| resource != "namespaces");
+    Some(match within {
         Some(namespace) => format!(
             "grant it: `kubectl create role {name} -n {namespace} {verbs} --resource={what}` and \
              `kubectl create rolebinding {name} -n {namespace} --role={name} {whom}`"

@@ -1,4 +1,4 @@
-//! A hundred small applications.
+//! Many small applications of one large repository.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,22 @@ use super::{
 };
 use crate::Outcome;
 
-const APPLICATIONS: u32 = 100;
+const APPLICATIONS: u32 = 500;
 const OBJECTS: u32 = 4;
+/// Files of each directory: manifests, and what else lies beside them.
+const FILES: u32 = 20;
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(super) fn run(report: &mut Report, silence: Duration) -> Outcome {
-    report.begin(format!("{APPLICATIONS} applications of {OBJECTS} ConfigMaps"));
+    let files = APPLICATIONS * FILES;
+    report.begin(format!("{APPLICATIONS} applications of {OBJECTS} ConfigMaps, of one repository of {files} files"));
     let mut stage = Stage::without_controller(report.is_release())?;
     let names: Vec<String> = (0..APPLICATIONS).map(|number| format!("team-{number:03}")).collect();
     for name in &names {
         stage.write_config_maps(name, OBJECTS, "first")?;
+        for number in OBJECTS..FILES {
+            stage.repo.write(&format!("{name}/notes-{number:02}.txt"), &format!("{name}, {number}\n"))?;
+        }
     }
     let commit = stage.repo.commit_and_push("All applications")?;
     stage.start_controller()?;
@@ -48,13 +54,21 @@ pub(super) fn run(report: &mut Report, silence: Duration) -> Outcome {
     report.add("  share of a processor", worked * 100.0, "%", None);
 
     eprintln!("a commit for one of them");
-    let (log, audit) = (stage.controller()?.mark()?, stage.cluster.audit_log().mark()?);
+    let (log, audit, git) = (stage.controller()?.mark()?, stage.cluster.audit_log().mark()?, stage.git_requests());
+    let pushed = Instant::now();
     stage.write_config_map(&names[0], 0, "second")?;
     stage.repo.commit_and_push("One object of one application")?;
     let live = stage.controller()?.until_logged(log, "a commit", LIMIT, |line| line["after_fetch_ms"].is_number())?;
     stage.controller()?.until_at_rest(LIMIT)?;
+    // Looks at what is new take two requests a second at most, a fetch two more.
+    let (looked, seconds) = (stage.git_requests() - git, pushed.elapsed().as_secs_f64());
     let requests = Requests::since(&stage.cluster, audit)?;
     requests.explain();
+    let lines = stage.controller()?.log_since(log)?;
+    let rendered = lines.iter().filter(|line| line["message"] == "rendered").count();
+    report.add("  renders", counted(rendered), "", Some(1.0));
+    #[expect(clippy::cast_precision_loss, reason = "a small count")]
+    report.add(format!("  requests to Git in {seconds:.1} s, polled every second"), looked as f64, "", None);
     let took = live["after_fetch_ms"].as_f64().ok_or("the log gives no time")?;
     report.add("a commit for one of them, from the fetch to live", took, "ms", Some(200.0));
     report.add("  requests of all", counted(requests.asked()), "", Some(10.0));

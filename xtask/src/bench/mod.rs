@@ -10,6 +10,7 @@
 mod bare;
 mod controller;
 mod hanging;
+mod hook;
 mod large;
 mod many;
 mod micro;
@@ -57,7 +58,7 @@ enum Part {
     /// An application of 10,000 ConfigMaps, beside a bare client
     #[value(name = "10000")]
     TenThousand,
-    /// 100 applications of 4 objects
+    /// 500 applications of one repository of 10,000 files
     Applications,
     /// 500 applications of 4 objects, 20 of which hang
     Hanging,

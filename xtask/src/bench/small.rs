@@ -31,6 +31,7 @@ pub(super) fn run(report: &mut Report, samples: u32, silence: Duration) -> Outco
     stage.until_synced(SHOP, &commit, LIMIT)?;
     report.add("memory with 50 objects", stage.controller()?.memory("VmRSS:")?, "MiB", None);
     commit_to_live(report, &mut stage, samples)?;
+    push_to_live(report, &mut stage, samples)?;
     repair::run(report, &stage, SHOP, SHOP_OBJECTS, samples, 500.0)?;
     report.add("memory after the repairs", stage.controller()?.memory("VmRSS:")?, "MiB", None);
     idle(report, &mut stage, silence)
@@ -64,6 +65,30 @@ fn commit_to_live(report: &mut Report, stage: &mut Stage, samples: u32) -> Outco
     }
     report.add_times("the controller's own share after the fetch", &shares, Some(300.0));
     report.add("memory after the commits", stage.controller()?.memory("VmRSS:")?, "MiB", None);
+    Ok(())
+}
+
+/// From the end of `git push` until a watch sees the change, where a webhook
+/// tells of the push.
+fn push_to_live(report: &mut Report, stage: &mut Stage, samples: u32) -> Outcome {
+    eprintln!("push to live: {samples} pushes that a webhook announces; Git is polled every hour");
+    stage.poll_hourly(SHOP)?;
+    // The change of the Application is a reason to look once more.
+    stage.controller()?.until_at_rest(LIMIT)?;
+    let watch = Watch::start(&stage.cluster, NAMESPACE)?;
+    let mut times = Vec::new();
+    for sample in 0..samples {
+        let (number, value) = (sample % SHOP_OBJECTS, format!("push-{sample}"));
+        stage.write_config_map(SHOP, number, &value)?;
+        let commit = stage.repo.commit(&format!("Push {sample}"))?;
+        stage.repo.push()?;
+        let pushed = Instant::now();
+        stage.announce()?;
+        let live = watch.until(&format!("push {sample}"), |seen| seen.value == value)?;
+        times.push(milliseconds(live.at.saturating_duration_since(pushed)));
+        stage.until_synced(SHOP, &commit, LIMIT)?;
+    }
+    report.add_times("push to live, 50 objects, by webhook", &times, Some(500.0));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rig::{Cluster, GitRepo, GitServer, Launch};
 use serde_json::{Value, json};
 
-use super::{Result, controller::Controller, report::target_directory};
+use super::{Result, controller::Controller, hook::Hook, report::target_directory};
 use crate::{Outcome, workspace};
 
 /// The namespace of the applications.
@@ -17,6 +17,7 @@ pub(super) const CONFIG_MAP_BYTES: usize = 1024;
 pub(super) struct Stage {
     // The controller ends before the cluster that it speaks to.
     controller: Option<Controller>,
+    hook: Option<Hook>,
     release: bool,
     pub(super) repo: GitRepo,
     git: GitServer,
@@ -60,12 +61,14 @@ impl Stage {
         cluster.kubectl(&["create", "rolebinding", "deployer", "--clusterrole=admin", &account, "-n", NAMESPACE])?;
         let git = GitServer::start()?;
         let repo = git.create_repo("bench")?;
-        Ok(Stage { controller: None, release, repo, git, cluster })
+        Ok(Stage { controller: None, hook: None, release, repo, git, cluster })
     }
 
     pub(super) fn start_controller(&mut self) -> Outcome {
         eprintln!("starting the controller");
         let directory = self.cluster.directory();
+        let secrets = directory.join("hooks");
+        let secret = Hook::write_secret(&secrets)?;
         let mut controller = Controller::start(Launch {
             name: "bowline controller".into(),
             program: bowline(self.release),
@@ -79,6 +82,10 @@ impl Stage {
                 "bowline-system",
                 "--log-format",
                 "json",
+                "--hooks-listen",
+                "127.0.0.1:0",
+                "--hooks-secrets",
+                &secrets.display().to_string(),
             ]
             .map(str::to_owned)
             .to_vec(),
@@ -86,6 +93,10 @@ impl Stage {
             log: directory.join("controller.log"),
         })?;
         controller.until_at_rest(Duration::from_secs(60))?;
+        let listens = |line: &Value| line["hooks"].is_string();
+        let line = controller.until_logged(0, "webhooks", Duration::from_secs(10), listens)?;
+        let address = line["hooks"].as_str().ok_or("the log gives no address for webhooks")?;
+        self.hook = Some(Hook::new(address.to_owned(), secret));
         self.controller = Some(controller);
         Ok(())
     }
@@ -113,9 +124,21 @@ impl Stage {
         Ok(self.repo.write(&format!("{application}/{name}.json"), &object.to_string())?)
     }
 
+    /// Tells the controller of a push, as a Git server does.
+    pub(super) fn announce(&self) -> Outcome {
+        self.hook.as_ref().ok_or("the controller was not started")?.announce(&self.url())
+    }
+
     /// Makes the Application of a directory, polled every second.
     pub(super) fn deploy(&self, application: &str) -> Outcome {
         self.deploy_all(&[application.to_owned()])
+    }
+
+    /// From now on Git is polled every hour for an application.
+    pub(super) fn poll_hourly(&self, application: &str) -> Outcome {
+        let patch = r#"{"spec":{"source":{"interval":"1h"}}}"#;
+        self.cluster.kubectl(&["patch", "bapp", application, "-n", NAMESPACE, "--type=merge", "-p", patch])?;
+        Ok(())
     }
 
     /// Makes the Applications of some directories at once.
