@@ -40,7 +40,7 @@ pub use release::{
     CommitRecord, HookResult, ObjectFailure, Rejection, Release, ReleaseAfter, ReleaseCounts, ReleaseDurations,
     ReleaseOutcome, ReleaseSpec, ReleaseStatus,
 };
-pub use render::{HelmSpec, RenderSpec, ValuesReference};
+pub use render::{DecryptionSecret, DecryptionSpec, HelmSpec, RenderSpec, ValuesReference};
 pub use request::{ApplicationRef, RequestStatus, RollbackRequest, RollbackRequestSpec, SyncRequest, SyncRequestSpec};
 pub use suspension::{Suspension, SuspensionSpec};
 

@@ -24,6 +24,25 @@ pub struct RenderSpec {
     /// How a Helm chart is rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helm: Option<HelmSpec>,
+    /// How files that SOPS encrypted are decrypted; without it they are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<DecryptionSpec>,
+}
+
+/// How files that SOPS encrypted are decrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecryptionSpec {
+    /// Secret of the application's own namespace with age identities in entries whose names end with `.agekey`, or in `keys.txt`; read as its ServiceAccount whenever a commit is looked at.
+    pub secret_ref: DecryptionSecret,
+}
+
+/// A Secret of the application's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DecryptionSecret {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
 }
 
 /// How a Helm chart is rendered. Of the same value the inline one counts, else

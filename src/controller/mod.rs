@@ -16,6 +16,7 @@ mod announced;
 mod brake;
 mod contest;
 pub mod decide;
+pub mod decryption;
 pub mod deep_check;
 mod dependencies;
 mod first_look;

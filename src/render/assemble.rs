@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ScopeLookup, Scopes, UnknownKind, flatten::Object, well_known};
+use super::{ScopeLookup, Scopes, UnknownKind, flatten::Object, sops::left_encrypted, well_known};
 use crate::manifest::{Manifest, ObjectId, Origin, Problem, Scope, gvk_of};
 
 /// A bundle under construction. Manifests are made as their objects come, so
@@ -42,6 +42,11 @@ impl<'a> Assembly<'a> {
 
     /// Takes an object in.
     pub(super) fn place(&mut self, object: Object) {
+        if let Some((pointer, words)) = left_encrypted(&object.value) {
+            let mut problem = Problem::in_file(&object.origin.file, words);
+            problem.position = object.positions.map(|positions| positions.nearest(&pointer));
+            return self.problems.push(problem);
+        }
         self.defined.learn(&object.value);
         match gvk_of(&object.value).map(|gvk| self.scopes.scope(&gvk.group_kind())) {
             Some(Some(scope)) => self.manifest(object, scope),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     manifest::{
         BundleDigest, Digest, InputDigest, Manifest, Problem, Scope, bundle_digest,
-        yaml::{self, read_documents},
+        yaml::{self, Document, read_documents},
     },
     source::tree::Tree,
 };
@@ -16,7 +16,9 @@ use super::{
     flatten::{Object, flatten},
     known::{KnownFile, KnownFiles},
     path::{below, normalise},
+    secrets,
     select::{Selected, select},
+    sops::{self, Decryption},
     unsteady::Unsteady,
 };
 
@@ -53,6 +55,8 @@ pub struct DirectoryOptions {
     /// What only the API server would refuse, values of the data of Secrets
     /// and ConfigMaps, is a warning: for commands that show what a file says.
     pub lenient: bool,
+    /// How files that SOPS encrypted are decrypted.
+    pub decryption: Decryption,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -65,6 +69,7 @@ impl Default for DirectoryOptions {
             exclude: Vec::new(),
             default_namespace: None,
             lenient: false,
+            decryption: Decryption::default(),
             limits: Limits::default(),
         }
     }
@@ -132,11 +137,20 @@ pub fn directory_after(
     scopes: &dyn ScopeLookup,
     before: &KnownFiles,
 ) -> Result<Render, RenderFailure> {
-    let known = KnownFiles { default_namespace: options.default_namespace.clone(), ..KnownFiles::default() };
+    let known = KnownFiles {
+        default_namespace: options.default_namespace.clone(),
+        decryption: options.decryption.fingerprint(),
+        ..KnownFiles::default()
+    };
     let assembly = Assembly::new(scopes, options.default_namespace.as_deref(), options.lenient);
-    let mut rendering = Rendering { tree, options, before, known, assembly, scopes };
-    let render = rendering.run();
-    finished(render, rendering.assembly.problems)
+    let mut rendering = Rendering { tree, options, before, known, assembly, scopes, secrets: Vec::new() };
+    let mut render = rendering.run();
+    let Rendering { mut secrets, assembly: Assembly { mut problems, .. }, .. } = rendering;
+    secrets::without_in(&mut secrets, &mut problems);
+    if let Some(render) = &mut render {
+        secrets::without_in(&mut secrets, &mut render.warnings);
+    }
+    finished(render, problems)
 }
 
 /// A render, if there is nothing wrong with it.
@@ -159,6 +173,8 @@ struct Rendering<'a> {
     known: KnownFiles,
     assembly: Assembly<'a>,
     scopes: &'a dyn ScopeLookup,
+    /// What no message may hold.
+    secrets: Vec<String>,
 }
 
 impl Rendering<'_> {
@@ -203,11 +219,14 @@ impl Rendering<'_> {
     }
 
     fn input_options(&self, path: &str) -> Vec<Vec<u8>> {
-        let DirectoryOptions { include, exclude, default_namespace, .. } = self.options;
-        let options = serde_json::json!({
+        let DirectoryOptions { include, exclude, default_namespace, decryption, .. } = self.options;
+        let mut options = serde_json::json!({
             "type": "Directory", "path": path, "include": include, "exclude": exclude,
             "defaultNamespace": default_namespace,
         });
+        if let Some(keys) = decryption.fingerprint() {
+            options["decryption"] = keys.to_string().into();
+        }
         vec![options.to_string().into_bytes()]
     }
 
@@ -240,8 +259,7 @@ impl Rendering<'_> {
             bytes_read = bytes_read.saturating_add(content.len() as u64);
             self.check_limits(bytes_read, objects_read)?;
             let (problems_before, deferred_before) = (self.assembly.problems.len(), self.assembly.deferred.len());
-            let (documents, problems) = read_documents(&file.path, &content, &limits.yaml);
-            self.assembly.problems.extend(problems);
+            let documents = self.documents(&file.path, &content);
             let mut objects = Vec::new();
             for document in documents {
                 flatten(Object::read(&file.path, document), &mut objects, &mut self.assembly.problems);
@@ -266,9 +284,30 @@ impl Rendering<'_> {
         Some(())
     }
 
+    /// The documents of a file, decrypted if they are encrypted.
+    fn documents(&mut self, path: &str, content: &[u8]) -> Vec<Document> {
+        let limits = &self.options.limits.yaml;
+        match sops::documents(path, content, limits, &self.options.decryption) {
+            Some(Ok(decrypted)) => {
+                self.secrets.extend(decrypted.secrets);
+                decrypted.content
+            }
+            Some(Err(problems)) => {
+                self.assembly.problems.extend(problems);
+                Vec::new()
+            }
+            None => {
+                let (documents, problems) = read_documents(path, content, limits);
+                self.assembly.problems.extend(problems);
+                documents
+            }
+        }
+    }
+
     /// What is known of a file, if it would come to the same again.
     fn known_before(&self, file: &Selected, id: &[u8]) -> Option<KnownFile> {
-        if self.before.default_namespace != self.options.default_namespace {
+        let same_namespace = self.before.default_namespace == self.options.default_namespace;
+        if !same_namespace || self.before.decryption != self.known.decryption {
             return None;
         }
         let known = self.before.files.get(&file.path).filter(|known| known.content == id)?;

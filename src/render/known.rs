@@ -3,13 +3,15 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::manifest::{Manifest, Scope};
+use crate::manifest::{Digest, Manifest, Scope};
 
 /// What became of the files of a render. Empty where nothing is known.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct KnownFiles {
     /// The namespace of objects that name none: another one makes other manifests.
     pub(super) default_namespace: Option<String>,
+    /// The keys that files were decrypted by: without them there would be none.
+    pub(super) decryption: Option<Digest>,
     pub(super) files: HashMap<String, KnownFile>,
 }
 

@@ -14,6 +14,7 @@ use super::{
     kustomize::Kustomization,
     path::normalise,
     reading::{Place, Probes, Reading},
+    secrets,
     unsteady::differences,
 };
 use crate::{
@@ -66,8 +67,11 @@ pub fn prepare(
     let mut options = serde_json::json!({
         "type": kind.to_string(), "path": path, "defaultNamespace": common.default_namespace,
     });
+    if let Some(keys) = common.decryption.fingerprint() {
+        options["decryption"] = keys.to_string().into();
+    }
     let source = match kind {
-        RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory)?),
+        RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory, common)?),
         _ => {
             let chart = HelmChart::prepare(&mut reading, &directory, helm, common)?;
             options["helm"] = chart.inputs();
@@ -123,7 +127,10 @@ impl Prepared {
         scopes: &dyn ScopeLookup,
     ) -> Result<Render, RenderFailure> {
         let began = Instant::now();
-        let objects = self.objects(programs, common).map_err(|problems| RenderFailure { problems })?;
+        let objects = self.objects(programs, common).map_err(|mut problems| {
+            secrets::without_in(&mut self.secrets().to_vec(), &mut problems);
+            RenderFailure { problems }
+        })?;
         debug!(kind = %self.kind, path = common.path, took = ?began.elapsed(), "rendered: a program ran");
         if objects.len() > common.limits.objects {
             let message = format!("renders to more than the limit of {} objects", common.limits.objects);
@@ -135,6 +142,9 @@ impl Prepared {
             assembly.newest.clear();
         }
         let manifests = assembly.finish();
+        let mut secrets = self.secrets().to_vec();
+        secrets::without_in(&mut secrets, &mut assembly.problems);
+        secrets::without_in(&mut secrets, &mut assembly.warnings);
         // A template is no file that could be left out.
         for problem in assembly.problems.iter_mut().chain(&mut assembly.warnings) {
             problem.hint.take_if(|hint| hint.contains("render.exclude"));
@@ -151,6 +161,14 @@ impl Prepared {
             known: Default::default(),
         };
         finished(Some(render), assembly.problems)
+    }
+
+    /// What no message may hold.
+    fn secrets(&self) -> &[String] {
+        match &self.source {
+            Gathered::Chart(chart) => chart.secrets(),
+            Gathered::Kustomization(kustomization) => kustomization.secrets(),
+        }
     }
 
     fn objects(&self, programs: &Programs, common: &DirectoryOptions) -> Result<Vec<Object>, Vec<Problem>> {

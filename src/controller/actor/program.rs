@@ -37,9 +37,14 @@ impl Actor {
             Ok(sources) => sources,
             Err(message) => return Looked::Undiscovered { reason: "ValuesUnavailable", message },
         };
+        let decryption = match self.decryption().await {
+            Ok(decryption) => decryption,
+            Err(message) => return Looked::Undiscovered { reason: "DecryptionUnavailable", message },
+        };
         let mut settings =
             vec![kind.to_string(), path.clone(), namespace.clone(), format!("{:?}", application.spec.render)];
         settings.extend(sources.iter().map(|source| Digest::of(&source.content).to_string()));
+        settings.extend(decryption.fingerprint().map(|keys| keys.to_string()));
         let settings = Digest::of_parts(&settings).to_string();
         let files = match found.mirror.files(&found.commit.id, &TreeLimits::default()) {
             Ok(files) => files,
@@ -61,12 +66,20 @@ impl Actor {
             Err(message) => return undiscovered(&message),
         };
         let helm = helm_options(application, sources, server);
-        let common =
-            DirectoryOptions { path: path.clone(), default_namespace: Some(namespace), ..DirectoryOptions::default() };
+        let common = DirectoryOptions {
+            path: path.clone(),
+            default_namespace: Some(namespace),
+            decryption,
+            ..DirectoryOptions::default()
+        };
         let from = |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone() };
         let prepared = match block_in_place(|| prepare(&files, kind, &common, &helm)) {
             Ok(prepared) => prepared,
-            Err(RenderFailure { problems }) => return Looked::Failed(from(Probes::new()), problems, false),
+            Err(RenderFailure { problems }) => {
+                // Another key may come into the Secret without a commit.
+                let may_change = common.decryption.fingerprint().is_some();
+                return Looked::Failed(from(Probes::new()), problems, may_change);
+            }
         };
         if let Some(content) = self.rendered_before(prepared.inputs()).await {
             info!(inputs = %prepared.inputs(), "these inputs were rendered before");

@@ -8,7 +8,7 @@ use super::{
     HelmOptions,
     archive::{self, Room},
     lookup::{uses_chance, without_lookup},
-    schema, secrets,
+    schema,
 };
 use crate::{
     manifest::{
@@ -16,15 +16,19 @@ use crate::{
         yaml::{self, read_documents},
     },
     render::{
-        RenderFailure,
+        DirectoryOptions, RenderFailure,
         path::{join, relative_to},
         reading::Reading,
+        secrets, sops,
         workspace::Workspace,
     },
 };
 
 /// How deep charts may nest in charts by `file://` or by packing.
 const NESTING: usize = 8;
+
+/// The values that a chart comes with.
+const VALUES: &str = "values.yaml";
 
 /// A chart, ready to be rendered.
 pub(super) struct Chart {
@@ -60,6 +64,7 @@ impl Chart {
         reading: &mut Reading<'_>,
         directory: &str,
         options: &HelmOptions,
+        common: &DirectoryOptions,
         room: Room,
     ) -> Result<Self, RenderFailure> {
         let workspace = Workspace::new().map_err(|error| {
@@ -80,10 +85,11 @@ impl Chart {
             without_lookup: BTreeSet::new(),
         };
         let served = &options.capabilities.api_versions;
-        let mut copying = Copying { reading, chart, served, problems: Vec::new(), room };
+        let mut copying = Copying { reading, chart, served, common, problems: Vec::new(), room };
         copying.chart_at(directory, "", 0);
         copying.values(options);
-        let Copying { chart, problems, .. } = copying;
+        let Copying { mut chart, mut problems, .. } = copying;
+        secrets::without_in(&mut chart.secrets, &mut problems);
         if problems.is_empty() { Ok(chart) } else { Err(RenderFailure { problems }) }
     }
 
@@ -111,6 +117,7 @@ struct Copying<'a, 'b> {
     chart: Chart,
     /// The APIs of the cluster.
     served: &'a [String],
+    common: &'a DirectoryOptions,
     problems: Vec<Problem>,
     /// What is left for packed charts.
     room: Room,
@@ -159,7 +166,14 @@ impl Copying<'_, '_> {
             if let Some(name) = path.strip_prefix("charts/").map(|path| path.split('/').next().unwrap_or(path)) {
                 present.insert(name.to_owned());
             }
-            self.file(&join(directory, path), &join(place, path), content);
+            let file = join(directory, path);
+            if path.rsplit('/').next() == Some(VALUES) {
+                if let Some(content) = self.decrypted(&file, content.clone()) {
+                    self.file(&file, &join(place, path), &content);
+                }
+            } else {
+                self.file(&file, &join(place, path), content);
+            }
         }
         for (file, dependency) in dependencies {
             let Dependency { name, alias, repository, at } = dependency;
@@ -286,7 +300,11 @@ impl Copying<'_, '_> {
                 continue;
             };
             match self.reading.file(&whole) {
-                Ok(Some(content)) => self.value_file(&whole, &content),
+                Ok(Some(content)) => {
+                    if let Some(content) = self.decrypted(&whole, content) {
+                        self.value_file(&whole, &content);
+                    }
+                }
                 Ok(None) => {
                     let hint = "paths of value files are relative to source.path";
                     let message = format!("the value file {path:?} does not exist");
@@ -299,11 +317,29 @@ impl Copying<'_, '_> {
             if source.secret {
                 self.chart.secrets.extend(secrets::in_values(&source.content));
             }
-            self.value_file(&source.name, &source.content);
+            if let Some(content) = self.decrypted(&source.name, source.content.clone()) {
+                self.value_file(&source.name, &content);
+            }
         }
-        self.chart.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets::longest_first(&mut self.chart.secrets);
         if let Some(values) = &options.values {
             self.value_file("render.helm.values", values.to_string().as_bytes());
+        }
+    }
+
+    /// A file with values, decrypted if it is encrypted. `None` after a problem.
+    fn decrypted(&mut self, file: &str, content: Vec<u8>) -> Option<Vec<u8>> {
+        let DirectoryOptions { limits, decryption, .. } = self.common;
+        match sops::decrypt_file(file, &content, &limits.yaml, decryption) {
+            Ok(None) => Some(content),
+            Ok(Some(decrypted)) => {
+                self.chart.secrets.extend(decrypted.secrets);
+                Some(decrypted.content)
+            }
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
         }
     }
 

@@ -15,7 +15,6 @@ mod lookup;
 mod options;
 mod output;
 mod schema;
-mod secrets;
 
 use std::ffi::{OsStr, OsString};
 
@@ -42,8 +41,13 @@ impl HelmChart {
         common: &DirectoryOptions,
     ) -> Result<Self, RenderFailure> {
         let room = Room { bytes: common.limits.bytes, files: common.limits.files };
-        let chart = Chart::prepare(reading, directory, options, room)?;
+        let chart = Chart::prepare(reading, directory, options, common, room)?;
         Ok(Self { chart, options: options.clone() })
+    }
+
+    /// What no message may hold.
+    pub(super) fn secrets(&self) -> &[String] {
+        &self.chart.secrets
     }
 
     /// Whether it may render differently each time.
