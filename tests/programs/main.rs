@@ -8,3 +8,4 @@ mod equal;
 mod hostile;
 mod known;
 mod messages;
+mod sops;

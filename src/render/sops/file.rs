@@ -102,7 +102,7 @@ fn is_for_an_operator(document: &Written) -> bool {
 
 /// The kinds of objects that SOPS encrypted and that are applied as they are.
 pub(super) fn is_of_operator(api_version: &str, kind: &str) -> bool {
-    kind == "SopsSecret" && api_version.starts_with("isindir.github.com/")
+    kind.ends_with("SopsSecret") && api_version.contains('/')
 }
 
 fn decrypt_documents(

@@ -6,7 +6,10 @@ use crate::manifest::{Position, Problem};
 /// key: paths, names of fields and recipients are public in such a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("is encrypted by SOPS, and no key to decrypt it is given")]
+    #[error(
+        "is encrypted by SOPS, and no key is given: name a Secret with it in render.decryption.secretRef (a command \
+         takes a file of keys by --age-key-file)"
+    )]
     NoKeys,
     #[error("is encrypted by SOPS, and its key is not at hand: {0}")]
     KeysUnavailable(String),
@@ -45,10 +48,6 @@ pub(super) enum Refusal {
 impl Refusal {
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NoKeys => {
-                "name the Secret with its age key in spec.render.decryption.secretRef.name; commands that render here \
-                 take the key's file by --age-key-file"
-            }
             Self::NotForAge(_) => "add an age recipient (`sops rotate -i --add-age RECIPIENT FILE`)",
             Self::NoKeyFits { .. } => {
                 "add the key of one of these recipients, or encrypt the file for a key that is there \
