@@ -51,11 +51,12 @@ impl Key {
         output
     }
 
-    fn encrypt(&self, repository: &Repository, file: &str, arguments: &[&str]) {
-        let recipient = self.recipient();
-        let all: Vec<&str> =
-            ["encrypt", "-i", "--age", &recipient].iter().chain(arguments).chain(&[file]).copied().collect();
-        self.sops(repository, &all);
+    /// Encrypts a file by a rule: fields of SOPS' own configuration.
+    fn encrypt(&self, repository: &Repository, file: &str, rule: &[&str]) {
+        let rule: String = rule.iter().map(|field| format!("  {field}\n")).collect();
+        let configuration = format!("creation_rules:\n- age: {}\n{rule}", self.recipient());
+        repository.put(".sops.yaml", configuration.as_bytes());
+        self.sops(repository, &["encrypt", "-i", file]);
     }
 
     fn decrypt(&self, repository: &Repository, file: &str) -> Vec<u8> {
@@ -144,20 +145,20 @@ const JSON: &str = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"na
 const ALL: &[&str] = &[];
 
 #[rstest]
-#[case::a_secret_by_regex("web.yaml", SECRET, &["--encrypted-regex", "^(data|stringData)$"], "hunter22")]
-#[case::by_a_suffix("web.yaml", SECRET, &["--encrypted-suffix", "word"], "hunter22")]
-#[case::all_but_a_regex("web.yaml", SECRET, &["--unencrypted-regex", "^(apiVersion|kind|metadata)$"], "hunter22")]
-#[case::all_but_a_suffix("web.yaml", SECRET, &["--unencrypted-suffix", "user"], "hunter22")]
+#[case::a_secret_by_regex("web.yaml", SECRET, &["encrypted_regex: ^(data|stringData)$"], "hunter22")]
+#[case::by_a_suffix("web.yaml", SECRET, &["encrypted_suffix: word"], "hunter22")]
+#[case::all_but_a_regex("web.yaml", SECRET, &["unencrypted_regex: ^(apiVersion|kind|metadata)$"], "hunter22")]
+#[case::all_but_a_suffix("web.yaml", SECRET, &["unencrypted_suffix: user"], "hunter22")]
 #[case::a_whole_file("web.yml", SECRET, ALL, "hunter22")]
-#[case::by_a_comment("web.yaml", SECRET, &["--encrypted-comment-regex", "database"], "webuser1")]
-#[case::all_but_by_a_comment("web.yaml", SECRET, &["--unencrypted-comment-regex", "database"], "v1")]
-#[case::a_code_over_encrypted_values_only("web.yaml", SECRET, &["--encrypted-regex", "^stringData$", "--mac-only-encrypted"], "hunter22")]
+#[case::by_a_comment("web.yaml", SECRET, &["encrypted_comment_regex: database"], "webuser1")]
+#[case::all_but_by_a_comment("web.yaml", SECRET, &["unencrypted_comment_regex: database"], "v1")]
+#[case::a_code_over_encrypted_values_only("web.yaml", SECRET, &["encrypted_regex: ^stringData$", "mac_only_encrypted: true"], "hunter22")]
 #[case::all_types("web.yaml", TYPES, ALL, "4242")]
-#[case::all_types_below_spec("web.yaml", TYPES, &["--encrypted-regex", "^spec$"], "4242")]
-#[case::all_types_in_the_clear("web.yaml", TYPES, &["--encrypted-regex", "^nested$"], "deep")]
-#[case::all_types_without_a_code("web.yaml", TYPES, &["--encrypted-regex", "^nested$", "--mac-only-encrypted"], "deep")]
+#[case::all_types_below_spec("web.yaml", TYPES, &["encrypted_regex: ^spec$"], "4242")]
+#[case::all_types_in_the_clear("web.yaml", TYPES, &["encrypted_regex: ^nested$"], "deep")]
+#[case::all_types_without_a_code("web.yaml", TYPES, &["encrypted_regex: ^nested$", "mac_only_encrypted: true"], "deep")]
 #[case::json("web.json", JSON, ALL, "two")]
-#[case::json_in_parts("web.json", JSON, &["--encrypted-regex", "^data$"], "two")]
+#[case::json_in_parts("web.json", JSON, &["encrypted_regex: ^data$"], "two")]
 fn a_file_comes_to_what_sops_makes_of_it(
     #[case] file: &str,
     #[case] clear: &str,
@@ -184,7 +185,7 @@ fn all_documents_of_a_file_are_decrypted() {
         format!("{SECRET}---\n{}---\n{}", SECRET.replace("name: web", "name: api"), SECRET.replace("web", "job"));
     let (key, repository) = (Key::new(), Repository::new(&[("all.yaml", &text)]));
     let before = manifests(&render(&repository, Decryption::default()).unwrap());
-    key.encrypt(&repository, "all.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "all.yaml", &["encrypted_regex: ^stringData$"]);
     assert_eq!(manifests(&render(&repository, key.decryption()).unwrap()), before);
 }
 
@@ -193,7 +194,7 @@ fn one_of_several_recipients_is_enough_and_one_of_several_keys() {
     let (one, other, stranger) = (Key::new(), Key::new(), Key::new());
     let repository = Repository::new(&[("web.yaml", SECRET)]);
     let both = format!("{},{}", one.recipient(), other.recipient());
-    one.sops(&repository, &["encrypt", "-i", "--age", &both, "--encrypted-regex", "^stringData$", "web.yaml"]);
+    one.sops(&repository, &["encrypt", "-i", "--age", &both, "web.yaml"]);
     let files = [stranger.file(), other.file()];
     let files = files.iter().enumerate().map(|(index, file)| (["a", "b"][index], file.as_bytes()));
     let keys = AgeKeys::read("Secret shop/age", files).unwrap();
@@ -205,7 +206,7 @@ fn one_of_several_recipients_is_enough_and_one_of_several_keys() {
 fn the_place_of_a_decrypted_value_is_that_in_the_file() {
     let (key, repository) = (Key::new(), Repository::new(&[("web.yaml", SECRET)]));
     repository.put("web.yaml", SECRET.replace("password: hunter22", "password: 42421").as_bytes());
-    key.encrypt(&repository, "web.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "web.yaml", &["encrypted_regex: ^stringData$"]);
     let told = problems(&repository, key.decryption());
     assert_eq!(told, "web.yaml:10:5: stringData.password must be text\n  hint: quote it to make it text");
 }
@@ -225,88 +226,88 @@ fn flipped(text: &str, from: &str) -> String {
 
 #[rstest]
 #[case::a_value_swapped_with_another(
-    |text| text.replace(value_of(text, "user"), "@").replace(value_of(text, "password"), &value_of(text, "user").to_owned()).replace('@', value_of(text, "password")),
+    |text: &str| text.replace(value_of(text, "user"), "@").replace(value_of(text, "password"), &value_of(text, "user").to_owned()).replace('@', value_of(text, "password")),
     "web.yaml:9:11: stringData.user cannot be decrypted: it was changed or moved after it was encrypted",
 )]
 #[case::a_value_edited(
-    |text| flipped(text, "password: ENC[AES256_GCM,data:"),
+    |text: &str| flipped(text, "password: ENC[AES256_GCM,data:"),
     "web.yaml:10:15: stringData.password cannot be decrypted: it was changed or moved after it was encrypted",
 )]
 #[case::a_value_in_the_clear(
-    |text| text.replace(value_of(text, "password"), "mine"),
+    |text: &str| text.replace(value_of(text, "password"), "mine"),
     "web.yaml:10:15: stringData.password is not encrypted, as the SOPS metadata of the file say that it is: it was added after the file was encrypted",
 )]
 #[case::a_number_in_the_clear(
-    |text| text.replace(value_of(text, "password"), "12"),
+    |text: &str| text.replace(value_of(text, "password"), "12"),
     "web.yaml:10:15: stringData.password is not encrypted, as the SOPS metadata of the file say that it is: it was added after the file was encrypted",
 )]
 #[case::a_type_changed(
-    |text| text.replacen("type:str", "type:int", 1),
+    |text: &str| text.replacen("type:str", "type:int", 1),
     "web.yaml:9:11: stringData.user cannot be decrypted: it was changed or moved after it was encrypted",
 )]
 #[case::a_key_added_where_nothing_is_encrypted(
-    |text| text.replace("name: web", "name: web\n    namespace: other"),
+    |text: &str| text.replace("name: web", "name: web\n    namespace: other"),
     "web.yaml: was changed after it was encrypted: the message authentication code of SOPS does not fit",
 )]
 #[case::a_label_changed(
-    |text| text.replace("app: web", "app: api"),
+    |text: &str| text.replace("app: web", "app: api"),
     "web.yaml: was changed after it was encrypted: the message authentication code of SOPS does not fit",
 )]
 #[case::a_value_taken_out(
-    |text| text.lines().filter(|line| !line.contains("user:")).map(|line| format!("{line}\n")).collect(),
+    |text: &str| text.lines().filter(|line| !line.contains("user:")).map(|line| format!("{line}\n")).collect(),
     "web.yaml: was changed after it was encrypted: the message authentication code of SOPS does not fit",
 )]
 #[case::another_time(
-    |text| text.replace(value_of(text, "lastmodified"), "\"2020-01-01T00:00:00Z\""),
+    |text: &str| text.replace(value_of(text, "lastmodified"), "\"2020-01-01T00:00:00Z\""),
     "web.yaml: was changed after it was encrypted: the message authentication code of SOPS does not fit",
 )]
 #[case::another_rule(
-    |text| text.replace("^stringData$", "^stringData$|none"),
+    |text: &str| text.replace("^stringData$", "^stringData$|none"),
     "",
 )]
 #[case::a_rule_that_covers_less(
-    |text| text.replace("^stringData$", "^none$"),
+    |text: &str| text.replace("^stringData$", "^none$"),
     "web.yaml: was changed after it was encrypted: the message authentication code of SOPS does not fit",
 )]
 #[case::the_code_taken_out(
-    |text| text.replace(&format!("mac: {}", value_of(text, "mac")), "other: x"),
+    |text: &str| text.replace(&format!("mac: {}", value_of(text, "mac")), "other: x"),
     "web.yaml:12:5: has no message authentication code of SOPS (sops.mac), so nothing tells whether it was changed",
 )]
 #[case::the_code_of_another_file(
-    |text| flipped(text, "mac: ENC[AES256_GCM,data:"),
+    |text: &str| flipped(text, "mac: ENC[AES256_GCM,data:"),
     "web.yaml: was changed after it was encrypted: the message authentication code of SOPS does not fit",
 )]
 #[case::the_key_damaged(
-    |text| flipped(text, "-----BEGIN AGE ENCRYPTED FILE-----\n            YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSA"),
-    "*",
+    |text: &str| flipped(text, &text[..text.find("-----END AGE").unwrap() - 60]),
+    "*that cannot be read: it is damaged",
 )]
 #[case::cut_off_in_the_metadata(
-    |text| text.split_once("    lastmodified").unwrap().0.to_owned(),
+    |text: &str| text.split_once("    lastmodified").unwrap().0.to_owned(),
     "web.yaml:12:5: has no message authentication code of SOPS (sops.mac), so nothing tells whether it was changed",
 )]
 #[case::cut_off_before_them(
-    |text| text.split_once("sops:").unwrap().0.to_owned(),
-    "web.yaml:9:5: holds a value that SOPS encrypted, and the file has no SOPS metadata: it is not whole",
+    |text: &str| text.split_once("sops:").unwrap().0.to_owned(),
+    "web.yaml:10:5: holds a value that SOPS encrypted, and the file has no SOPS metadata: it is not whole",
 )]
 #[case::a_document_added(
-    |text| format!("{text}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n"),
+    |text: &str| format!("{text}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n"),
     "*is not encrypted with the others",
 )]
 #[case::for_pgp_only(
-    |text| text.replace("    age:\n", "    pgp:\n"),
+    |text: &str| text.replace("    age:\n", "    pgp:\n"),
     "web.yaml:12:5: is encrypted by SOPS for PGP only; files are decrypted by age keys",
 )]
 #[case::in_key_groups(
-    |text| text.replace("    age:\n", "    key_groups:\n"),
+    |text: &str| text.replace("    age:\n", "    key_groups:\n"),
     "web.yaml:12:5: is encrypted by SOPS for key groups (Shamir's secret sharing), which is not supported",
 )]
 #[case::an_alias_in_it(
-    |text| text.replace("name: web", "name: &a web").replace("app: web", "app: *a"),
+    |text: &str| text.replace("name: web", "name: &a web").replace("app: web", "app: *a"),
     "web.yaml:6:14: an alias cannot stand in a file that is encrypted as a whole",
 )]
 fn a_damaged_file_is_refused_with_what_is_wrong(#[case] damage: Damage, #[case] expected: &str) {
     let (key, repository) = (Key::new(), Repository::new(&[("web.yaml", SECRET)]));
-    key.encrypt(&repository, "web.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "web.yaml", &["encrypted_regex: ^stringData$"]);
     let whole = std::fs::read_to_string(repository.path().join("web.yaml")).unwrap();
     let damaged = damage(&whole);
     assert_ne!(damaged, whole, "nothing was damaged");
@@ -330,7 +331,7 @@ fn without_a_key_that_fits_nothing_is_rendered_and_it_is_said_what_to_do() {
     let (key, other) = (Key::new(), Key::new());
     let repository =
         Repository::new(&[("web.yaml", SECRET), ("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")]);
-    key.encrypt(&repository, "web.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "web.yaml", &["encrypted_regex: ^stringData$"]);
     assert_eq!(
         problems(&repository, Decryption::default()),
         "web.yaml: is encrypted by SOPS, and no key is given: name a Secret with it in render.decryption.secretRef (a \
@@ -354,7 +355,7 @@ fn without_a_key_that_fits_nothing_is_rendered_and_it_is_said_what_to_do() {
 fn a_value_is_in_no_message_of_what_is_wrong_with_its_object() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  labels: {secret: \"not a label: hunter22\"}\n";
     let (key, repository) = (Key::new(), Repository::new(&[("a.yaml", text)]));
-    key.encrypt(&repository, "a.yaml", &["--encrypted-regex", "^labels$"]);
+    key.encrypt(&repository, "a.yaml", &["encrypted_regex: ^labels$"]);
     let told = problems(&repository, key.decryption());
     assert!(told.contains("metadata.labels") && !told.contains("hunter22"), "{told}");
 }
@@ -363,7 +364,7 @@ fn a_value_is_in_no_message_of_what_is_wrong_with_its_object() {
 fn other_keys_make_other_inputs_and_read_all_files_again() {
     let (key, other) = (Key::new(), Key::new());
     let repository = Repository::new(&[("web.yaml", SECRET)]);
-    key.encrypt(&repository, "web.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "web.yaml", &["encrypted_regex: ^stringData$"]);
     let rendered = render(&repository, key.decryption()).unwrap();
     assert!(!rendered.inputs.to_string().is_empty());
     let both = AgeKeys::read("x", [("a", key.file().as_bytes()), ("b", other.file().as_bytes())]).unwrap();
@@ -376,7 +377,7 @@ fn other_keys_make_other_inputs_and_read_all_files_again() {
 fn an_object_for_an_operator_stays_as_it_is() {
     let text = "apiVersion: isindir.github.com/v1alpha3\nkind: SopsSecret\nmetadata: {name: a}\nspec: {secretTemplates: [{name: b, stringData: {c: hunter22}}]}\n";
     let (key, repository) = (Key::new(), Repository::new(&[("a.yaml", text)]));
-    key.encrypt(&repository, "a.yaml", &["--encrypted-suffix", "Templates"]);
+    key.encrypt(&repository, "a.yaml", &["encrypted_suffix: Templates"]);
     let rendered = manifests(&render(&repository, Decryption::default()).unwrap());
     assert!(rendered[0]["spec"]["secretTemplates"][0]["name"].as_str().unwrap().starts_with("ENC["), "{rendered}");
     assert!(rendered[0]["sops"]["mac"].is_string());
@@ -404,8 +405,8 @@ fn all_inputs_of_a_kustomization_are_decrypted_as_sops_decrypts_them() {
         ]),
     );
     repository.put("raw.bin", &binary);
-    key.encrypt(&repository, "secret.yaml", &["--encrypted-regex", "^stringData$"]);
-    key.encrypt(&repository, "patch.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "secret.yaml", &["encrypted_regex: ^stringData$"]);
+    key.encrypt(&repository, "patch.yaml", &["encrypted_regex: ^stringData$"]);
     for file in ["web.env", "raw.bin", "note.txt", "config.yaml", "config.json"] {
         key.encrypt(&repository, file, &[]);
     }
@@ -422,7 +423,7 @@ fn all_inputs_of_a_kustomization_are_decrypted_as_sops_decrypts_them() {
     }
     let expected = build(Decryption::default()).unwrap();
     let (mut rendered, mut expected) = (manifests(&rendered), manifests(&expected));
-    let mut structured = |manifests: &mut Value| {
+    let structured = |manifests: &mut Value| {
         let object = manifests.as_array_mut().unwrap().iter_mut().find(|it| it["metadata"]["name"] == "structured");
         let data = object.unwrap()["data"].take();
         let read = |file: &str| {
@@ -498,7 +499,7 @@ fn value_files_of_a_chart_are_decrypted_and_their_values_are_in_no_message() {
     let rendered = manifests(&run(key.decryption(), false).unwrap_or_else(|failure| panic!("{}", words(&failure))));
     assert_eq!(rendered[0]["data"]["password"], BASE64.encode("hunter22"));
     assert_eq!(rendered[0]["data"]["user"], BASE64.encode("webuser1"));
-    assert_eq!(words(&run(key.decryption(), true).unwrap_err()), "templates/a.yaml:7:30: no ***");
+    assert_eq!(words(&run(key.decryption(), true).unwrap_err()), "templates/a.yaml:7:32: no ***");
     let refused = words(&run(Decryption::default(), false).unwrap_err());
     assert!(refused.contains("secrets.yaml: is encrypted by SOPS, and no key"), "{refused}");
     assert!(refused.contains("values.yaml: is encrypted by SOPS, and no key"), "{refused}");
@@ -510,7 +511,7 @@ fn an_encrypted_template_of_a_chart_is_refused() {
         Key::new(),
         Repository::new(&[("Chart.yaml", "apiVersion: v2\nname: web\nversion: 0.1.0\n"), ("templates/a.yaml", SECRET)]),
     );
-    key.encrypt(&repository, "templates/a.yaml", &["--encrypted-regex", "^stringData$"]);
+    key.encrypt(&repository, "templates/a.yaml", &["encrypted_regex: ^stringData$"]);
     let prepared =
         prepare(&repository.files(), RenderType::Helm, &with(key.decryption()), &HelmOptions::default()).unwrap();
     let told = words(&prepared.render(programs(), &with(Decryption::default()), &BuiltIn).unwrap_err());
