@@ -226,7 +226,7 @@ fn flipped(text: &str, from: &str) -> String {
 
 #[rstest]
 #[case::a_value_swapped_with_another(
-    |text: &str| text.replace(value_of(text, "user"), "@").replace(value_of(text, "password"), &value_of(text, "user").to_owned()).replace('@', value_of(text, "password")),
+    |text: &str| text.replace(value_of(text, "user"), "@").replace(value_of(text, "password"), value_of(text, "user")).replace('@', value_of(text, "password")),
     "web.yaml:9:11: stringData.user cannot be decrypted: it was changed or moved after it was encrypted",
 )]
 #[case::a_value_edited(
@@ -518,4 +518,37 @@ fn an_encrypted_template_of_a_chart_is_refused() {
     let expected = "templates/a.yaml: is encrypted by SOPS, and is not decrypted: it is not at the top of a file of its \
                     own, or comes out of a template";
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_person_renders_with_the_file_of_their_keys() {
+    let (key, repository) = (Key::new(), Repository::new(&[("web.yaml", SECRET)]));
+    key.encrypt(&repository, "web.yaml", &["encrypted_regex: ^stringData$"]);
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(keys.path(), key.file()).unwrap();
+    let file = keys.path().to_str().unwrap();
+    let run = |environment: Option<&str>, arguments: &[&str]| {
+        let mut bowline = assert_cmd::Command::cargo_bin("bowline").unwrap();
+        bowline.env_clear().envs(environment.map(|file| ("SOPS_AGE_KEY_FILE", file)));
+        let output = bowline.arg(arguments[0]).arg(repository.path()).args(&arguments[1..]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, err) = run(None, &["render", "--show-secrets", "--age-key-file", file]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains(&BASE64.encode("hunter22")), "{out}");
+    let (code, out, _) = run(Some(file), &["render"]);
+    assert!(code == 0 && out.contains("password: '*** (8 bytes") || out.contains("password: \"*** (8 bytes"), "{out}");
+    let (code, out, _) = run(Some(file), &["validate"]);
+    assert_eq!(code, 0, "{out}");
+    let (code, _, err) = run(None, &["render"]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: web.yaml: is encrypted by SOPS, and no key is given"), "{err}");
+    let (code, _, err) = run(Some("nowhere.txt"), &["render"]);
+    let expected = "error: web.yaml: is encrypted by SOPS, and its key is not at hand: nowhere.txt cannot be read: ";
+    assert_eq!(code, 1);
+    assert!(err.starts_with(expected), "{err}");
+    // A file of keys is not asked for where nothing is encrypted.
+    repository.put("web.yaml", SECRET.as_bytes());
+    assert_eq!(run(Some("nowhere.txt"), &["render"]).0, 0);
 }

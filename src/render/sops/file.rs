@@ -209,3 +209,74 @@ fn json(value: &Value) -> String {
 fn is_ini(text: &str) -> bool {
     text.lines().any(|line| line.trim() == "[sops]") && text.contains("ENC[AES256_GCM,")
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use age::{secrecy::ExposeSecret as _, x25519::Identity};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::render::sops::keys::AgeKeys;
+
+    fn decryption() -> Decryption {
+        let key = Identity::generate().to_string();
+        Decryption::by(AgeKeys::read("keys", [("a", key.expose_secret().as_bytes())]).unwrap())
+    }
+
+    /// Whether it is one of ours, whatever comes of it.
+    fn is_ours(file: &str, content: &[u8], decryption: &Decryption) -> bool {
+        let limits = Limits::default();
+        let _ = documents(file, content, &limits, decryption);
+        !matches!(decrypt_file(file, content, &limits, decryption), Ok(None))
+    }
+
+    #[test]
+    fn files_that_only_speak_of_it_are_left_alone() {
+        let none = Decryption::default();
+        assert!(!is_ours("a.yaml", b"# sops\na: sops\nb: {sops: {mac: x}}\n", &none));
+        assert!(!is_ours("values.yaml", b"sops: {enabled: true}\na: &x 1\nb: *x\n", &none));
+        assert!(!is_ours("a.bin", &[0xff, b's', b'o', b'p', b's'], &none));
+        assert!(!is_ours("a.ini", b"[sops]\nmac = x\n", &none));
+        assert!(is_ours("a.yaml", b"a: b\nsops: {mac: x}\n", &none));
+    }
+
+    #[test]
+    fn nothing_of_a_file_is_given_before_the_keys_are_asked() {
+        let text = b"sops: {mac: 'ENC[AES256_GCM,x]', lastmodified: x, age: [{recipient: age1x, enc: y}]}\n";
+        let problems = documents("a.yaml", text, &Limits::default(), &Decryption::unavailable("it is gone"));
+        let problems = problems.unwrap().err().unwrap();
+        assert_eq!(problems[0].to_string(), "a.yaml: is encrypted by SOPS, and its key is not at hand: it is gone");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much_for_it(bytes in prop::collection::vec(any::<u8>(), 0..300), text in "(sops|: |\n|\\{|\\}|mac|age|- |ENC\\[|=|_|[a-z0-9]){0,60}") {
+            let keys = decryption();
+            for file in ["a.yaml", "a.json", "a.env", "a.bin"] {
+                is_ours(file, &bytes, &keys);
+                is_ours(file, text.as_bytes(), &keys);
+                is_ours(file, &[b"sops_mac=x\n", bytes.as_slice()].concat(), &keys);
+                is_ours(file, &[b"sops:\n  mac: x\n", text.as_bytes()].concat(), &keys);
+            }
+        }
+
+        #[test]
+        fn nothing_that_is_encrypted_for_a_key_is_too_much_for_it(inner in prop::collection::vec(any::<u8>(), 0..200), words in "[ -~]{0,80}") {
+            let keys = decryption();
+            let armored = format!(
+                "-----BEGIN AGE ENCRYPTED FILE-----\n{}\n-----END AGE ENCRYPTED FILE-----\n",
+                base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [b"age-encryption.org/v1\n-> X25519 ", inner.as_slice()].concat()),
+            );
+            let header = format!("age-encryption.org/v1\n-> X25519 {words}\n");
+            for enc in [armored, header, words] {
+                let sops = serde_json::json!({
+                    "a": "ENC[AES256_GCM,data:x]",
+                    "sops": {"mac": "ENC[AES256_GCM,x]", "lastmodified": "x", "age": [{"recipient": "age1x", "enc": enc}]},
+                });
+                let refused = documents("a.json", sops.to_string().as_bytes(), &Limits::default(), &keys).unwrap();
+                prop_assert!(refused.is_err());
+            }
+        }
+    }
+}
