@@ -96,7 +96,7 @@ pub struct Input {
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct KeyArgs {
     /// File of this machine with the age identities that decrypt files which
-    /// SOPS encrypted; without it such files are refused.
+    /// SOPS encrypted; without a key such files are refused.
     #[arg(long, env = "SOPS_AGE_KEY_FILE", value_name = "FILE")]
     pub age_key_file: Option<PathBuf>,
 }

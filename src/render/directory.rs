@@ -219,14 +219,12 @@ impl Rendering<'_> {
     }
 
     fn input_options(&self, path: &str) -> Vec<Vec<u8>> {
-        let DirectoryOptions { include, exclude, default_namespace, decryption, .. } = self.options;
-        let mut options = serde_json::json!({
+        // Keys are none of it: with any that fit, the same files come to the same.
+        let DirectoryOptions { include, exclude, default_namespace, .. } = self.options;
+        let options = serde_json::json!({
             "type": "Directory", "path": path, "include": include, "exclude": exclude,
             "defaultNamespace": default_namespace,
         });
-        if let Some(keys) = decryption.fingerprint() {
-            options["decryption"] = keys.to_string().into();
-        }
         vec![options.to_string().into_bytes()]
     }
 

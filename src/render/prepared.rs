@@ -64,12 +64,10 @@ pub fn prepare(
         Some(Place::File(_)) => return Err(one(no_directory(&path, true))),
         None => return Err(one(no_directory(&path, false))),
     }
+    // Keys are none of it: with any that fit, the same files come to the same.
     let mut options = serde_json::json!({
         "type": kind.to_string(), "path": path, "defaultNamespace": common.default_namespace,
     });
-    if let Some(keys) = common.decryption.fingerprint() {
-        options["decryption"] = keys.to_string().into();
-    }
     let source = match kind {
         RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory, common)?),
         _ => {

@@ -1,16 +1,19 @@
 //! Files that the real `sops` encrypted: decrypted to what `sops decrypt` makes
 //! of them, and refused where they were damaged.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    sync::Arc,
+};
 
 use age::{secrecy::ExposeSecret as _, x25519::Identity};
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
 use bowline::{
     render::{
         AgeKeys, BuiltIn, Decryption, DirectoryOptions, HelmOptions, Render, RenderFailure, RenderType, directory,
-        json_array, prepare,
+        directory_after, json_array, prepare,
     },
-    source::working::WorkingTree,
+    source::{tree::MemoryTree, working::WorkingTree},
 };
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -361,16 +364,23 @@ fn a_value_is_in_no_message_of_what_is_wrong_with_its_object() {
 }
 
 #[test]
-fn other_keys_make_other_inputs_and_read_all_files_again() {
+fn keys_are_no_input_and_with_others_nothing_is_taken_from_an_earlier_render() {
     let (key, other) = (Key::new(), Key::new());
     let repository = Repository::new(&[("web.yaml", SECRET)]);
     key.encrypt(&repository, "web.yaml", &["encrypted_regex: ^stringData$"]);
     let rendered = render(&repository, key.decryption()).unwrap();
-    assert!(!rendered.inputs.to_string().is_empty());
     let both = AgeKeys::read("x", [("a", key.file().as_bytes()), ("b", other.file().as_bytes())]).unwrap();
     let with_both = render(&repository, Decryption::by(both)).unwrap();
-    assert_eq!(with_both.bundle, rendered.bundle);
-    assert_ne!(with_both.inputs, rendered.inputs);
+    assert_eq!((&with_both.bundle, &with_both.inputs), (&rendered.bundle, &rendered.inputs));
+
+    // What an earlier render knows is of no use to one with other keys.
+    let content = std::fs::read_to_string(repository.path().join("web.yaml")).unwrap();
+    let tree: MemoryTree = [("web.yaml", content.as_str())].into_iter().collect();
+    let first = directory(&tree, &with(key.decryption()), &BuiltIn).unwrap();
+    assert_eq!(first.known.len(), 1);
+    let again = |decryption| directory_after(&tree, &with(decryption), &BuiltIn, &first.known);
+    assert!(Arc::ptr_eq(&again(key.decryption()).unwrap().manifests[0], &first.manifests[0]));
+    assert!(again(other.decryption()).is_err() && again(Decryption::default()).is_err());
 }
 
 #[test]

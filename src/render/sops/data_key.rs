@@ -12,6 +12,12 @@ use super::{
     refusal::Refusal,
 };
 
+const KEY_BYTES: usize = 32;
+
+/// How many recipients a message names, and how many characters of each.
+const RECIPIENTS_SHOWN: usize = 5;
+const RECIPIENT_SHOWN: usize = 64;
+
 /// The key of a file by the first of its recipients that one of the keys is of.
 ///
 /// # Errors
@@ -27,12 +33,23 @@ pub(super) fn data_key(metadata: &Metadata, keys: &AgeKeys) -> Result<DataKey, R
         }
     }
     Err(match damaged {
-        Some(recipient) => Refusal::DamagedKey { recipient: recipient.clone() },
+        Some(recipient) => Refusal::DamagedKey { recipient: shortened(recipient) },
         None => {
-            let recipients = metadata.age.iter().map(|entry| entry.recipient.as_str()).collect::<Vec<_>>().join(", ");
+            let shown = metadata.age.iter().take(RECIPIENTS_SHOWN).map(|entry| shortened(&entry.recipient));
+            let mut recipients = shown.collect::<Vec<_>>().join(", ");
+            let more = metadata.age.len().saturating_sub(RECIPIENTS_SHOWN);
+            if more > 0 {
+                recipients.push_str(&format!(" and {more} more"));
+            }
             Refusal::NoKeyFits { recipients, keys: keys.source.clone() }
         }
     })
+}
+
+/// An ordinary recipient of age is shown whole; those of plugins are longer.
+fn shortened(recipient: &str) -> String {
+    let shown: String = recipient.chars().take(RECIPIENT_SHOWN).collect();
+    if shown.len() == recipient.len() { shown } else { format!("{shown}…") }
 }
 
 fn opened(encrypted: &str, keys: &AgeKeys) -> Result<DataKey, DecryptError> {
@@ -42,5 +59,3 @@ fn opened(encrypted: &str, keys: &AgeKeys) -> Result<DataKey, DecryptError> {
     decryptor.decrypt(identities)?.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
     DataKey::new(&key).ok_or(DecryptError::InvalidHeader)
 }
-
-const KEY_BYTES: usize = 32;

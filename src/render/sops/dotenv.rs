@@ -22,7 +22,7 @@ enum Line<'a> {
 
 /// Whether a text is such a file, by its metadata.
 pub(super) fn is_encrypted(text: &str) -> bool {
-    text.lines().any(|line| ["sops_mac=", "sops_lastmodified=", "sops_version="].iter().any(|it| line.starts_with(it)))
+    text.lines().any(|line| ["sops_mac=", "sops_lastmodified="].iter().any(|it| line.starts_with(it)))
 }
 
 /// The metadata of a file.
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn another_file_is_none_of_it() {
-        assert!(!is_encrypted("A=1\n# sops_mac=x\nSOPS_MAC=x\n"));
+        assert!(!is_encrypted("A=1\n# sops_mac=x\nSOPS_MAC=x\nsops_version=3.10.2\n"));
     }
 
     #[test]

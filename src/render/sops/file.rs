@@ -83,9 +83,7 @@ pub(in crate::render) fn decrypt_file(
 /// The documents, if SOPS encrypted them.
 fn encrypted_documents(file: &str, content: &[u8], limits: &Limits) -> Option<Result<Vec<Written>, Vec<Problem>>> {
     // Most files are not encrypted, and are read once.
-    if !content.windows(FIELD.len()).any(|window| window == FIELD.as_bytes()) {
-        return None;
-    }
+    std::str::from_utf8(content).ok().filter(|text| text.contains(FIELD))?;
     let read = read_if_has(file, content, limits, FIELD, is_metadata)?;
     match &read {
         Ok(documents) if documents.iter().all(|it| it.field(FIELD).is_none() || is_for_an_operator(it)) => None,
@@ -235,7 +233,8 @@ mod tests {
     fn files_that_only_speak_of_it_are_left_alone() {
         let none = Decryption::default();
         assert!(!is_ours("a.yaml", b"# sops\na: sops\nb: {sops: {mac: x}}\n", &none));
-        assert!(!is_ours("values.yaml", b"sops: {enabled: true}\na: &x 1\nb: *x\n", &none));
+        assert!(!is_ours("values.yaml", b"sops: {enabled: true, version: 3.10.2}\na: &x 1\nb: *x\n", &none));
+        assert!(!is_ours("install.sh", b"#!/bin/sh\nsops_version=3.10.2\necho sops\n", &none));
         assert!(!is_ours("a.bin", &[0xff, b's', b'o', b'p', b's'], &none));
         assert!(!is_ours("a.ini", b"[sops]\nmac = x\n", &none));
         assert!(is_ours("a.yaml", b"a: b\nsops: {mac: x}\n", &none));

@@ -37,8 +37,8 @@ impl Decryption {
         Self(State::Unavailable(reason.into()))
     }
 
-    /// Names the keys by their recipients, which are public: the same
-    /// ciphertext with the same keys comes to the same. `None` without keys.
+    /// Names the keys by their recipients, which are public: with other keys it
+    /// is tried anew what can be decrypted. `None` without keys.
     pub fn fingerprint(&self) -> Option<Digest> {
         match &self.0 {
             State::By(keys) => Some(keys.fingerprint()),

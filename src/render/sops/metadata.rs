@@ -21,8 +21,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("hckms", "Huawei Cloud KMS"),
 ];
 
-/// Fields one of which every such metadata has.
-const MARKS: &[&str] = &["mac", "lastmodified", "version", "age", "key_groups"];
+/// Fields that such metadata have: one is enough, since the other may have
+/// been taken out. Files for other uses have a field `sops` too.
+const MARKS: &[&str] = &["mac", "lastmodified"];
 
 /// What SOPS writes about a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +50,7 @@ pub(super) struct ForAge {
 
 /// Whether a value is such metadata: other files may have a field of the name.
 pub(super) fn is_metadata(value: &Written) -> bool {
-    matches!(value.content, Content::Mapping(_))
-        && MARKS.iter().chain(OTHERS.iter().map(|(field, _)| field)).any(|mark| value.field(mark).is_some())
+    MARKS.iter().any(|mark| value.field(mark).is_some())
 }
 
 impl Metadata {
@@ -220,8 +220,7 @@ mod tests {
     #[rstest]
     #[case("sops: {mac: x}", true)]
     #[case("sops: {lastmodified: x}", true)]
-    #[case("sops: {pgp: []}", true)]
-    #[case("sops: {enabled: true}", false)]
+    #[case("sops: {enabled: true, version: 3.10.2, age: {}}", false)]
     #[case("sops: [mac]", false)]
     #[case("sops: mac", false)]
     fn another_field_of_the_name_is_none_of_it(#[case] text: &str, #[case] expected: bool) {

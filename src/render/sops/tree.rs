@@ -26,13 +26,16 @@ const ONLY_ENCRYPTED: [u8; 32] = [
 /// Paths of what names an object, which is public whatever is encrypted.
 const PUBLIC: &[&[&str]] = &[&["apiVersion"], &["kind"], &["metadata", "name"], &["metadata", "namespace"]];
 
+/// How many characters of a path are shown.
+const PATH_SHOWN: usize = 200;
+
 /// A file while its values are decrypted.
 pub(super) struct Opening<'a> {
     metadata: &'a Metadata,
     key: &'a DataKey,
     code: Sha512,
     /// What no message may hold.
-    pub(super) secrets: Vec<String>,
+    secrets: Vec<String>,
 }
 
 /// Why a file cannot be opened, and where that shows.
@@ -62,17 +65,14 @@ impl<'a> Opening<'a> {
         match &mut written.content {
             Content::Null => Ok(()),
             Content::List(items) => {
-                let mut comments = Vec::new();
-                for (index, item) in items.iter_mut().enumerate() {
-                    if self.is_comment(item, path)? {
-                        comments.push(index);
-                    } else {
-                        self.value(item, path)?;
+                let mut values = Vec::with_capacity(items.len());
+                for mut item in std::mem::take(items) {
+                    if !self.is_comment(&item, path)? {
+                        self.value(&mut item, path)?;
+                        values.push(item);
                     }
                 }
-                comments.into_iter().rev().for_each(|index| {
-                    items.remove(index);
-                });
+                *items = values;
                 Ok(())
             }
             Content::Mapping(fields) => {
@@ -138,7 +138,7 @@ impl<'a> Opening<'a> {
     }
 
     /// In a list, a comment takes the place of an item.
-    fn is_comment(&mut self, item: &Written, path: &[String]) -> Result<bool, Refused> {
+    fn is_comment(&self, item: &Written, path: &[String]) -> Result<bool, Refused> {
         let Some(text) = item.text().filter(|text| text.ends_with(",type:comment]")) else { return Ok(false) };
         if !self.metadata.rule.encrypts(path, Some(text)) {
             return Ok(false);
@@ -178,7 +178,8 @@ impl<'a> Opening<'a> {
     }
 
     fn keep(&mut self, clear: &Clear, path: &[String]) {
-        if !PUBLIC.iter().any(|public| public.iter().eq(path.iter())) {
+        let public = clear.kind == Kind::Bool || PUBLIC.iter().any(|public| public.iter().eq(path.iter()));
+        if !public {
             secrets::collect_text(&String::from_utf8_lossy(&clear.bytes), &mut self.secrets);
         }
     }
@@ -241,7 +242,7 @@ fn additional(path: &[String]) -> String {
     format!("{}:", path.join(":"))
 }
 
-/// A path for people.
+/// A path for people, of bounded length.
 fn named(path: &[String]) -> String {
-    if path.is_empty() { "a value".to_owned() } else { path.join(".") }
+    if path.is_empty() { "a value".to_owned() } else { path.join(".").chars().take(PATH_SHOWN).collect() }
 }
