@@ -21,8 +21,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("hckms", "Huawei Cloud KMS"),
 ];
 
-/// Fields that such metadata have: one is enough, since the other may have
-/// been taken out. Files for other uses have a field `sops` too.
+/// Fields that such metadata have, beside keys. Files for other uses may have
+/// a field `sops` too.
 const MARKS: &[&str] = &["mac", "lastmodified"];
 
 /// What SOPS writes about a file.
@@ -48,9 +48,12 @@ pub(super) struct ForAge {
     pub(super) encrypted: String,
 }
 
-/// Whether a value is such metadata: other files may have a field of the name.
+/// Whether a value is such metadata, or what is left of one: one of its fields
+/// is enough.
 pub(super) fn is_metadata(value: &Written) -> bool {
+    let mut keys = OTHERS.iter().map(|(field, _)| *field).chain(["age"]);
     MARKS.iter().any(|mark| value.field(mark).is_some())
+        || keys.any(|field| items(value, field).any(|key| key.field("enc").is_some()))
 }
 
 impl Metadata {
@@ -220,7 +223,8 @@ mod tests {
     #[rstest]
     #[case("sops: {mac: x}", true)]
     #[case("sops: {lastmodified: x}", true)]
-    #[case("sops: {enabled: true, version: 3.10.2, age: {}}", false)]
+    #[case("sops: {pgp: [{enc: x}]}", true)]
+    #[case("sops: {enabled: true, version: 3.10.2, age: {}, pgp: [x]}", false)]
     #[case("sops: [mac]", false)]
     #[case("sops: mac", false)]
     fn another_field_of_the_name_is_none_of_it(#[case] text: &str, #[case] expected: bool) {
