@@ -21,14 +21,15 @@ const RECIPIENT_SHOWN: usize = 64;
 /// The key of a file by the first of its recipients that one of the keys is of.
 ///
 /// # Errors
-/// None of the keys is one of a recipient, or what is encrypted for it is
+/// None of the keys is one of a recipient, or what is encrypted for one is
 /// damaged.
 pub(super) fn data_key(metadata: &Metadata, keys: &AgeKeys) -> Result<DataKey, Refusal> {
     let mut damaged = None;
     for ForAge { recipient, encrypted } in &metadata.age {
-        match opened(encrypted, keys) {
+        // Trying each key for each recipient would take long where there are many.
+        let Some(identity) = keys.of(recipient) else { continue };
+        match opened(encrypted, identity) {
             Ok(key) => return Ok(key),
-            Err(DecryptError::NoMatchingKeys) => {}
             Err(_) => damaged = damaged.or(Some(recipient)),
         }
     }
@@ -52,10 +53,9 @@ fn shortened(recipient: &str) -> String {
     if shown.len() == recipient.len() { shown } else { format!("{shown}…") }
 }
 
-fn opened(encrypted: &str, keys: &AgeKeys) -> Result<DataKey, DecryptError> {
+fn opened(encrypted: &str, identity: &dyn Identity) -> Result<DataKey, DecryptError> {
     let decryptor = Decryptor::new_buffered(ArmoredReader::new(encrypted.as_bytes()))?;
-    let identities = keys.identities.iter().map(|identity| identity as &dyn Identity);
     let mut key = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
-    decryptor.decrypt(identities)?.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
+    decryptor.decrypt([identity].into_iter())?.take(KEY_BYTES as u64 + 1).read_to_end(&mut key)?;
     DataKey::new(&key).ok_or(DecryptError::InvalidHeader)
 }

@@ -7,8 +7,7 @@ use age::x25519;
 use super::refusal::Refusal;
 use crate::manifest::Digest;
 
-/// How many identities are tried at most: each is tried for each recipient of
-/// each file.
+/// How many identities are kept at most.
 const IDENTITIES: usize = 64;
 
 /// How files that SOPS encrypted are decrypted.
@@ -84,7 +83,8 @@ impl fmt::Debug for Decryption {
 pub struct AgeKeys {
     /// For people: `Secret shop/age`.
     pub(super) source: String,
-    pub(super) identities: Vec<x25519::Identity>,
+    /// With the recipients that they are of.
+    identities: Vec<(String, x25519::Identity)>,
 }
 
 impl AgeKeys {
@@ -117,7 +117,7 @@ impl AgeKeys {
                 if keys.identities.len() == IDENTITIES {
                     return Err(format!("{} has more than {IDENTITIES} age identities", keys.source));
                 }
-                keys.identities.push(identity);
+                keys.identities.push((identity.to_public().to_string(), identity));
             }
         }
         if keys.identities.is_empty() {
@@ -126,11 +126,15 @@ impl AgeKeys {
         Ok(keys)
     }
 
+    /// The key of a recipient, if it is there.
+    pub(super) fn of(&self, recipient: &str) -> Option<&x25519::Identity> {
+        self.identities.iter().find(|(of, _)| of == recipient).map(|(_, identity)| identity)
+    }
+
     /// The public names of the keys, sorted.
-    fn recipients(&self) -> Vec<String> {
-        let mut recipients: Vec<String> =
-            self.identities.iter().map(|identity| identity.to_public().to_string()).collect();
-        recipients.sort();
+    fn recipients(&self) -> Vec<&str> {
+        let mut recipients: Vec<&str> = self.identities.iter().map(|(recipient, _)| recipient.as_str()).collect();
+        recipients.sort_unstable();
         recipients.dedup();
         recipients
     }

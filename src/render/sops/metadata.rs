@@ -9,7 +9,7 @@ pub(super) const FIELD: &str = "sops";
 /// How many recipients are tried at most, and how large what is encrypted for
 /// one may be.
 const RECIPIENTS: usize = 256;
-const RECIPIENT_BYTES: usize = 64 << 10;
+const RECIPIENT_BYTES: usize = 16 << 10;
 
 /// Master keys other than age's, by field, in words.
 const OTHERS: &[(&str, &str)] = &[
