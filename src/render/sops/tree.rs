@@ -246,3 +246,90 @@ fn additional(path: &[String]) -> String {
 fn named(path: &[String]) -> String {
     if path.is_empty() { "a value".to_owned() } else { path.join(".").chars().take(PATH_SHOWN).collect() }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{
+        manifest::yaml::{Limits, read_if_has},
+        render::sops::testing::encrypted,
+    };
+
+    const KEY: [u8; 32] = [7; 32];
+    const TIME: &str = "2024-05-06T07:08:09Z";
+
+    /// Opens `{"list": [...]}` with items of these types and clear texts, under
+    /// a code over these bytes.
+    fn open(items: &[(&str, &[u8])], counted: &[u8]) -> Result<Content, String> {
+        let code: String = Sha512::digest(counted).iter().map(|byte| format!("{byte:02X}")).collect();
+        let items: Vec<String> = items.iter().map(|(kind, clear)| encrypted(&KEY, clear, kind, "list:")).collect();
+        let file = serde_json::json!({
+            "list": items,
+            "sops": {
+                "mac": encrypted(&KEY, code.as_bytes(), "str", TIME),
+                "lastmodified": TIME,
+                "age": [{"recipient": "age1x", "enc": "x"}],
+            },
+        });
+        let read = read_if_has("f", file.to_string().as_bytes(), &Limits::default(), "sops", |_| true);
+        let mut document = read.unwrap().unwrap().remove(0);
+        let metadata = Metadata::read(document.field("sops").unwrap()).map_err(|refusal| refusal.to_string())?;
+        let Content::Mapping(fields) = &mut document.content else { return Err("no mapping".to_owned()) };
+        fields.retain(|field| field.key != "sops");
+        let key = DataKey::new(&KEY).unwrap();
+        let mut opening = Opening::new(&metadata, &key);
+        opening.value(&mut document, &mut Vec::new()).map_err(|(refusal, _)| refusal.to_string())?;
+        opening.verify().map_err(|refusal| refusal.to_string())?;
+        Ok(document.field("list").unwrap().content.clone())
+    }
+
+    fn contents(list: Content) -> Vec<Content> {
+        match list {
+            Content::List(items) => items.into_iter().map(|item| item.content).collect(),
+            other => vec![other],
+        }
+    }
+
+    #[rstest]
+    #[case("str", b"12", b"12", Content::Text("12".into()))]
+    #[case("bytes", b"12", b"12", Content::Text("12".into()))]
+    #[case("time", b"2024-05-06T07:08:09.5Z", b"2024-05-06T07:08:09.5Z", Content::Text("2024-05-06T07:08:09.5Z".into()))]
+    #[case("int", b"012", b"12", Content::Int(12))]
+    #[case("float", b"1e3", b"1000", Content::Float(1000.0))]
+    #[case("float", b"0.10", b"0.1", Content::Float(0.1))]
+    #[case("bool", b"true", b"True", Content::Bool(true))]
+    #[case("bool", b"False", b"False", Content::Bool(false))]
+    fn each_type_is_read_and_counted_in_its_own_form(
+        #[case] kind: &str,
+        #[case] clear: &[u8],
+        #[case] counted: &[u8],
+        #[case] expected: Content,
+    ) {
+        assert_eq!(contents(open(&[(kind, clear)], counted).unwrap()), [expected]);
+    }
+
+    #[test]
+    fn a_comment_among_the_items_is_left_out_and_counts_for_nothing() {
+        let opened = open(&[("str", b"a"), ("comment", b" why"), ("str", b"b")], b"ab").unwrap();
+        assert_eq!(contents(opened), [Content::Text("a".into()), Content::Text("b".into())]);
+    }
+
+    #[rstest]
+    #[case(&[("str", "b"), ("str", "a")], "was changed after it was encrypted: the message authentication code of SOPS does not fit")]
+    #[case(&[("comment", "a"), ("str", "b")], "was changed after it was encrypted: the message authentication code of SOPS does not fit")]
+    #[case(&[("int", "ab")], "list cannot be decrypted: it was changed or moved after it was encrypted")]
+    #[case(&[("bool", "ab")], "list cannot be decrypted: it was changed or moved after it was encrypted")]
+    fn what_moved_within_a_list_or_has_another_type_is_refused(#[case] items: &[(&str, &str)], #[case] expected: &str) {
+        let items: Vec<(&str, &[u8])> = items.iter().map(|(kind, clear)| (*kind, clear.as_bytes())).collect();
+        assert_eq!(open(&items, b"ab").unwrap_err(), expected);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        let expected = "list is encrypted by SOPS and is not text, which no manifest can hold";
+        assert_eq!(open(&[("str", b"\xff")], b"\xff").unwrap_err(), expected);
+    }
+}
