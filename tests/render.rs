@@ -164,8 +164,10 @@ fn without_a_default_namespace_objects_stay_without() {
     "a.yaml:1:4: has the control character NUL (YAML allows no control characters; write it as an escape within double quotes)"])]
 #[case::dot_in_a_service("apiVersion: v1\nkind: Service\nmetadata:\n  name: a.b\n", &[
     "a.yaml:4:3: metadata.name \"a.b\" is not valid (at most 63 lower-case letters, digits and `-`, with a letter or digit first and last)"])]
-#[case::encrypted("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nsops:\n  mac: ENC[x]\n", &[
-    "a.yaml:4:1: is encrypted with SOPS, which is not supported yet (decrypt it before it is rendered, or exclude the file with render.exclude)"])]
+#[case::encrypted("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nsops:\n  age: [{recipient: age1, enc: x}]\n  mac: \"ENC[AES256_GCM,x]\"\n  lastmodified: x\n", &[
+    "a.yaml: is encrypted by SOPS, and no key is given: name a Secret with it in render.decryption.secretRef (a command takes a file of keys by --age-key-file)"])]
+#[case::encrypted_in_a_list("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n  sops: {mac: x}\n", &[
+    "a.yaml:7:3: is encrypted by SOPS, and is not decrypted: it is not at the top of a file of its own, or comes out of a template"])]
 #[case::infinity("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: .inf\n", &[
     "a.yaml:4:7: is not a finite number (Kubernetes' objects are JSON, which has no infinity and no NaN; quote it to make it text)"])]
 fn what_is_refused_with_its_place(#[case] content: &str, #[case] expected: &[&str]) {

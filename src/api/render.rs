@@ -41,6 +41,9 @@ pub struct RenderSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub images: Vec<ImageSpec>,
+    /// How files that SOPS encrypted are decrypted; without it they are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decryption: Option<DecryptionSpec>,
 }
 
 /// Another name, tag or digest for an image. An image that no container has is refused.
@@ -112,6 +115,22 @@ pub struct PatchTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub annotation_selector: Option<String>,
+}
+
+/// How files that SOPS encrypted are decrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecryptionSpec {
+    /// Secret of the application's own namespace with age identities in entries whose names end with `.agekey`, or in `keys.txt`; read as its ServiceAccount whenever a commit is looked at.
+    pub secret_ref: DecryptionSecret,
+}
+
+/// A Secret of the application's own namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DecryptionSecret {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// How a Helm chart is rendered. Of the same value the inline one counts, else

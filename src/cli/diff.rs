@@ -9,7 +9,7 @@ use super::{
     output::DataFormat,
     plan_text::{changes_anything, diff_text, refused, sum},
     point::Point,
-    render::ProgramArgs,
+    render::{KeyArgs, ProgramArgs},
     request::sync_spec,
     session::Session,
     words,
@@ -44,6 +44,9 @@ pub struct Args {
     /// With --local, the programs that render.
     #[command(flatten)]
     pub programs: ProgramArgs,
+    /// With --local, the keys of encrypted files.
+    #[command(flatten)]
+    pub keys: KeyArgs,
     /// Compare this state with the one of --to: a release (`12`), the commit of
     /// one, the release of the third commit before the newest (`HEAD~3`: of the
     /// commits that were released and are kept, whatever was rolled back), or
@@ -89,7 +92,10 @@ async fn difference(
         return any_two::run(&session, &args.application, from, to, args.output, output).await;
     }
     let plan = match &args.local {
-        Some(directory) => local::plan(&session, &args.application, directory, &args.programs, output).await?,
+        Some(directory) => {
+            let from = local::From { directory, programs: &args.programs, keys: &args.keys };
+            local::plan(&session, &args.application, &from, output).await?
+        }
         None => asked(&session, args, output).await?,
     };
     match args.output {

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 
 use super::{
     CommandError, Output,
-    render::{ProgramArgs, Ways, render_working},
+    render::{KeyArgs, ProgramArgs, Ways, render_working},
     session::Session,
     words,
 };
@@ -23,6 +23,7 @@ use crate::{
     },
     controller::{
         charts::repository_access,
+        decryption::decryption,
         plan_view::plan_view,
         scopes::ClusterScopes,
         settings::{Occasion, asked_type, destination, helm_options, membership, policy, touches},
@@ -30,7 +31,7 @@ use crate::{
     },
     manifest::ObjectId,
     plan::{OwnedObjects, Policy, conclude, propose},
-    render::{BuiltIn, Chain, DirectoryOptions, Render},
+    render::{BuiltIn, Chain, Decryption, DirectoryOptions, Render},
 };
 
 /// What stands in for the installation's identity where it may not be read.
@@ -38,13 +39,22 @@ const UNKNOWN_INSTALLATION: &str = "unknown";
 /// How large a plan may be that is shown here.
 const PLAN_BYTES: usize = 64 << 20;
 
+/// What is rendered, and with what.
+pub struct From<'a> {
+    /// A directory of this machine.
+    pub directory: &'a Path,
+    /// The programs that render.
+    pub programs: &'a ProgramArgs,
+    /// The keys of encrypted files.
+    pub keys: &'a KeyArgs,
+}
+
 /// Renders a directory in place of the application's path, asks the server
 /// what it would make of it, and concludes.
 pub async fn plan(
     session: &Session,
     application: &str,
-    from: &Path,
-    programs: &ProgramArgs,
+    from: &From<'_>,
     output: &mut Output,
 ) -> Result<PlanView, CommandError> {
     let application = session.application(application).await?;
@@ -56,7 +66,7 @@ pub async fn plan(
         .map_err(|error| CommandError::failed(format!("what the cluster serves cannot be read: {error}")))?;
     let scopes = ClusterScopes::new(scopes);
     let scopes = Chain(vec![&scopes, &BuiltIn]);
-    let render = render(session, &cluster, &application, from, programs, &scopes).await?;
+    let render = render(session, &cluster, &application, from, &scopes).await?;
 
     let store = Store::new(session.client.clone());
     let (installation, known) = match store.installation_id().await {
@@ -89,8 +99,7 @@ async fn render(
     session: &Session,
     cluster: &Cluster,
     application: &Application,
-    from: &Path,
-    programs: &ProgramArgs,
+    from: &From<'_>,
     scopes: &Chain<'_>,
 ) -> Result<Render, CommandError> {
     let spec = &application.spec.render;
@@ -99,6 +108,10 @@ async fn render(
         exclude: spec.exclude.clone(),
         default_namespace: Some(destination(application)),
         touches: touches(spec),
+        decryption: match from.keys.decryption() {
+            Some(decryption) => decryption,
+            None => application_keys(session, cluster, application).await,
+        },
         ..DirectoryOptions::default()
     };
     let sources = value_sources(cluster, &Identity::Own, &session.namespace, spec.helm.as_ref()).await;
@@ -110,9 +123,9 @@ async fn render(
         kind: asked_type(spec),
         helm: helm.map_err(CommandError::failed)?,
         repositories: access.map_err(CommandError::failed)?,
-        programs: programs.find(),
+        programs: from.programs.find(),
     };
-    let rendered = render_working(from, &common, &ways, scopes).map_err(CommandError::failed)?;
+    let rendered = render_working(from.directory, &common, &ways, scopes).map_err(CommandError::failed)?;
     rendered.map_err(|failure| {
         let problems: Vec<String> = failure
             .problems
@@ -122,8 +135,16 @@ async fn render(
                 None => problem.to_string(),
             })
             .collect();
-        CommandError::failed(format!("{} does not render:\n{}", from.display(), problems.join("\n")))
+        CommandError::failed(format!("{} does not render:\n{}", from.directory.display(), problems.join("\n")))
     })
+}
+
+/// The keys that the application names, if the caller may read them; a file
+/// that needs them says otherwise.
+async fn application_keys(session: &Session, cluster: &Cluster, application: &Application) -> Decryption {
+    let spec = application.spec.render.decryption.as_ref();
+    let keys = decryption(cluster, &Identity::Own, &session.namespace, spec).await;
+    keys.unwrap_or_else(|reason| Decryption::unavailable(format!("{reason}; --age-key-file names a file with it")))
 }
 
 /// What the application has in the cluster; without the right to read that,

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 use super::application;
 use crate::{
     api::Application,
@@ -15,9 +17,9 @@ use crate::{
     },
     manifest::{Masker, Problem, escape_control, is_dns_label},
     render::{
-        BuiltIn, Capabilities, DirectoryOptions, HelmOptions, KnownFiles, Prepared, Programs, Render, RenderFailure,
-        RenderType, RepositoryAccess, ScopeLookup, Unprepared, ValueSource, detect, directory_after, json_array,
-        prepare, yaml_stream,
+        AgeKeys, BuiltIn, Capabilities, Decryption, DirectoryOptions, HelmOptions, KnownFiles, Prepared, Programs,
+        Render, RenderFailure, RenderType, RepositoryAccess, ScopeLookup, Unprepared, ValueSource, detect,
+        directory_after, json_array, prepare, yaml_stream,
     },
     source::{
         files::{Files, Listed},
@@ -101,6 +103,30 @@ pub struct Input {
     /// The programs that render.
     #[command(flatten)]
     pub programs: ProgramArgs,
+    /// The keys of encrypted files.
+    #[command(flatten)]
+    pub keys: KeyArgs,
+}
+
+/// Keys of files that SOPS encrypted.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct KeyArgs {
+    /// File of this machine with the age identities that decrypt files which
+    /// SOPS encrypted; without a key such files are refused.
+    #[arg(long, env = "SOPS_AGE_KEY_FILE", value_name = "FILE")]
+    pub age_key_file: Option<PathBuf>,
+}
+
+impl KeyArgs {
+    /// Reads them. What is wrong with the file is told where a file needs it.
+    pub(crate) fn decryption(&self) -> Option<Decryption> {
+        let file = self.age_key_file.as_ref()?;
+        let name = file.display().to_string();
+        let content = std::fs::read(file).map(Zeroizing::new);
+        let keys = content.map_err(|error| format!("{name} cannot be read: {error}"));
+        let keys = keys.and_then(|content| AgeKeys::read(&*name, [("", content.as_slice())]));
+        Some(keys.map_or_else(Decryption::unavailable, Decryption::by))
+    }
 }
 
 /// Programs that render charts and kustomizations.
@@ -223,6 +249,7 @@ impl Input {
             default_namespace: self.namespace.clone().or_else(|| application.and_then(application::namespace)),
             touches: touches(&spec),
             lenient,
+            decryption: self.keys.decryption().unwrap_or_default(),
             ..DirectoryOptions::default()
         };
         let kind = self.kind.map(RenderType::from).or_else(|| asked_type(&spec));

@@ -17,6 +17,7 @@ mod brake;
 pub mod charts;
 mod contest;
 pub mod decide;
+pub mod decryption;
 pub mod deep_check;
 mod dependencies;
 mod first_look;

@@ -75,10 +75,6 @@ impl Manifest {
         }
         let gvk = check.gvk(&value);
         let identity = check.metadata(&value, gvk.as_ref(), default_namespace, scope);
-        if value.pointer("/sops/mac").is_some() {
-            let hint = "decrypt it before it is rendered, or exclude the file with render.exclude";
-            check.problem("/sops", "is encrypted with SOPS, which is not supported yet".to_owned(), Some(hint));
-        }
         let fatal = check.problems.len();
         check.problems.append(&mut check.faults);
         let canonical = gvk.as_ref().and_then(|gvk| canonical_with_faults(value, gvk).ok());

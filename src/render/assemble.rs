@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{ScopeLookup, Scopes, Touches, UnknownKind, flatten::Object, well_known};
+use super::{ScopeLookup, Scopes, Touches, UnknownKind, flatten::Object, sops::left_encrypted, well_known};
 use crate::manifest::{Manifest, ObjectId, Origin, Problem, Scope, gvk_of};
 
 /// A bundle under construction. Manifests are made as their objects come, so
@@ -57,6 +57,11 @@ impl<'a> Assembly<'a> {
 
     /// Takes an object in.
     pub(super) fn place(&mut self, mut object: Object) {
+        if let Some((pointer, words)) = left_encrypted(&object.value) {
+            let mut problem = Problem::in_file(&object.origin.file, words);
+            problem.position = object.positions.map(|positions| positions.nearest(&pointer));
+            return self.problems.push(problem);
+        }
         self.touches.touch(&mut object.value, &mut self.images_met);
         self.defined.learn(&object.value);
         match gvk_of(&object.value).map(|gvk| self.scopes.scope(&gvk.group_kind())) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     manifest::{
         BundleDigest, Digest, InputDigest, Manifest, Problem, Scope, bundle_digest,
-        yaml::{self, read_documents},
+        yaml::{self, Document, read_documents},
     },
     source::tree::Tree,
 };
@@ -17,7 +17,9 @@ use super::{
     known::{KnownFile, KnownFiles},
     path::{below, normalise},
     prepared::renderer,
+    secrets,
     select::{Selected, select},
+    sops::{self, Decryption},
     touches,
     unsteady::Unsteady,
 };
@@ -57,6 +59,8 @@ pub struct DirectoryOptions {
     pub lenient: bool,
     /// What is changed of each object.
     pub touches: Touches,
+    /// How files that SOPS encrypted are decrypted.
+    pub decryption: Decryption,
     /// What it may cost.
     pub limits: Limits,
 }
@@ -70,6 +74,7 @@ impl Default for DirectoryOptions {
             default_namespace: None,
             lenient: false,
             touches: Touches::default(),
+            decryption: Decryption::default(),
             limits: Limits::default(),
         }
     }
@@ -139,14 +144,23 @@ pub fn directory_after(
     before: &KnownFiles,
     programs: &Programs,
 ) -> Result<Render, RenderFailure> {
-    let DirectoryOptions { default_namespace, touches, .. } = options;
-    let known =
-        KnownFiles { default_namespace: default_namespace.clone(), touches: touches.clone(), ..KnownFiles::default() };
+    let DirectoryOptions { default_namespace, touches, decryption, .. } = options;
+    let known = KnownFiles {
+        default_namespace: default_namespace.clone(),
+        touches: touches.clone(),
+        decryption: decryption.fingerprint(),
+        ..KnownFiles::default()
+    };
     let assembly = Assembly::new(scopes, default_namespace.as_deref(), options.lenient, touches);
-    let waiting = Vec::new();
-    let mut rendering = Rendering { tree, options, before, known, assembly, waiting, scopes, programs };
-    let render = rendering.run();
-    finished(render, rendering.assembly.problems)
+    let (waiting, secrets) = (Vec::new(), Vec::new());
+    let mut rendering = Rendering { tree, options, before, known, assembly, waiting, scopes, programs, secrets };
+    let mut render = rendering.run();
+    let Rendering { mut secrets, assembly: Assembly { mut problems, .. }, .. } = rendering;
+    secrets::without_in(&mut secrets, &mut problems);
+    if let Some(render) = &mut render {
+        secrets::without_in(&mut secrets, &mut render.warnings);
+    }
+    finished(render, problems)
 }
 
 /// A render, if there is nothing wrong with it.
@@ -172,6 +186,8 @@ struct Rendering<'a> {
     waiting: Vec<Object>,
     scopes: &'a dyn ScopeLookup,
     programs: &'a Programs,
+    /// What no message may hold.
+    secrets: Vec<String>,
 }
 
 impl Rendering<'_> {
@@ -221,6 +237,7 @@ impl Rendering<'_> {
     }
 
     fn input_options(&self, path: &str) -> Vec<Vec<u8>> {
+        // Keys are none of it: with any that fit, the same files come to the same.
         let DirectoryOptions { include, exclude, default_namespace, .. } = self.options;
         let mut options = serde_json::json!({
             "type": "Directory", "path": path, "include": include, "exclude": exclude,
@@ -262,8 +279,7 @@ impl Rendering<'_> {
             bytes_read = bytes_read.saturating_add(content.len() as u64);
             self.check_limits(bytes_read, objects_read)?;
             let (problems_before, deferred_before) = (self.assembly.problems.len(), self.assembly.deferred.len());
-            let (documents, problems) = read_documents(&file.path, &content, &limits.yaml);
-            self.assembly.problems.extend(problems);
+            let documents = self.documents(&file.path, &content);
             let mut objects = Vec::new();
             for document in documents {
                 flatten(Object::read(&file.path, document), &mut objects, &mut self.assembly.problems);
@@ -297,10 +313,31 @@ impl Rendering<'_> {
         Some(())
     }
 
+    /// The documents of a file, decrypted if they are encrypted.
+    fn documents(&mut self, path: &str, content: &[u8]) -> Vec<Document> {
+        let limits = &self.options.limits.yaml;
+        match sops::documents(path, content, limits, &self.options.decryption) {
+            Some(Ok(decrypted)) => {
+                self.secrets.extend(decrypted.secrets);
+                decrypted.content
+            }
+            Some(Err(problems)) => {
+                self.assembly.problems.extend(problems);
+                Vec::new()
+            }
+            None => {
+                let (documents, problems) = read_documents(path, content, limits);
+                self.assembly.problems.extend(problems);
+                documents
+            }
+        }
+    }
+
     /// What is known of a file, if it would come to the same again.
     fn known_before(&self, file: &Selected, id: &[u8]) -> Option<KnownFile> {
         let DirectoryOptions { default_namespace, touches, .. } = self.options;
-        if self.before.default_namespace != *default_namespace || self.before.touches != *touches {
+        let same = self.before.default_namespace == *default_namespace && self.before.touches == *touches;
+        if !same || self.before.decryption != self.known.decryption {
             return None;
         }
         let known = self.before.files.get(&file.path).filter(|known| known.content == id)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Touches;
-use crate::manifest::{Manifest, Scope};
+use crate::manifest::{Digest, Manifest, Scope};
 
 /// What became of the files of a render. Empty where nothing is known.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +16,8 @@ pub struct KnownFiles {
     pub(super) default_namespace: Option<String>,
     /// What was changed of each object, likewise.
     pub(super) touches: Touches,
+    /// The keys that files were decrypted by: without them there would be none.
+    pub(super) decryption: Option<Digest>,
     pub(super) files: HashMap<String, KnownFile>,
 }
 

@@ -12,6 +12,8 @@
 //! Helm       repository ──chart────> copy ──program──yaml──┘
 //! ```
 //!
+//! Files that SOPS encrypted are decrypted where they are read (`sops`).
+//!
 //! A chart or a kustomization is gathered ([`prepare`]) before it is rendered:
 //! its inputs have a digest by then, and whoever knows what they come to need
 //! not start a program. The programs are the real ones, run in a private copy
@@ -31,7 +33,9 @@ mod prepared;
 mod programs;
 mod reading;
 mod scopes;
+mod secrets;
 mod select;
+mod sops;
 mod subprocess;
 mod touches;
 mod unsteady;
@@ -47,6 +51,7 @@ pub use prepared::{Prepared, Unprepared, prepare};
 pub use programs::Programs;
 pub use reading::Probes;
 pub use scopes::{BuiltIn, Chain, ScopeLookup, Scopes, UnknownKind};
+pub use sops::{AgeKeys, Decryption};
 pub use subprocess::ProgramLimits;
 pub use touches::{ImageOverride, Patch, Target, Touches};
 pub use unsteady::Unsteady;

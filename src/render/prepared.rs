@@ -15,7 +15,7 @@ use super::{
     kustomize::Kustomization,
     path::normalise,
     reading::{Place, Probes, Reading},
-    touches,
+    secrets, touches,
     unsteady::differences,
 };
 use crate::{
@@ -87,6 +87,7 @@ pub fn prepare(
         Some(Place::File(_)) => return Err(one(no_directory(&path, true))),
         None => return Err(one(no_directory(&path, false))),
     }
+    // Keys are none of it: with any that fit, the same files come to the same.
     let mut options = serde_json::json!({
         "type": kind.to_string(), "path": path, "defaultNamespace": common.default_namespace,
     });
@@ -94,7 +95,7 @@ pub fn prepare(
         options["touches"] = touches;
     }
     let source = match kind {
-        RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory)?),
+        RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory, common)?),
         _ => {
             let chart = HelmChart::prepare(&mut reading, &directory, helm, common)?;
             options["helm"] = chart.inputs();
@@ -150,16 +151,21 @@ impl Prepared {
         scopes: &dyn ScopeLookup,
     ) -> Result<Render, RenderFailure> {
         let began = Instant::now();
-        let objects = self.objects(programs, common).map_err(|problems| RenderFailure { problems })?;
+        let objects = self.objects(programs, common).map_err(|mut problems| {
+            secrets::without_in(&mut self.secrets().to_vec(), &mut problems);
+            RenderFailure { problems }
+        })?;
         debug!(kind = %self.kind, path = common.path, took = ?began.elapsed(), "rendered: a program ran");
         if objects.len() > common.limits.objects {
             let message = format!("renders to more than the limit of {} objects", common.limits.objects);
             return Err(RenderFailure { problems: vec![Problem::in_file(&common.path, message)] });
         }
-        let mut objects = objects;
+        let (mut objects, mut secrets) = (objects, self.secrets().to_vec());
         let patches = &common.touches.patches;
-        touches::patch(&mut objects, patches, programs, &common.limits.yaml)
-            .map_err(|problems| RenderFailure { problems })?;
+        if let Err(mut problems) = touches::patch(&mut objects, patches, programs, &common.limits.yaml) {
+            secrets::without_in(&mut secrets, &mut problems);
+            return Err(RenderFailure { problems });
+        }
         let mut assembly = Assembly::new(scopes, common.default_namespace.as_deref(), common.lenient, &common.touches);
         for object in objects {
             assembly.place(object);
@@ -167,6 +173,8 @@ impl Prepared {
         }
         let manifests = assembly.finish();
         assembly.problems.extend(common.touches.unmet(&assembly.images_met));
+        secrets::without_in(&mut secrets, &mut assembly.problems);
+        secrets::without_in(&mut secrets, &mut assembly.warnings);
         // A template is no file that could be left out.
         for problem in assembly.problems.iter_mut().chain(&mut assembly.warnings) {
             problem.hint.take_if(|hint| hint.contains("render.exclude"));
@@ -183,6 +191,14 @@ impl Prepared {
             known: Default::default(),
         };
         finished(Some(render), assembly.problems)
+    }
+
+    /// What no message may hold.
+    fn secrets(&self) -> &[String] {
+        match &self.source {
+            Gathered::Chart(chart) => chart.secrets(),
+            Gathered::Kustomization(kustomization) => kustomization.secrets(),
+        }
     }
 
     fn objects(&self, programs: &Programs, common: &DirectoryOptions) -> Result<Vec<Object>, Vec<Problem>> {

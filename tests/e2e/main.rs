@@ -21,6 +21,7 @@ mod deep_check;
 mod deletion;
 mod dependencies;
 mod drift;
+mod encrypted;
 mod faults;
 mod guards;
 mod health;

@@ -52,10 +52,7 @@ impl Repository {
     pub fn prepare(&self, path: &str, helm: &HelmOptions) -> Result<Prepared, RenderFailure> {
         let kind = detect(&self.files(), if path == "." { "" } else { path }).unwrap();
         assert_ne!(kind, RenderType::Directory, "there is nothing for a program to render at {path}");
-        prepare(&self.files(), kind, &options(path), helm).map_err(|error| match error {
-            Unprepared::Failed(problems) => RenderFailure { problems },
-            Unprepared::Wants(charts) => panic!("charts of elsewhere: {charts:?}"),
-        })
+        prepared(&self.files(), kind, &options(path), helm)
     }
 
     pub fn render(&self, path: &str, helm: &HelmOptions) -> Result<Render, RenderFailure> {
@@ -69,6 +66,19 @@ impl Repository {
             Err(failure) => words(&failure),
         }
     }
+}
+
+/// Prepares what takes no chart of elsewhere.
+pub fn prepared(
+    files: &WorkingFiles,
+    kind: RenderType,
+    options: &DirectoryOptions,
+    helm: &HelmOptions,
+) -> Result<Prepared, RenderFailure> {
+    prepare(files, kind, options, helm).map_err(|error| match error {
+        Unprepared::Failed(problems) => RenderFailure { problems },
+        Unprepared::Wants(charts) => panic!("charts of elsewhere: {charts:?}"),
+    })
 }
 
 pub fn options(path: &str) -> DirectoryOptions {

@@ -9,4 +9,5 @@ mod hostile;
 mod known;
 mod messages;
 mod repositories;
+mod sops;
 mod touches;

@@ -91,6 +91,14 @@ pub const TOOLS: &[Tool] = &[
         package: "sigs.k8s.io/kustomize/kustomize/v5",
         variables: &[("sigs.k8s.io/kustomize/api/provenance.version", "{version}")],
     },
+    // What Bowline's decryption is held against.
+    Tool {
+        name: "sops",
+        directory: "sops",
+        module: "github.com/getsops/sops/v3",
+        package: "github.com/getsops/sops/v3/cmd/sops",
+        variables: &[("github.com/getsops/sops/v3/version.Version", "{version}")],
+    },
 ];
 
 /// The programs of a node with real pods, which only root can run.

@@ -10,15 +10,18 @@ use super::{
     known::{Content, ReadFrom, RenderedFrom},
 };
 use crate::{
-    api::{CommitRecord, RenderSpec},
+    api::CommitRecord,
     controller::{
         decide::{ContentId, HeadView},
+        decryption::decryption,
         poller::{Asked, Found, HeadEvent},
         scopes::ClusterScopes,
         settings::{asked_type, destination, touches},
     },
     manifest::{Digest, Problem},
-    render::{DirectoryOptions, KnownFiles, Programs, Render, RenderFailure, RenderType, ScopeLookup, detect},
+    render::{
+        Decryption, DirectoryOptions, KnownFiles, Programs, Render, RenderFailure, RenderType, ScopeLookup, detect,
+    },
     source::{Commit, CommitId, SourceError, TreeLimits},
     telemetry::Step,
 };
@@ -47,7 +50,7 @@ pub(super) enum Looked {
         message: String,
     },
     /// What is wrong with the files, and whether it is a kind that is not
-    /// served, which may change without a commit.
+    /// served, or perhaps a key, which may change without a commit.
     Failed(RenderedFrom, Vec<Problem>, bool),
 }
 
@@ -260,13 +263,36 @@ impl Actor {
         }
     }
 
+    /// The keys of encrypted files, read as the application's ServiceAccount.
+    pub(super) async fn decryption(&self) -> Result<Decryption, String> {
+        let spec = self.known.application.spec.render.decryption.as_ref();
+        decryption(&self.shared.cluster, &self.identity(), self.known.owner.namespace(), spec).await
+    }
+
     async fn look_at_directory(&self, found: &Found, last: Option<RenderedFrom>) -> Looked {
         let undiscovered = |message: String| Looked::Undiscovered { reason: "DiscoveryFailed", message };
         let application = &self.known.application;
         let path = application.spec.source.path.clone();
         let namespace = destination(application);
         let spec = application.spec.render.clone();
-        let settings = format!("{}", Digest::of_parts([path.as_str(), &namespace, &format!("{spec:?}")]));
+        let decryption = match self.decryption().await {
+            Ok(decryption) => decryption,
+            Err(message) => return Looked::Undiscovered { reason: "DecryptionUnavailable", message },
+        };
+        let mut settings = vec![path.clone(), namespace.clone(), format!("{spec:?}")];
+        settings.extend(decryption.fingerprint().map(|keys| keys.to_string()));
+        let settings = Digest::of_parts(&settings).to_string();
+        // Another key may come into the Secret without a commit.
+        let may_change = decryption.fingerprint().is_some();
+        let options = DirectoryOptions {
+            path,
+            touches: touches(&spec),
+            include: spec.include,
+            exclude: spec.exclude,
+            default_namespace: Some(namespace),
+            decryption,
+            ..DirectoryOptions::default()
+        };
         let discovery = self.shared.cluster.discovery();
         let found = found.clone();
         for attempt in 0..2 {
@@ -280,7 +306,7 @@ impl Actor {
             let looked = tokio::task::block_in_place(|| {
                 let before =
                     Before { rendered: last.as_ref(), files: &self.known.files, programs: &self.shared.programs };
-                look(&found, &path, &namespace, &spec, settings.clone(), &before, &scopes)
+                look(&found, &options, settings.clone(), &before, &scopes)
             });
             drop(turn);
             let unknown = scopes.unknown();
@@ -288,7 +314,9 @@ impl Actor {
                 (Looked::Failed(..) | Looked::Rendered(..), Some(doubt)) => return undiscovered(doubt),
                 // A kind may have been made since discovery was asked last.
                 (Looked::Failed(..), None) if unknown.kinds && attempt == 0 => discovery.invalidate(),
-                (Looked::Failed(from, problems, _), None) => return Looked::Failed(from, problems, unknown.kinds),
+                (Looked::Failed(from, problems, _), None) => {
+                    return Looked::Failed(from, problems, unknown.kinds || may_change);
+                }
                 (looked, _) => return looked,
             }
         }
@@ -318,14 +346,12 @@ struct Before<'a> {
 
 fn look(
     found: &Found,
-    path: &str,
-    namespace: &str,
-    spec: &RenderSpec,
+    options: &DirectoryOptions,
     settings: String,
     before: &Before<'_>,
     scopes: &dyn ScopeLookup,
 ) -> Looked {
-    let id = match found.mirror.tree_id(&found.commit.id, path) {
+    let id = match found.mirror.tree_id(&found.commit.id, &options.path) {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
@@ -333,18 +359,11 @@ fn look(
     if before.rendered == Some(&from) {
         return Looked::Same;
     }
-    let tree = match found.mirror.tree(&found.commit.id, path, &TreeLimits::default()) {
+    let tree = match found.mirror.tree(&found.commit.id, &options.path, &TreeLimits::default()) {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
-    let options = DirectoryOptions {
-        path: tree.path().to_owned(),
-        include: spec.include.clone(),
-        exclude: spec.exclude.clone(),
-        default_namespace: Some(namespace.to_owned()),
-        touches: touches(spec),
-        ..DirectoryOptions::default()
-    };
+    let options = DirectoryOptions { path: tree.path().to_owned(), ..options.clone() };
     match crate::render::directory_after(&tree, &options, scopes, before.files, before.programs) {
         Ok(render) => Looked::Rendered(from, Box::new(render)),
         Err(RenderFailure { problems }) => Looked::Failed(from, problems, false),

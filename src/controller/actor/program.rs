@@ -45,9 +45,14 @@ impl Actor {
             Ok(access) => access,
             Err(message) => return Looked::Undiscovered { reason: "ChartUnavailable", message },
         };
+        let decryption = match self.decryption().await {
+            Ok(decryption) => decryption,
+            Err(message) => return Looked::Undiscovered { reason: "DecryptionUnavailable", message },
+        };
         let mut settings =
             vec![kind.to_string(), path.clone(), namespace.clone(), format!("{:?}", application.spec.render)];
         settings.extend(sources.iter().map(|source| Digest::of(&source.content).to_string()));
+        settings.extend(decryption.fingerprint().map(|keys| keys.to_string()));
         let settings = Digest::of_parts(&settings).to_string();
         let files = match found.mirror.files(&found.commit.id, &TreeLimits::default()) {
             Ok(files) => files,
@@ -76,12 +81,17 @@ impl Actor {
             path: path.clone(),
             default_namespace: Some(namespace),
             touches: touches(&application.spec.render),
+            decryption,
             ..DirectoryOptions::default()
         };
         let from = |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone() };
         let prepared = match self.prepared(&files, kind, &common, helm, &access).await {
             Ok(prepared) => prepared,
-            Err(NotPrepared::Failed(problems)) => return Looked::Failed(from(Probes::new()), problems, false),
+            Err(NotPrepared::Failed(problems)) => {
+                // Another key may come into the Secret without a commit.
+                let may_change = common.decryption.fingerprint().is_some();
+                return Looked::Failed(from(Probes::new()), problems, may_change);
+            }
             Err(NotPrepared::Unavailable(message)) => {
                 return Looked::Undiscovered { reason: "ChartUnavailable", message };
             }

@@ -25,12 +25,14 @@ mod scan_text;
 mod split;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use serde_json::Value;
 
 pub(super) use positions::Place;
 pub use positions::Positions;
 pub(crate) use resolve::is_plain_string;
+pub(crate) use written::{Content, Field, Written, read_if_has};
 
 use super::{Position, Problem};
 

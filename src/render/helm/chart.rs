@@ -10,7 +10,7 @@ use super::{
     lookup::{uses_chance, without_lookup},
     reference::{Locked, locked},
     repository::is_below,
-    schema, secrets,
+    schema,
 };
 use crate::{
     manifest::{
@@ -18,15 +18,20 @@ use crate::{
         yaml::{self, read_documents},
     },
     render::{
+        DirectoryOptions,
         path::{join, relative_to},
         prepared::Unprepared,
         reading::Reading,
+        secrets, sops,
         workspace::Workspace,
     },
 };
 
 /// How deep charts may nest in charts by `file://` or by packing.
 const NESTING: usize = 8;
+
+/// The values that a chart comes with.
+const VALUES: &str = "values.yaml";
 
 /// A chart, ready to be rendered.
 pub(super) struct Chart {
@@ -65,6 +70,7 @@ impl Chart {
         reading: &mut Reading<'_>,
         directory: &str,
         options: &HelmOptions,
+        common: &DirectoryOptions,
         room: Room,
     ) -> Result<Self, Unprepared> {
         let workspace = Workspace::new().map_err(|error| {
@@ -84,13 +90,14 @@ impl Chart {
             without_lookup: BTreeSet::new(),
             fetched: Vec::new(),
         };
-        let mut copying = Copying { reading, chart, options, problems: Vec::new(), wanted: Vec::new(), room };
+        let mut copying = Copying { reading, chart, options, common, problems: Vec::new(), wanted: Vec::new(), room };
         match &options.chart {
             None => copying.chart_at(directory, "", 0),
             Some(elsewhere) => copying.chart_of_elsewhere(elsewhere),
         }
         copying.values(directory);
-        let Copying { chart, problems, wanted, .. } = copying;
+        let Copying { mut chart, mut problems, wanted, .. } = copying;
+        secrets::without_in(&mut chart.secrets, &mut problems);
         match (problems.is_empty(), wanted.is_empty()) {
             (true, true) => Ok(chart),
             (true, false) => Err(Unprepared::Wants(wanted)),
@@ -121,6 +128,7 @@ struct Copying<'a, 'b> {
     reading: &'a mut Reading<'b>,
     chart: Chart,
     options: &'a HelmOptions,
+    common: &'a DirectoryOptions,
     problems: Vec<Problem>,
     /// Charts of repositories that are not at hand.
     wanted: Vec<ChartReference>,
@@ -208,7 +216,14 @@ impl Copying<'_, '_> {
             if let Some(name) = path.strip_prefix("charts/").map(|path| path.split('/').next().unwrap_or(path)) {
                 present.insert(name.to_owned());
             }
-            self.file(&join(directory, path), &join(place, path), content);
+            let file = join(directory, path);
+            if path.rsplit('/').next() == Some(VALUES) {
+                if let Some(content) = self.decrypted(&file, content.clone()) {
+                    self.file(&file, &join(place, path), &content);
+                }
+            } else {
+                self.file(&file, &join(place, path), content);
+            }
         }
         for (index, (file, dependency)) in dependencies.into_iter().enumerate() {
             let Dependency { name, alias, repository, version, at } = dependency;
@@ -373,7 +388,11 @@ impl Copying<'_, '_> {
                 continue;
             };
             match self.reading.file(&whole) {
-                Ok(Some(content)) => self.value_file(&whole, &content),
+                Ok(Some(content)) => {
+                    if let Some(content) = self.decrypted(&whole, content) {
+                        self.value_file(&whole, &content);
+                    }
+                }
                 Ok(None) => {
                     let hint = "paths of value files are relative to source.path";
                     let message = format!("the value file {path:?} does not exist");
@@ -386,11 +405,29 @@ impl Copying<'_, '_> {
             if source.secret {
                 self.chart.secrets.extend(secrets::in_values(&source.content));
             }
-            self.value_file(&source.name, &source.content);
+            if let Some(content) = self.decrypted(&source.name, source.content.clone()) {
+                self.value_file(&source.name, &content);
+            }
         }
-        self.chart.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets::longest_first(&mut self.chart.secrets);
         if let Some(values) = &options.values {
             self.value_file("render.helm.values", values.to_string().as_bytes());
+        }
+    }
+
+    /// A file with values, decrypted if it is encrypted. `None` after a problem.
+    fn decrypted(&mut self, file: &str, content: Vec<u8>) -> Option<Vec<u8>> {
+        let DirectoryOptions { limits, decryption, .. } = self.common;
+        match sops::decrypt_file(file, &content, &limits.yaml, decryption) {
+            Ok(None) => Some(content),
+            Ok(Some(decrypted)) => {
+                self.chart.secrets.extend(decrypted.secrets);
+                Some(decrypted.content)
+            }
+            Err(problems) => {
+                self.problems.extend(problems);
+                None
+            }
         }
     }
 

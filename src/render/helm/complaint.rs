@@ -1,7 +1,10 @@
 //! What Helm complains of, in the repository's own names.
 
-use super::{chart::Chart, output::in_repository, secrets};
-use crate::manifest::{Position, Problem};
+use super::{chart::Chart, output::in_repository};
+use crate::{
+    manifest::{Position, Problem},
+    render::secrets,
+};
 
 /// How many characters of a complaint are kept.
 const LONGEST: usize = 600;

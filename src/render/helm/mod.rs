@@ -18,7 +18,6 @@ mod output;
 mod reference;
 mod repository;
 mod schema;
-mod secrets;
 
 use std::ffi::{OsStr, OsString};
 
@@ -49,8 +48,13 @@ impl HelmChart {
         common: &DirectoryOptions,
     ) -> Result<Self, Unprepared> {
         let room = Room { bytes: common.limits.bytes, files: common.limits.files };
-        let chart = Chart::prepare(reading, directory, options, room)?;
+        let chart = Chart::prepare(reading, directory, options, common, room)?;
         Ok(Self { chart, options: options.clone() })
+    }
+
+    /// What no message may hold.
+    pub(super) fn secrets(&self) -> &[String] {
+        &self.chart.secrets
     }
 
     /// Whether it may render differently each time.

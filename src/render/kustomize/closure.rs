@@ -11,9 +11,11 @@ use crate::{
         yaml::{self, Positions, read_documents},
     },
     render::{
+        DirectoryOptions,
         detect::KUSTOMIZATIONS,
         path::{join, relative_to},
         reading::{Place, Reading},
+        secrets, sops,
         workspace::Workspace,
     },
 };
@@ -37,14 +39,22 @@ const CHARTS: &[&str] = &["helmCharts", "helmChartInflationGenerator"];
 /// Fields of plugins that may hold paths of files.
 const OF_PLUGINS: &[&str] = &["path", "paths", "files", "envs", "env", "crds", "replacements"];
 
-/// Copies all that the kustomization of a directory needs.
+/// Copies all that the kustomization of a directory needs, decrypted where it
+/// is encrypted. Gives what was decrypted, which no message may hold.
 ///
 /// # Errors
-/// All that is missing, or that may not be loaded.
-pub(super) fn copy(reading: &mut Reading<'_>, directory: &str, workspace: &Workspace) -> Result<(), Vec<Problem>> {
+/// All that is missing, that may not be loaded, or that cannot be decrypted.
+pub(super) fn copy(
+    reading: &mut Reading<'_>,
+    directory: &str,
+    workspace: &Workspace,
+    options: &DirectoryOptions,
+) -> Result<Vec<String>, Vec<Problem>> {
     let mut closure = Closure {
         reading,
         workspace,
+        options,
+        secrets: Vec::new(),
         problems: Vec::new(),
         pending: VecDeque::from([directory.to_owned()]),
         seen: BTreeSet::new(),
@@ -60,12 +70,16 @@ pub(super) fn copy(reading: &mut Reading<'_>, directory: &str, workspace: &Works
         }
         closure.kustomization(&next);
     }
-    if closure.problems.is_empty() { Ok(()) } else { Err(closure.problems) }
+    let Closure { mut problems, mut secrets, .. } = closure;
+    secrets::without_in(&mut secrets, &mut problems);
+    if problems.is_empty() { Ok(secrets) } else { Err(problems) }
 }
 
 struct Closure<'a, 'b> {
     reading: &'a mut Reading<'b>,
     workspace: &'a Workspace,
+    options: &'a DirectoryOptions,
+    secrets: Vec<String>,
     problems: Vec<Problem>,
     pending: VecDeque<String>,
     seen: BTreeSet<String>,
@@ -95,7 +109,7 @@ impl Closure<'_, '_> {
             match self.copy_file(&path) {
                 Ok(Some(content)) => found.push((path, content)),
                 Ok(None) => {}
-                Err(problem) => return self.problems.push(problem),
+                Err(problems) => return self.problems.extend(problems),
             }
         }
         let [(file, content)] = found.as_slice() else {
@@ -183,8 +197,8 @@ impl Closure<'_, '_> {
                     self.problems.push(remote(file, path).at(position));
                 } else if let Some(whole) = relative_to(directory, path) {
                     // It may be no path at all.
-                    if let Err(problem) = self.copy_file(&whole) {
-                        self.problems.push(problem);
+                    if let Err(problems) = self.copy_file(&whole) {
+                        self.problems.extend(problems);
                     }
                 }
             }
@@ -212,7 +226,7 @@ impl Closure<'_, '_> {
         match self.reading.locate(&whole) {
             Ok(Some(Place::File(_))) => match self.copy_file(&whole) {
                 Ok(content) => return content.map(|content| (whole, content)),
-                Err(problem) => self.problems.push(problem),
+                Err(problems) => self.problems.extend(problems),
             },
             Ok(Some(Place::Directory(_))) if may_be_directory => self.pending.push_back(whole),
             Ok(Some(Place::Directory(_))) => {
@@ -227,9 +241,15 @@ impl Closure<'_, '_> {
         None
     }
 
-    fn copy_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, Problem> {
-        let Some(content) = self.reading.file(path)? else { return Ok(None) };
-        self.workspace.put(path, &content).map_err(|error| Problem::in_file(path, error.to_string()))?;
+    fn copy_file(&mut self, path: &str) -> Result<Option<Vec<u8>>, Vec<Problem>> {
+        let Some(mut content) = self.reading.file(path).map_err(|problem| vec![problem])? else { return Ok(None) };
+        let DirectoryOptions { limits, decryption, .. } = self.options;
+        if let Some(decrypted) = sops::decrypt_file(path, &content, &limits.yaml, decryption)? {
+            self.secrets.extend(decrypted.secrets);
+            content = decrypted.content;
+        }
+        let copied = self.workspace.put(path, &content);
+        copied.map_err(|error| vec![Problem::in_file(path, error.to_string())])?;
         Ok(Some(content))
     }
 }

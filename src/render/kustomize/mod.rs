@@ -38,23 +38,35 @@ pub(super) struct Kustomization {
     /// Whether the program was asked, beyond what the kustomization asks, to
     /// tell where objects come from.
     asks_for_origins: bool,
+    /// Values of encrypted files, which no message may hold.
+    secrets: Vec<String>,
 }
 
 impl Kustomization {
     /// Copies what the kustomization of a directory needs.
-    pub(super) fn prepare(reading: &mut Reading<'_>, directory: &str) -> Result<Self, RenderFailure> {
+    pub(super) fn prepare(
+        reading: &mut Reading<'_>,
+        directory: &str,
+        options: &DirectoryOptions,
+    ) -> Result<Self, RenderFailure> {
         let failed = |error: std::io::Error| {
             let problem = Problem::in_file(directory, format!("no private directory to render in: {error}"));
             RenderFailure { problems: vec![problem] }
         };
         let workspace = Workspace::new().map_err(failed)?;
-        closure::copy(reading, directory, &workspace).map_err(|problems| RenderFailure { problems })?;
+        let secrets =
+            closure::copy(reading, directory, &workspace, options).map_err(|problems| RenderFailure { problems })?;
         let name = |name: &&str| join(directory, name);
         let is_there = |file: &String| workspace.tree().join(file).is_file();
         let file = KUSTOMIZATIONS.iter().map(name).find(is_there);
         let file = file.unwrap_or_else(|| if directory.is_empty() { ".".to_owned() } else { directory.to_owned() });
         let asks_for_origins = origins::ask(&workspace.tree().join(&file)).map_err(failed)?;
-        Ok(Self { workspace, directory: directory.to_owned(), file, asks_for_origins })
+        Ok(Self { workspace, directory: directory.to_owned(), file, asks_for_origins, secrets })
+    }
+
+    /// What no message may hold.
+    pub(super) fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// Builds it.
