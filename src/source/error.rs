@@ -41,6 +41,12 @@ pub enum SourceError {
     /// The text is not a commit.
     #[error(transparent)]
     NotAnId(#[from] NotAnId),
+    /// What must be signed is not, or not by a key that counts.
+    #[error("{message}")]
+    SignatureRefused {
+        /// Which object, what is wrong with it, and what to do.
+        message: String,
+    },
     /// The server refuses the credentials, or wants some.
     #[error("authentication failed at {url}: {advice}")]
     AuthenticationFailed {
@@ -222,6 +228,7 @@ impl SourceError {
             Self::UrlRefused(_) | Self::Redirected { .. } => "UrlRefused",
             Self::CredentialsRefused(_) | Self::CredentialsOverPlainHttp { .. } => "CredentialsRefused",
             Self::RevisionRefused(_) | Self::NotAnId(_) => "RevisionRefused",
+            Self::SignatureRefused { .. } => "SignatureRefused",
             Self::AuthenticationFailed { .. } => "AuthenticationFailed",
             Self::HostKeyRefused { .. } => "HostKeyRefused",
             Self::NotFound { .. } => "NotFound",

@@ -18,12 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     credentials::Credentials,
     error::SourceError,
-    generation::Generation,
+    fetch::holds_tag,
+    generation::{Generation, holds},
     git_files::GitFiles,
     git_tree::{GitTree, tree_at},
     id::{CommitId, TreeId},
     limits::{Limits, TreeLimits},
     log::{self, Commit, CommitLog, Relation},
+    objects::unreadable,
+    references::Resolved,
     transport::Request,
     url::RepositoryUrl,
 };
@@ -118,6 +121,28 @@ impl Mirror {
     /// It is not fetched, or damaged.
     pub fn commit(&self, commit: &CommitId) -> Result<Commit, SourceError> {
         self.reading(commit, |generation| log::commit(&generation.open(self.url())?, self.url(), commit))
+    }
+
+    /// Whether what a revision means is here: its commit, and its annotated
+    /// tag where it is one.
+    pub fn holds(&self, resolved: &Resolved) -> bool {
+        let held = self.reading(&resolved.commit, |generation| {
+            let repository = generation.open(self.url())?;
+            Ok(holds(&repository, &resolved.commit) && holds_tag(&repository, resolved))
+        });
+        held.unwrap_or(false)
+    }
+
+    /// An object as it is stored, of the repository that holds a commit.
+    pub(super) fn raw(
+        &self,
+        commit: &CommitId,
+        read: impl FnOnce(&git2::Repository) -> Result<Vec<u8>, git2::Error>,
+    ) -> Result<Vec<u8>, SourceError> {
+        self.reading(commit, |generation| {
+            let repository = generation.open(self.url())?;
+            read(&repository).map_err(|error| unreadable(self.url(), &error))
+        })
     }
 
     /// The commits that `new` has and `old` has not, newest first, at most

@@ -212,6 +212,7 @@ impl Known {
             revision: None,
             path: ".".into(),
             secret_ref: None,
+            verify: None,
             interval: crate::api::Duration::from_secs(60),
         };
         let spec = crate::api::ApplicationSpec {
