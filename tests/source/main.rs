@@ -7,5 +7,6 @@ mod fetching;
 mod history;
 mod http;
 mod repository;
+mod signatures;
 mod ssh;
 mod trees;
