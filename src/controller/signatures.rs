@@ -138,3 +138,144 @@ impl<S: CredentialStore> Signatures<S> {
         TrustedKeys::from_secret(&called, &data).map_err(|error| refuse(error.to_string()))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        sync::{Mutex, PoisonError},
+        time::Duration,
+    };
+
+    use rig::{GitRepo, SshSigner};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::source::{Credentials, Limits, Mirror, Repositories, RepositoryUrl, UrlPolicy};
+
+    /// A Secret that counts who reads it.
+    #[derive(Default)]
+    struct Secret(Mutex<(usize, BTreeMap<String, Vec<u8>>)>);
+
+    impl Secret {
+        fn hold(&self, signers: &[&SshSigner]) {
+            let lines: String = signers.iter().map(|signer| format!("them {}\n", signer.public().unwrap())).collect();
+            self.0.lock().unwrap().1 = BTreeMap::from([("signers".to_owned(), lines.into_bytes())]);
+        }
+
+        fn reads(&self) -> usize {
+            std::mem::take(&mut self.0.lock().unwrap().0)
+        }
+    }
+
+    impl CredentialStore for Secret {
+        async fn secret(&self, _: &str, _: &str) -> Result<BTreeMap<String, Vec<u8>>, String> {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 += 1;
+            Ok(state.1.clone())
+        }
+    }
+
+    struct World {
+        repository: GitRepo,
+        mirror: Mirror,
+        secret: Arc<Secret>,
+        signatures: Signatures<Secret>,
+        _cache: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (repository, cache) = (GitRepo::local("shop").unwrap(), tempfile::tempdir().unwrap());
+            let policy = UrlPolicy { allow_file: true, ..UrlPolicy::default() };
+            let url = RepositoryUrl::parse(&repository.file_url(), &policy).unwrap();
+            let mirror = Repositories::open(cache.path()).unwrap().mirror(&url, &Credentials::none()).unwrap();
+            let secret = Arc::<Secret>::default();
+            Self { repository, mirror, signatures: Signatures::new(secret.clone()), secret, _cache: cache }
+        }
+
+        /// Pushes a commit that is signed, and fetches it.
+        fn push(&self, signer: &SshSigner) -> Found {
+            let settings = signer.settings();
+            let settings = settings.iter().flat_map(|setting| ["-c", setting.as_str()]);
+            let commit = ["commit", "--quiet", "--allow-empty", "-S", "-m", "signed"];
+            self.repository.git(&settings.chain(commit).collect::<Vec<_>>()).unwrap();
+            self.repository.push().unwrap();
+            let cancel = CancellationToken::new();
+            let fetched = self.mirror.fetch(&"main".parse().unwrap(), &Limits::default(), &cancel).unwrap();
+            Found {
+                mirror: self.mirror.clone(),
+                commit: self.mirror.commit(&fetched.resolved.commit).unwrap(),
+                reference: fetched.resolved.reference,
+                tag: fetched.resolved.tag,
+                signed: None,
+                forced_from: None,
+                took: Duration::ZERO,
+            }
+        }
+
+        async fn check(&mut self, found: &Found) -> Result<String, String> {
+            self.check_for("main", found).await
+        }
+
+        async fn check_for(&mut self, revision: &str, found: &Found) -> Result<String, String> {
+            let verify = Verify { object: SignedObject::Commit, secret: "keys".into() };
+            let wanted = Wanted::new("team", Some(revision.to_owned()), Some(&verify));
+            let checked = self.signatures.check(&wanted, found.clone()).await;
+            match checked {
+                Ok(found) => Ok(found.signed.unwrap().signer),
+                Err(failure) => {
+                    assert_eq!((failure.reason.as_str(), failure.forbids_head()), (REFUSED, true));
+                    assert_eq!(failure.commit.unwrap().id, found.commit.id);
+                    Err(failure.message)
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_keys_are_read_for_what_is_new_and_not_for_what_passed_and_stays() {
+        let (mut world, ann) = (World::new(), SshSigner::generate("ed25519", None).unwrap());
+        world.secret.hold(&[&ann]);
+        let head = world.push(&ann);
+        for _ in 0..3 {
+            world.check(&head).await.unwrap();
+        }
+        assert_eq!(world.secret.reads(), 1);
+        let head = world.push(&ann);
+        world.check(&head).await.unwrap();
+        assert_eq!(world.secret.reads(), 1);
+        // Nobody wants it signed: nobody reads anything.
+        let found = world.signatures.check(&Wanted::new("team", None, None), head).await.unwrap();
+        assert_eq!((found.signed, world.secret.reads()), (None, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_looked_at_again_by_the_keys_of_then() {
+        let (mut world, ann) = (World::new(), SshSigner::generate("ed25519", None).unwrap());
+        let bob = SshSigner::generate("ed25519", None).unwrap();
+        world.secret.hold(&[&ann]);
+        let head = world.push(&bob);
+        let message = world.check(&head).await.unwrap_err();
+        assert!(message.contains("none of the keys of Secret team/keys"), "{message}");
+        assert_eq!(world.check(&head).await.unwrap_err(), message, "the same is told once only");
+        world.secret.hold(&[&ann, &bob]);
+        world.check(&head).await.unwrap();
+        assert_eq!(world.secret.reads(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_taken_out_counts_for_nothing_from_the_next_reading_on() {
+        let (mut world, ann) = (World::new(), SshSigner::generate("ed25519", None).unwrap());
+        let bob = SshSigner::generate("ed25519", None).unwrap();
+        world.secret.hold(&[&ann, &bob]);
+        let first = world.push(&bob);
+        world.check_for("release", &first).await.unwrap();
+        world.secret.hold(&[&ann]);
+        world.check_for("release", &first).await.unwrap();
+        assert_eq!(world.secret.reads(), 1, "what passed and stays asks for nothing");
+        let second = world.push(&ann);
+        world.check(&second).await.unwrap();
+        world.check_for("release", &first).await.unwrap_err();
+    }
+}
