@@ -103,6 +103,9 @@ pub struct Source {
     /// Whose signatures the commit or the tag must have; none if it is not given. What is not signed so is not deployed, and what runs is left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<SourceVerify>,
+    /// Reads submodules in their place; not given, they are not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submodules: Option<SourceSubmodules>,
     /// How often the repository is asked for changes; some jitter is added.
     #[serde(default = "one_minute")]
     pub interval: Duration,
@@ -125,6 +128,16 @@ pub struct SourceVerify {
     pub mode: VerifyMode,
     /// Secret of the same namespace whose values hold the keys that are trusted: armored OpenPGP public keys, or lines of SSH's allowed signers.
     pub secret_ref: SourceSecret,
+}
+
+/// Which submodules are read: those at, below or above `source.path`, and theirs. They come from the host of the repository itself, or from those that the operator allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceSubmodules {
+    /// Further directories whose submodules are read, such as that of a base that `source.path` refers to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 1024)))]
+    pub paths: Vec<String>,
 }
 
 /// Where an application is deployed to, and as whom.

@@ -24,7 +24,7 @@ mod suspension;
 pub use admission::{APPROVAL_POLICY, CHECK_POLICY, STAMP_POLICY, mutating_policies, validating_policies};
 pub use application::{
     Application, ApplicationSpec, ApplicationStatus, CurrentRelease, Destination, Guards, Head, HealthSpec, HoldStatus,
-    IgnoreRule, ObjectCounts, ObjectProblem, Pin, Rollback, Source, SourceSecret, SourceVerify, Sync,
+    IgnoreRule, ObjectCounts, ObjectProblem, Pin, Rollback, Source, SourceSecret, SourceSubmodules, SourceVerify, Sync,
 };
 pub use bundle::{Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore};
 pub use definitions::custom_resource_definitions;

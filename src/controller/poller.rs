@@ -19,7 +19,7 @@ use crate::{
     cluster::OwnerKey,
     source::{
         Commit, CommitId, Credentials, Fetched, Limits, Mirror, Repositories, RepositoryUrl, Resolved, Revision,
-        SourceError, TagId, UrlPolicy,
+        SourceError, SubmodulePolicy, Submodules, TagId,
     },
 };
 
@@ -48,6 +48,8 @@ pub struct Found {
     pub tag: Option<TagId>,
     /// Who signed it, where the application wants it signed.
     pub signed: Option<Signed>,
+    /// Its submodules, where the application wants them.
+    pub submodules: Submodules,
     /// What happened to the branch, where it did not simply move ahead.
     pub forced_from: Option<CommitId>,
     /// How long the fetch took.
@@ -93,6 +95,8 @@ pub struct Asked {
     pub revision: Option<String>,
     /// What must be signed, and by whom.
     pub verify: Option<Verify>,
+    /// The directories whose submodules are read; none are if it is not given.
+    pub submodules: Option<Vec<String>>,
 }
 
 /// Reads the credentials for a repository.
@@ -141,7 +145,7 @@ struct Conversation {
 pub struct Poller<S> {
     repositories: Arc<Repositories>,
     secrets: Arc<S>,
-    urls: UrlPolicy,
+    policy: SubmodulePolicy,
     conversations: Mutex<BTreeMap<RepositoryKey, Arc<Conversation>>>,
     subscribed: Mutex<HashMap<OwnerKey, RepositoryKey>>,
     stop: CancellationToken,
@@ -149,11 +153,11 @@ pub struct Poller<S> {
 
 impl<S: CredentialStore> Poller<S> {
     /// A poller over the mirrors of a directory; it ends with the token.
-    pub fn new(repositories: Repositories, secrets: Arc<S>, urls: UrlPolicy, stop: CancellationToken) -> Self {
+    pub fn new(repositories: Repositories, secrets: Arc<S>, policy: SubmodulePolicy, stop: CancellationToken) -> Self {
         Self {
             repositories: Arc::new(repositories),
             secrets,
-            urls,
+            policy,
             conversations: Mutex::default(),
             subscribed: Mutex::default(),
             stop,
@@ -171,7 +175,7 @@ impl<S: CredentialStore> Poller<S> {
         {
             let mut state = lock(&conversation.state);
             let told = state.subscriptions.remove(owner).filter(|old| old.asked == asked).and_then(|old| old.told);
-            let wanted = Wanted::new(owner.namespace(), asked.revision.clone(), asked.verify.as_ref());
+            let wanted = Wanted::of(owner.namespace(), &asked);
             state.subscriptions.insert(owner.clone(), Subscription { asked, wanted, interval, tell, told });
         }
         drop(conversations);
@@ -217,8 +221,9 @@ impl<S: CredentialStore> Poller<S> {
         let conversation = conversation.ok_or_else(gone)?;
         {
             let mut state = lock(&conversation.state);
-            let verify = state.subscriptions.get(owner).ok_or_else(gone)?.asked.verify.clone();
-            let wanted = Wanted::new(owner.namespace(), revision.map(str::to_owned), verify.as_ref());
+            let asked = &state.subscriptions.get(owner).ok_or_else(gone)?.asked;
+            let asked = Asked { revision: revision.map(str::to_owned), ..asked.clone() };
+            let wanted = Wanted::of(owner.namespace(), &asked);
             state.questions.push(Question { wanted, answer });
         }
         conversation.wake.notify_one();
@@ -241,7 +246,7 @@ impl<S: CredentialStore> Poller<S> {
             conversation: conversation.clone(),
             repositories: self.repositories.clone(),
             secrets: self.secrets.clone(),
-            urls: self.urls.clone(),
+            policy: self.policy.clone(),
             credentials: None,
             signatures: Signatures::new(self.secrets.clone()),
         };
@@ -277,7 +282,7 @@ struct Talk<S> {
     conversation: Arc<Conversation>,
     repositories: Arc<Repositories>,
     secrets: Arc<S>,
-    urls: UrlPolicy,
+    policy: SubmodulePolicy,
     credentials: Option<Credentials>,
     signatures: Signatures<S>,
 }
@@ -326,6 +331,7 @@ impl<S: CredentialStore> Talk<S> {
                 Ok(found) => self.signatures.check_anew(&wanted, found).await,
                 Err(failure) => Err(failure),
             };
+            let answer = self.with_submodules(&wanted, answer).await;
             // Whoever asked may have gone meanwhile.
             let _ = question.answer.send(answer);
         }
@@ -351,9 +357,30 @@ impl<S: CredentialStore> Talk<S> {
                 Some(Err(failure)) => Err(failure),
                 None => Err(internal("no answer")),
             };
+            let result = self.with_submodules(wanted, result).await;
             checked.insert(wanted.clone(), result);
         }
         checked
+    }
+
+    /// What was found with its submodules, where they are wanted: after its
+    /// signature counted, which vouches for them too.
+    async fn with_submodules(&mut self, wanted: &Wanted, found: Result<Found, Failure>) -> Result<Found, Failure> {
+        let (found, paths) = match (found, wanted.submodules.clone()) {
+            (Ok(found), Some(paths)) => (found, paths),
+            (found, _) => return found,
+        };
+        let credentials = self.credentials().await?;
+        let (repositories, policy, cancel) =
+            (self.repositories.clone(), self.policy.clone(), self.conversation.stop.clone());
+        let (mirror, commit) = (found.mirror.clone(), found.commit.id.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let limits = Limits::default();
+            repositories.submodules(&mirror, &commit, &paths, &credentials, &policy, &limits, &cancel)
+        });
+        let submodules = work.await.map_err(|error| internal(&error.to_string()))?;
+        let submodules = submodules.map_err(|error| Failure::of(&error))?;
+        Ok(Found { submodules, ..found })
     }
 
     fn tell(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>) {
@@ -375,7 +402,7 @@ impl<S: CredentialStore> Talk<S> {
 
     async fn find_all(&mut self, revisions: Vec<Option<String>>) -> Vec<Result<Found, Failure>> {
         let fail = |failure: Failure| revisions.iter().map(|_| Err(failure.clone())).collect();
-        let url = match RepositoryUrl::parse(&self.key.url, &self.urls) {
+        let url = match RepositoryUrl::parse(&self.key.url, &self.policy.urls) {
             Ok(url) => url,
             Err(error) => return fail(Failure::new("UrlRefused", error.to_string())),
         };
@@ -472,7 +499,16 @@ fn fetch(mirror: &Mirror, revision: &Revision, limits: &Limits, cancel: &Cancell
 
 fn found(mirror: &Mirror, commit: Commit, resolved: Resolved, forced_from: Option<CommitId>, began: Instant) -> Found {
     let (mirror, Resolved { reference, tag, .. }) = (mirror.clone(), resolved);
-    Found { mirror, commit, reference, tag, signed: None, forced_from, took: began.elapsed() }
+    Found {
+        mirror,
+        commit,
+        reference,
+        tag,
+        signed: None,
+        submodules: Submodules::default(),
+        forced_from,
+        took: began.elapsed(),
+    }
 }
 
 fn internal(message: &str) -> Failure {

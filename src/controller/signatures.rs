@@ -12,7 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::poller::{CredentialStore, Failure, Found};
+use super::poller::{Asked, CredentialStore, Failure, Found};
 use crate::source::{Resolved, SignedObject, TrustedKeys};
 
 /// The reason of a head that is not signed as it must be.
@@ -49,11 +49,19 @@ pub(super) struct Wanted {
     pub(super) revision: Option<String>,
     /// What must be signed, and the namespace of the Secret.
     demand: Option<(Verify, String)>,
+    /// The directories whose submodules are read.
+    pub(super) submodules: Option<Vec<String>>,
 }
 
 impl Wanted {
     pub(super) fn new(namespace: &str, revision: Option<String>, verify: Option<&Verify>) -> Self {
-        Self { revision, demand: verify.map(|verify| (verify.clone(), namespace.to_owned())) }
+        Self { revision, demand: verify.map(|verify| (verify.clone(), namespace.to_owned())), submodules: None }
+    }
+
+    /// What is asked of a repository.
+    pub(super) fn of(namespace: &str, asked: &Asked) -> Self {
+        let submodules = asked.submodules.clone();
+        Self { submodules, ..Self::new(namespace, asked.revision.clone(), asked.verify.as_ref()) }
     }
 
     fn secret(&self) -> Option<SecretKey> {
@@ -209,6 +217,7 @@ mod tests {
                 reference: fetched.resolved.reference,
                 tag: fetched.resolved.tag,
                 signed: None,
+                submodules: Default::default(),
                 forced_from: None,
                 took: Duration::ZERO,
             }

@@ -115,6 +115,16 @@ pub enum SourceError {
         /// What is wrong, each with its path; the first few.
         problems: Vec<String>,
     },
+    /// A submodule is not read.
+    #[error("the submodule `{path}` at commit {commit} is refused: {because}")]
+    SubmoduleRefused {
+        /// Its path.
+        path: String,
+        /// The commit that has it.
+        commit: CommitId,
+        /// Why, and what to do.
+        because: String,
+    },
     /// A limit was passed.
     #[error("{subject} is too large: {message}")]
     TooLarge {
@@ -236,6 +246,7 @@ impl SourceError {
             Self::RevisionAmbiguous { .. } => "RevisionAmbiguous",
             Self::PathNotFound { .. } => "PathNotFound",
             Self::TreeRefused { .. } => "TreeRefused",
+            Self::SubmoduleRefused { .. } => "SubmoduleRefused",
             Self::TooLarge { .. } => "TooLarge",
             Self::Timeout { .. } | Self::Busy { .. } => "Timeout",
             Self::Cancelled { .. } => "Cancelled",

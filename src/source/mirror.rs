@@ -27,6 +27,7 @@ use super::{
     log::{self, Commit, CommitLog, Relation},
     objects::unreadable,
     references::Resolved,
+    submodules::Submodules,
     transport::Request,
     url::RepositoryUrl,
 };
@@ -92,15 +93,36 @@ impl Mirror {
     /// is not read. After [`SourceError::RepositoryDamaged`] the next fetch
     /// makes the mirror anew.
     pub fn tree(&self, commit: &CommitId, path: &str, limits: &TreeLimits) -> Result<GitTree, SourceError> {
-        self.reading(commit, |generation| GitTree::open(self.url(), generation.clone(), commit, path, limits))
+        self.tree_with(commit, path, limits, &Submodules::default())
     }
 
-    /// All files of a fetched commit, asked by path.
+    /// The same with submodules, whose files are read in their place.
+    ///
+    /// # Errors
+    /// As [`Mirror::tree`].
+    pub fn tree_with(
+        &self,
+        commit: &CommitId,
+        path: &str,
+        limits: &TreeLimits,
+        submodules: &Submodules,
+    ) -> Result<GitTree, SourceError> {
+        let url = self.url();
+        self.reading(commit, |generation| GitTree::open(url, generation.clone(), commit, path, limits, submodules))
+    }
+
+    /// All files of a fetched commit, asked by path, with those of submodules
+    /// in their place.
     ///
     /// # Errors
     /// The commit is not fetched, or the mirror is damaged.
-    pub fn files(&self, commit: &CommitId, limits: &TreeLimits) -> Result<GitFiles, SourceError> {
-        self.reading(commit, |generation| GitFiles::open(self.url(), generation.clone(), commit, limits))
+    pub fn files(
+        &self,
+        commit: &CommitId,
+        limits: &TreeLimits,
+        submodules: &Submodules,
+    ) -> Result<GitFiles, SourceError> {
+        self.reading(commit, |generation| GitFiles::open(self.url(), generation.clone(), commit, limits, submodules))
     }
 
     /// The name of the tree below a path of a fetched commit. Equal names mean
@@ -108,10 +130,11 @@ impl Mirror {
     ///
     /// # Errors
     /// As [`Mirror::tree`].
-    pub fn tree_id(&self, commit: &CommitId, path: &str) -> Result<TreeId, SourceError> {
+    pub fn tree_id(&self, commit: &CommitId, path: &str, submodules: &Submodules) -> Result<TreeId, SourceError> {
         self.reading(commit, |generation| {
             let repository = generation.open(self.url())?;
-            tree_at(&repository, self.url(), commit, path).map(|directory| directory.id.into())
+            submodules.attach(&repository, self.url())?;
+            tree_at(&repository, self.url(), commit, path, submodules).map(|directory| directory.id.into())
         })
     }
 
@@ -143,6 +166,15 @@ impl Mirror {
             let repository = generation.open(self.url())?;
             read(&repository).map_err(|error| unreadable(self.url(), &error))
         })
+    }
+
+    /// Reads from the repository that holds a commit.
+    pub(super) fn read_at<T>(
+        &self,
+        commit: &CommitId,
+        read: impl FnOnce(&git2::Repository, &RepositoryUrl) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        self.reading(commit, |generation| read(&generation.open(self.url())?, self.url()))
     }
 
     /// The commits that `new` has and `old` has not, newest first, at most

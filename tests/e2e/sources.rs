@@ -172,3 +172,43 @@ async fn verification_that_is_turned_on_holds_what_was_found_before() {
     let release = team.releases("shop").await.pop().unwrap();
     assert!(release.spec.commit.signer.starts_with("tag v1.1.0 by SSH SHA256:"), "{}", release.spec.commit.signer);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submodule_is_read_in_its_place_where_the_application_wants_it() {
+    let team = Team::new("submodule").await;
+    let base = team.git.create_repo("base").unwrap();
+    let pin = |value: &str| {
+        base.write("value.yaml", &config_map("value", value).to_string()).unwrap();
+        let commit = base.commit_and_push(value).unwrap();
+        team.repo.write(".gitmodules", "[submodule \"base\"]\n\tpath = deploy/base\n\turl = ../base.git\n").unwrap();
+        team.repo.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},deploy/base")]).unwrap();
+        team.repo.git(&["add", ".gitmodules"]).unwrap();
+        team.repo.git(&["commit", "--quiet", "-m", value]).unwrap();
+        team.repo.push().unwrap();
+        team.repo.head().unwrap()
+    };
+    team.push("own", &[("deploy/own.yaml", config_map("own", "one").to_string())]);
+    let first = pin("one");
+    team.deploy_shop(json!({}));
+    // Nobody asked for it: the rest is deployed as ever.
+    team.until_synced("shop", &first).await;
+    assert_eq!(value(&team).await, Value::Null);
+
+    team.patch("applications", "shop", "ann", &json!({"spec": {"source": {"submodules": {}}}})).await;
+    team.until("shop", "a release with the submodule", |status| status["release"]["number"] == 2).await;
+    team.until_synced("shop", &first).await;
+    assert_eq!(value(&team).await, "one");
+    let second = pin("two");
+    team.until_synced("shop", &second).await;
+    assert_eq!(value(&team).await, "two");
+
+    // One that leads elsewhere stays out, and what runs is left alone.
+    team.repo.write(".gitmodules", "[submodule \"b\"]\npath = deploy/base\nurl = https://127.0.0.2/base\n").unwrap();
+    team.repo.git(&["add", ".gitmodules"]).unwrap();
+    team.repo.git(&["commit", "--quiet", "-m", "elsewhere"]).unwrap();
+    team.repo.push().unwrap();
+    let refused = "it is at https://127.0.0.2/base, and submodules come from the host of the repository itself";
+    let told = |status: &Value| status["note"].as_str().unwrap_or_default().contains(refused);
+    team.until("shop", "the submodule is refused", told).await;
+    assert_eq!(value(&team).await, "two");
+}

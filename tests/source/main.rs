@@ -9,4 +9,5 @@ mod http;
 mod repository;
 mod signatures;
 mod ssh;
+mod submodules;
 mod trees;

@@ -66,6 +66,10 @@ impl Actor {
                 .verify
                 .as_ref()
                 .map(|verify| Verify { object: signed_object(verify.mode), secret: verify.secret_ref.name.clone() }),
+            submodules: source
+                .submodules
+                .as_ref()
+                .map(|submodules| [&source.path].into_iter().chain(&submodules.paths).cloned().collect()),
         }
     }
 
@@ -308,7 +312,10 @@ impl Actor {
         let path = application.spec.source.path.clone();
         let namespace = destination(application);
         let spec = application.spec.render.clone();
-        let settings = format!("{}", Digest::of_parts([path.as_str(), &namespace, &format!("{spec:?}")]));
+        // Not what the Application wants: what was found before it wanted that lacks it.
+        let submodules = found.submodules.identity();
+        let parts = [path.as_str(), &namespace, &format!("{spec:?}"), &submodules];
+        let settings = Digest::of_parts(parts).to_string();
         let discovery = self.shared.cluster.discovery();
         let found = found.clone();
         for attempt in 0..2 {
@@ -363,7 +370,7 @@ fn look(
     before: &Before<'_>,
     scopes: &dyn ScopeLookup,
 ) -> Looked {
-    let id = match found.mirror.tree_id(&found.commit.id, path) {
+    let id = match found.mirror.tree_id(&found.commit.id, path, &found.submodules) {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
@@ -371,7 +378,7 @@ fn look(
     if before.rendered == Some(&from) {
         return Looked::Same;
     }
-    let tree = match found.mirror.tree(&found.commit.id, path, &TreeLimits::default()) {
+    let tree = match found.mirror.tree_with(&found.commit.id, path, &TreeLimits::default(), &found.submodules) {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
@@ -391,7 +398,7 @@ fn look(
 /// How the files of a path are meant. A path that does not exist is told by
 /// whoever reads it.
 fn detected(found: &Found, path: &str) -> Result<RenderType, SourceError> {
-    let files = found.mirror.files(&found.commit.id, &TreeLimits::default())?;
+    let files = found.mirror.files(&found.commit.id, &TreeLimits::default(), &found.submodules)?;
     Ok(detect(&files, path.trim_start_matches("./").trim_end_matches('/')).unwrap_or(RenderType::Directory))
 }
 

@@ -213,6 +213,7 @@ impl Known {
             path: ".".into(),
             secret_ref: None,
             verify: None,
+            submodules: None,
             interval: crate::api::Duration::from_secs(60),
         };
         let spec = crate::api::ApplicationSpec {
