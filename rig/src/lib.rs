@@ -28,6 +28,7 @@ mod ports;
 mod process;
 mod prometheus;
 mod receiver;
+mod signers;
 mod ssh_server;
 pub mod tools;
 
@@ -42,4 +43,5 @@ pub use pki::Authority;
 pub use process::{Launch, Process, detach};
 pub use prometheus::{Exporter, Prometheus, promtool};
 pub use receiver::{Posted, Receiver};
+pub use signers::{Gpg, SshSigner};
 pub use ssh_server::{SshKey, SshServer};

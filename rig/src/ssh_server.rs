@@ -24,7 +24,7 @@ use crate::{
 };
 
 const SERVER: Package = Package { name: "openssh-server", with_dependencies: true };
-const CLIENT: Package = Package { name: "openssh-client", with_dependencies: true };
+pub(crate) const CLIENT: Package = Package { name: "openssh-client", with_dependencies: true };
 /// How long it may take until it answers.
 const READY: Duration = Duration::from_secs(20);
 
@@ -52,16 +52,20 @@ impl SshKey {
     pub fn generate(kind: &str, passphrase: &str) -> Result<Self> {
         let directory = RunDirectory::new("key-")?;
         let file = directory.path().join("key");
-        make_key(kind, passphrase, &file)?;
+        make_key(kind, None, passphrase, &file)?;
         let read = |path: &Path| fs::read_to_string(path).at("read", path);
         Ok(Self { private: read(&file)?, public: read(&file.with_extension("pub"))? })
     }
 }
 
-fn make_key(kind: &str, passphrase: &str, file: &Path) -> Result<()> {
+/// Makes a key, of some bits where its type has a choice.
+pub(crate) fn make_key(kind: &str, bits: Option<u32>, passphrase: &str, file: &Path) -> Result<()> {
     let keygen = program(CLIENT, "ssh-keygen")?;
     let mut command = Command::new(&keygen);
     command.args(["-q", "-t", kind, "-C", "rig", "-N", passphrase, "-f"]).arg(file);
+    if let Some(bits) = bits {
+        command.args(["-b", &bits.to_string()]);
+    }
     command.env("LD_LIBRARY_PATH", libraries(&keygen));
     let output = command.output().map_err(|source| Error::Program { program: "ssh-keygen".into(), source })?;
     if output.status.success() {
@@ -79,7 +83,7 @@ impl SshServer {
         let port = Port::claim()?;
         let at = |name: &str| directory.path().join(name);
         for kind in ["ed25519", "ecdsa", "rsa"] {
-            make_key(kind, "", &at(&format!("host-{kind}")))?;
+            make_key(kind, None, "", &at(&format!("host-{kind}")))?;
         }
         let authorized = at("authorized");
         let lines: String = keys.iter().map(|key| key.public.as_str()).collect();

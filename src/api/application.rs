@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Analysis, ConflictPolicy, DeletionPolicy, DriftPolicy, Duration, Notify, Preflight, RenderSpec, SyncMode,
-    SyncStatus,
+    SyncStatus, VerifyMode,
 };
 use crate::health::checks::Check;
 use crate::manifest::{BundleDigest, InputDigest, ReleaseDigest};
@@ -100,6 +100,12 @@ pub struct Source {
     /// Secret of the same namespace with `username` and `password`, or `bearerToken`, and optionally `ca.crt`; for SSH with `identity` (or `ssh-privatekey`), optionally its `passphrase`, and `known_hosts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SourceSecret>,
+    /// Whose signatures the commit or the tag must have; none if it is not given. What is not signed so is not deployed, and what runs is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<SourceVerify>,
+    /// Reads submodules in their place; not given, they are not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submodules: Option<SourceSubmodules>,
     /// How often the repository is asked for changes; some jitter is added.
     #[serde(default = "one_minute")]
     pub interval: Duration,
@@ -111,6 +117,27 @@ pub struct SourceSecret {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub name: String,
+}
+
+/// Whose signatures a commit or a tag must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceVerify {
+    /// Which object must be signed.
+    #[serde(default = "commit")]
+    pub mode: VerifyMode,
+    /// Secret of the same namespace whose values hold the keys that are trusted: armored OpenPGP public keys, or lines of SSH's allowed signers.
+    pub secret_ref: SourceSecret,
+}
+
+/// Which submodules are read: those at, below or above `source.path`, and theirs. They come from the host of the repository itself, or from those that the operator allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SourceSubmodules {
+    /// Further directories whose submodules are read, such as that of a base that `source.path` refers to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 1024)))]
+    pub paths: Vec<String>,
 }
 
 /// Where an application is deployed to, and as whom.
@@ -425,6 +452,10 @@ pub struct ObjectProblem {
 
 fn dot() -> String {
     ".".into()
+}
+
+fn commit() -> VerifyMode {
+    VerifyMode::Commit
 }
 
 fn one_minute() -> Duration {

@@ -73,6 +73,18 @@ impl Phase {
 }
 
 words! {
+    /// Which object must be signed.
+    VerifyMode {
+        /// The commit.
+        Commit,
+        /// The annotated tag that `source.revision` names, or that a range of versions finds.
+        Tag,
+        /// Both.
+        TagAndCommit,
+    }
+}
+
+words! {
     /// How an application stands to what Git says.
     SyncStatus {
         /// The cluster is what the head renders.

@@ -24,7 +24,7 @@ mod suspension;
 pub use admission::{APPROVAL_POLICY, CHECK_POLICY, STAMP_POLICY, mutating_policies, validating_policies};
 pub use application::{
     Application, ApplicationSpec, ApplicationStatus, CurrentRelease, Destination, Guards, Head, HealthSpec, HoldStatus,
-    IgnoreRule, ObjectCounts, ObjectProblem, Pin, Rollback, Source, SourceSecret, Sync,
+    IgnoreRule, ObjectCounts, ObjectProblem, Pin, Rollback, Source, SourceSecret, SourceSubmodules, SourceVerify, Sync,
 };
 pub use bundle::{Bundle, BundleChunk, BundleChunkSpec, BundleSpec, ChunkRef, ChunkStore};
 pub use definitions::custom_resource_definitions;
@@ -32,7 +32,7 @@ pub use duration::{Duration, NotADuration};
 pub use inventory::{Inventory, InventoryEntry, InventorySpec};
 pub use lists::{
     Cause, ConditionType, ConflictPolicy, DeletionPolicy, DriftPolicy, Include, NotifyEvent, Phase, Preflight,
-    RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus, ValuesKind,
+    RenderKind, RequestPhase, RollbackVerdict, SyncMode, SyncStatus, ValuesKind, VerifyMode,
 };
 pub use notify::{Analysis, AnalysisSecret, Notify, NotifySecret};
 pub use plan_view::{ActionView, FieldChangeView, PlanView};

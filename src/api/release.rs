@@ -145,6 +145,10 @@ pub struct CommitRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub committed_at: Option<Timestamp>,
+    /// Who signed it, where `source.verify` asks for that: `SSH SHA256:… (ann@example.com)`, after the tag's name if the tag was signed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub signer: String,
 }
 
 /// How many objects a release has and changes.

@@ -97,6 +97,11 @@ pub struct Args {
     /// but no address of the controller's own machine or its link.
     #[arg(long, env = "BOWLINE_OUTGOING_HOSTS", value_name = "HOST", value_delimiter = ',', num_args = 1..)]
     pub outgoing_hosts: Vec<String>,
+    /// Hosts that submodules may come from, beside that of the repository that
+    /// has them; `*.example.com` is all below example.com. They are asked
+    /// without credentials.
+    #[arg(long, env = "BOWLINE_ALLOW_SUBMODULE_HOSTS", value_name = "HOST", value_delimiter = ',', num_args = 1..)]
+    pub allow_submodule_hosts: Vec<String>,
     /// Programs that render charts and kustomizations.
     #[command(flatten)]
     pub programs: ProgramArgs,
@@ -165,6 +170,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
     Options {
         cache: args.cache.clone(),
         allow_file_repositories: args.allow_file_repositories,
+        allow_submodule_hosts: args.allow_submodule_hosts.clone(),
         watch_namespaces: args.watch_namespaces.iter().cloned().collect(),
         observe_only: args.observe_only,
         trust_unverified_requests: args.trust_unverified_requests,

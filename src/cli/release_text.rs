@@ -27,6 +27,9 @@ pub fn release_text(release: &Release, history: &History, now: Timestamp) -> Str
     text.line("Commit", &format!("{} \"{}\"", commit.id, words::line(&commit.subject)));
     let committed = commit.committed_at.map(|at| format!(", {} ago", words::age(at, now))).unwrap_or_default();
     text.line("", &format!("by {author}{committed}"));
+    if !commit.signer.is_empty() {
+        text.line("", &format!("signed: {}", words::line(&commit.signer)));
+    }
     text.line("Made", &format!("{} ({} ago)", spec.created_at, words::age(spec.created_at, now)));
     text.line("Cause", &cause(release));
     if !spec.requested_by.is_empty() {
@@ -57,6 +60,9 @@ pub fn release_text(release: &Release, history: &History, now: Timestamp) -> Str
     }
     afterwards(&mut text, release, now);
     text.line("Content", &format!("bundle {}", spec.bundle));
+    if !spec.renderer.is_empty() {
+        text.line("Renderer", &words::line(&spec.renderer));
+    }
     text.line("Chain", &chain(release, history));
     text.0
 }
@@ -190,7 +196,10 @@ mod tests {
                     ..ReleaseAfter::default()
                 });
             })
-            .release(2_000, |_| {})
+            .release(2_000, |spec| {
+                spec.commit.signer = "SSH SHA256:qCWLh1MSpqL3 (grace@example.com)".into();
+                spec.renderer = "Helm v4.3.1".into();
+            })
             .ended(Phase::Failed, 300, "not healthy in 5m: Deployment web 0/3 (ImagePullBackOff)")
             .status(|status| {
                 status.outcome.as_mut().unwrap().failures = vec![ObjectFailure {
@@ -235,12 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_release_names_its_objects_and_who_took_it_back() {
+    fn a_failed_release_names_its_objects_its_signer_and_who_took_it_back() {
         insta::assert_snapshot!(text(2), @r#"
         release 2 of shop: Failed after 5m: not healthy in 5m: Deployment web 0/3 (ImagePullBackOff)
 
           Commit    0000000000000000000000000000000000000002 "Change 2"
                     by grace <grace@example.com>, 34m ago
+                    signed: SSH SHA256:qCWLh1MSpqL3 (grace@example.com)
           Made      2026-09-21T13:40:00Z (33m ago)
           Cause     Push
           Objects   0, 0 to change, 0 to remove
@@ -248,7 +258,8 @@ mod tests {
           Failed    Deployment team-a/web  Degraded: ImagePullBackOff
           After     rolled back by release 3
           Content   bundle v1:d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35
-          Chain     v1:ec00e7cd03f96ee9571b282322b19ab924cd7c85f5097a833ac4e1b1fcd59b68, as release 3 names it
+          Renderer  Helm v4.3.1
+          Chain     v1:e1306bff58f766a029ed7c9229a25e733b6558f4b1acecdcb58104ba40839b42, as release 3 names it
         "#);
     }
 

@@ -111,6 +111,7 @@ impl Releases {
                 author: "grace".into(),
                 email: "grace@example.com".into(),
                 committed_at: Some(ago(seconds + 60)),
+                signer: String::new(),
             },
             bundle: bundle(&number.to_string()),
             inputs: InputDigest(Digest::of(number.to_string().as_bytes())),

@@ -187,7 +187,13 @@ mod tests {
 
     fn wish(commit: &str, names: Option<&[&str]>) -> Wish {
         let manifests = names.map(|names| names.iter().map(|name| manifest(name)).collect::<Vec<_>>().into());
-        let asked = Asked { url: "https://git.example/shop".into(), secret: None, revision: None };
+        let asked = Asked {
+            url: "https://git.example/shop".into(),
+            secret: None,
+            revision: None,
+            verify: None,
+            submodules: None,
+        };
         Wish { asked, commit: commit.into(), manifests, automatic: true, wake: Arc::default() }
     }
 

@@ -33,6 +33,7 @@ mod run;
 pub(crate) mod scopes;
 pub(crate) mod settings;
 mod shared;
+mod signatures;
 mod status;
 mod status_waits;
 mod telling;

@@ -12,6 +12,8 @@ pub struct Options {
     pub cache: PathBuf,
     /// Whether `file://` repositories are allowed.
     pub allow_file_repositories: bool,
+    /// Hosts that submodules may come from, beside that of their repository.
+    pub allow_submodule_hosts: Vec<String>,
     /// The namespaces whose Applications are served, and that are looked into;
     /// none for all.
     pub watch_namespaces: BTreeSet<String>,

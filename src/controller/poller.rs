@@ -11,12 +11,15 @@ use rand::Rng;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::Announced;
+use super::{
+    Announced,
+    signatures::{Signatures, Signed, Verify, Wanted},
+};
 use crate::{
     cluster::OwnerKey,
     source::{
         Commit, CommitId, Credentials, Fetched, Limits, Mirror, Repositories, RepositoryUrl, Resolved, Revision,
-        SourceError, UrlPolicy,
+        SourceError, SubmodulePolicy, Submodules, TagId,
     },
 };
 
@@ -41,10 +44,23 @@ pub struct Found {
     pub commit: Commit,
     /// Name of the branch or tag that it was found by.
     pub reference: Option<String>,
+    /// The annotated tag, where the reference is one.
+    pub tag: Option<TagId>,
+    /// Who signed it, where the application wants it signed.
+    pub signed: Option<Signed>,
+    /// Its submodules, where the application wants them.
+    pub submodules: Submodules,
     /// What happened to the branch, where it did not simply move ahead.
     pub forced_from: Option<CommitId>,
     /// How long the fetch took.
     pub took: Duration,
+}
+
+impl Found {
+    /// What the revision was resolved to.
+    pub(super) fn resolved(&self) -> Resolved {
+        Resolved { commit: self.commit.id.clone(), reference: self.reference.clone(), tag: self.tag.clone() }
+    }
 }
 
 /// Why nothing was found; the message holds no credential.
@@ -54,6 +70,18 @@ pub struct Failure {
     pub reason: String,
     /// For a person.
     pub message: String,
+    /// The commit, where one was found that may not be deployed.
+    pub commit: Option<Box<Commit>>,
+}
+
+impl Failure {
+    pub(super) fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self { reason: reason.to_owned(), message: message.into(), commit: None }
+    }
+
+    pub(super) fn of(error: &SourceError) -> Self {
+        Self::new(error.reason(), error.to_string())
+    }
 }
 
 /// What an application asks of which repository.
@@ -65,6 +93,10 @@ pub struct Asked {
     pub secret: Option<String>,
     /// Branch, tag, range or commit.
     pub revision: Option<String>,
+    /// What must be signed, and by whom.
+    pub verify: Option<Verify>,
+    /// The directories whose submodules are read; none are if it is not given.
+    pub submodules: Option<Vec<String>>,
 }
 
 /// Reads the credentials for a repository.
@@ -85,6 +117,7 @@ struct RepositoryKey {
 
 struct Subscription {
     asked: Asked,
+    wanted: Wanted,
     interval: Duration,
     tell: mpsc::Sender<HeadEvent>,
     told: Option<Result<CommitId, Failure>>,
@@ -92,7 +125,7 @@ struct Subscription {
 
 /// A question for one revision, answered once.
 struct Question {
-    revision: Option<String>,
+    wanted: Wanted,
     answer: oneshot::Sender<Result<Found, Failure>>,
 }
 
@@ -112,7 +145,7 @@ struct Conversation {
 pub struct Poller<S> {
     repositories: Arc<Repositories>,
     secrets: Arc<S>,
-    urls: UrlPolicy,
+    policy: SubmodulePolicy,
     conversations: Mutex<BTreeMap<RepositoryKey, Arc<Conversation>>>,
     subscribed: Mutex<HashMap<OwnerKey, RepositoryKey>>,
     stop: CancellationToken,
@@ -120,11 +153,11 @@ pub struct Poller<S> {
 
 impl<S: CredentialStore> Poller<S> {
     /// A poller over the mirrors of a directory; it ends with the token.
-    pub fn new(repositories: Repositories, secrets: Arc<S>, urls: UrlPolicy, stop: CancellationToken) -> Self {
+    pub fn new(repositories: Repositories, secrets: Arc<S>, policy: SubmodulePolicy, stop: CancellationToken) -> Self {
         Self {
             repositories: Arc::new(repositories),
             secrets,
-            urls,
+            policy,
             conversations: Mutex::default(),
             subscribed: Mutex::default(),
             stop,
@@ -142,7 +175,8 @@ impl<S: CredentialStore> Poller<S> {
         {
             let mut state = lock(&conversation.state);
             let told = state.subscriptions.remove(owner).filter(|old| old.asked == asked).and_then(|old| old.told);
-            state.subscriptions.insert(owner.clone(), Subscription { asked, interval, tell, told });
+            let wanted = Wanted::of(owner.namespace(), &asked);
+            state.subscriptions.insert(owner.clone(), Subscription { asked, wanted, interval, tell, told });
         }
         drop(conversations);
         lock(&self.subscribed).insert(owner.clone(), key);
@@ -172,19 +206,26 @@ impl<S: CredentialStore> Poller<S> {
     }
 
     /// Finds another revision of the repository that an application is
-    /// subscribed to.
+    /// subscribed to. Where its head must be signed, so must that revision, by
+    /// the keys that its Secret has now.
     ///
     /// # Errors
-    /// The revision or the repository cannot be read.
+    /// The revision or the repository cannot be read, or it is not signed.
     pub async fn find(&self, owner: &OwnerKey, revision: Option<&str>) -> Result<Found, Failure> {
         let (answer, answered) = oneshot::channel();
         let conversation = {
             let key = lock(&self.subscribed).get(owner).cloned();
             key.and_then(|key| lock(&self.conversations).get(&key).cloned())
         };
-        let gone = || Failure { reason: "NotSubscribed".into(), message: "the repository is not being read".into() };
+        let gone = || Failure::new("NotSubscribed", "the repository is not being read");
         let conversation = conversation.ok_or_else(gone)?;
-        lock(&conversation.state).questions.push(Question { revision: revision.map(str::to_owned), answer });
+        {
+            let mut state = lock(&conversation.state);
+            let asked = &state.subscriptions.get(owner).ok_or_else(gone)?.asked;
+            let asked = Asked { revision: revision.map(str::to_owned), ..asked.clone() };
+            let wanted = Wanted::of(owner.namespace(), &asked);
+            state.questions.push(Question { wanted, answer });
+        }
         conversation.wake.notify_one();
         answered.await.map_err(|_| gone())?
     }
@@ -205,8 +246,9 @@ impl<S: CredentialStore> Poller<S> {
             conversation: conversation.clone(),
             repositories: self.repositories.clone(),
             secrets: self.secrets.clone(),
-            urls: self.urls.clone(),
+            policy: self.policy.clone(),
             credentials: None,
+            signatures: Signatures::new(self.secrets.clone()),
         };
         tokio::spawn(talk.run());
         conversation
@@ -240,8 +282,9 @@ struct Talk<S> {
     conversation: Arc<Conversation>,
     repositories: Arc<Repositories>,
     secrets: Arc<S>,
-    urls: UrlPolicy,
+    policy: SubmodulePolicy,
     credentials: Option<Credentials>,
+    signatures: Signatures<S>,
 }
 
 impl<S: CredentialStore> Talk<S> {
@@ -273,31 +316,77 @@ impl<S: CredentialStore> Talk<S> {
     async fn look(&mut self) {
         let (mut wanted, questions) = {
             let mut state = lock(&self.conversation.state);
-            let wanted: Vec<Option<String>> =
-                state.subscriptions.values().map(|subscription| subscription.asked.revision.clone()).collect();
+            let wanted: Vec<Wanted> =
+                state.subscriptions.values().map(|subscription| subscription.wanted.clone()).collect();
             (wanted, std::mem::take(&mut state.questions))
         };
         wanted.sort();
         wanted.dedup();
-        let mut found = self.find_all(wanted.clone()).await;
-        if found.iter().any(|result| matches!(result, Err(failure) if REFUSED.contains(&failure.reason.as_str()))) {
-            // The Secret may hold newer credentials by now.
-            self.credentials = None;
-            found = self.find_all(wanted.clone()).await;
-        }
-        let found: BTreeMap<Option<String>, Result<Found, Failure>> = wanted.into_iter().zip(found).collect();
+        let found = self.find_wanted(&wanted).await;
         self.tell(&found);
         for question in questions {
-            let answer = self.find_all(vec![question.revision]).await.pop();
+            let wanted = question.wanted;
+            let answer = self.find_all(vec![wanted.revision.clone()]).await.pop();
+            let answer = match answer.unwrap_or_else(|| Err(internal("no answer"))) {
+                Ok(found) => self.signatures.check_anew(&wanted, found).await,
+                Err(failure) => Err(failure),
+            };
+            let answer = self.with_submodules(&wanted, answer).await;
             // Whoever asked may have gone meanwhile.
-            let _ = question.answer.send(answer.unwrap_or_else(|| Err(internal("no answer"))));
+            let _ = question.answer.send(answer);
         }
     }
 
-    fn tell(&self, found: &BTreeMap<Option<String>, Result<Found, Failure>>) {
+    /// Finds what is wanted, as far as it is signed as it must be.
+    async fn find_wanted(&mut self, wanted: &[Wanted]) -> BTreeMap<Wanted, Result<Found, Failure>> {
+        // Several may want one revision, signed in different ways.
+        let mut revisions: Vec<Option<String>> = wanted.iter().map(|wanted| wanted.revision.clone()).collect();
+        revisions.dedup();
+        let mut found = self.find_all(revisions.clone()).await;
+        if found.iter().any(|result| matches!(result, Err(failure) if REFUSED.contains(&failure.reason.as_str()))) {
+            // The Secret may hold newer credentials by now.
+            self.credentials = None;
+            found = self.find_all(revisions.clone()).await;
+        }
+        let found: BTreeMap<Option<String>, Result<Found, Failure>> = revisions.into_iter().zip(found).collect();
+        self.signatures.keep(wanted);
+        let mut checked = BTreeMap::new();
+        for wanted in wanted {
+            let result = match found.get(&wanted.revision).cloned() {
+                Some(Ok(found)) => self.signatures.check(wanted, found).await,
+                Some(Err(failure)) => Err(failure),
+                None => Err(internal("no answer")),
+            };
+            let result = self.with_submodules(wanted, result).await;
+            checked.insert(wanted.clone(), result);
+        }
+        checked
+    }
+
+    /// What was found with its submodules, where they are wanted: after its
+    /// signature counted, which vouches for them too.
+    async fn with_submodules(&mut self, wanted: &Wanted, found: Result<Found, Failure>) -> Result<Found, Failure> {
+        let (found, paths) = match (found, wanted.submodules.clone()) {
+            (Ok(found), Some(paths)) => (found, paths),
+            (found, _) => return found,
+        };
+        let credentials = self.credentials().await?;
+        let (repositories, policy, cancel) =
+            (self.repositories.clone(), self.policy.clone(), self.conversation.stop.clone());
+        let (mirror, commit) = (found.mirror.clone(), found.commit.id.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let limits = Limits::default();
+            repositories.submodules(&mirror, &commit, &paths, &credentials, &policy, &limits, &cancel)
+        });
+        let submodules = work.await.map_err(|error| internal(&error.to_string()))?;
+        let submodules = submodules.map_err(|error| Failure::of(&error))?;
+        Ok(Found { submodules, ..found })
+    }
+
+    fn tell(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>) {
         let mut state = lock(&self.conversation.state);
         for subscription in state.subscriptions.values_mut() {
-            let Some(result) = found.get(&subscription.asked.revision) else { continue };
+            let Some(result) = found.get(&subscription.wanted) else { continue };
             let told = result.as_ref().map(|found| found.commit.id.clone()).map_err(Clone::clone);
             if subscription.told.as_ref() == Some(&told) {
                 continue;
@@ -313,9 +402,9 @@ impl<S: CredentialStore> Talk<S> {
 
     async fn find_all(&mut self, revisions: Vec<Option<String>>) -> Vec<Result<Found, Failure>> {
         let fail = |failure: Failure| revisions.iter().map(|_| Err(failure.clone())).collect();
-        let url = match RepositoryUrl::parse(&self.key.url, &self.urls) {
+        let url = match RepositoryUrl::parse(&self.key.url, &self.policy.urls) {
             Ok(url) => url,
-            Err(error) => return fail(Failure { reason: "UrlRefused".into(), message: error.to_string() }),
+            Err(error) => return fail(Failure::new("UrlRefused", error.to_string())),
         };
         let credentials = match self.credentials().await {
             Ok(credentials) => credentials,
@@ -335,9 +424,8 @@ impl<S: CredentialStore> Talk<S> {
         let credentials = match &self.key.secret {
             None => Credentials::none(),
             Some((namespace, name)) => {
-                let refuse = |message: String| Failure {
-                    reason: "CredentialsUnusable".into(),
-                    message: format!("Secret {namespace}/{name}: {message}"),
+                let refuse = |message: String| {
+                    Failure::new("CredentialsUnusable", format!("Secret {namespace}/{name}: {message}"))
                 };
                 let data = self.secrets.secret(namespace, name).await.map_err(refuse)?;
                 Credentials::from_secret(&data).map_err(|error| refuse(error.to_string()))?
@@ -361,14 +449,14 @@ fn find(
     let asked: Vec<Revision> = parsed.iter().filter_map(|revision| revision.as_ref().ok().cloned()).collect();
     let mirror = match repositories.mirror(url, credentials) {
         Ok(mirror) => mirror,
-        Err(error) => return revisions.iter().map(|_| Err(failure(&error))).collect(),
+        Err(error) => return revisions.iter().map(|_| Err(Failure::of(&error))).collect(),
     };
     let mut fetched = fetch_all(&mirror, &asked, &limits, cancel);
     let mut next = fetched.iter_mut();
     parsed
         .into_iter()
         .map(|revision| match revision {
-            Err(error) => Err(Failure { reason: "RevisionRefused".into(), message: error.to_string() }),
+            Err(error) => Err(Failure::new("RevisionRefused", error.to_string())),
             Ok(_) => next.next().and_then(Option::take).unwrap_or_else(|| Err(internal("no answer"))),
         })
         .collect()
@@ -388,16 +476,13 @@ fn fetch_all(
     let began = Instant::now();
     let listed = match mirror.poll(revisions, limits, cancel) {
         Ok(listed) => listed,
-        Err(error) => return revisions.iter().map(|_| Some(Err(failure(&error)))).collect(),
+        Err(error) => return revisions.iter().map(|_| Some(Err(Failure::of(&error)))).collect(),
     };
     let one = |(revision, resolved): (&Revision, Result<Resolved, SourceError>)| {
-        let resolved = resolved.map_err(|error| failure(&error))?;
+        let resolved = resolved.map_err(|error| Failure::of(&error))?;
         match mirror.commit(&resolved.commit) {
-            Ok(commit) => {
-                let (mirror, reference) = (mirror.clone(), resolved.reference);
-                Ok(Found { mirror, commit, reference, forced_from: None, took: began.elapsed() })
-            }
-            Err(_) => fetch(mirror, revision, limits, cancel),
+            Ok(commit) if mirror.holds(&resolved) => Ok(found(mirror, commit, resolved, None, began)),
+            _ => fetch(mirror, revision, limits, cancel),
         }
     };
     revisions.iter().zip(listed).map(|pair| Some(one(pair))).collect()
@@ -405,18 +490,29 @@ fn fetch_all(
 
 fn fetch(mirror: &Mirror, revision: &Revision, limits: &Limits, cancel: &CancellationToken) -> Result<Found, Failure> {
     let began = Instant::now();
-    let Fetched { resolved, moved, .. } = mirror.fetch(revision, limits, cancel).map_err(|error| failure(&error))?;
-    let commit = mirror.commit(&resolved.commit).map_err(|error| failure(&error))?;
+    let Fetched { resolved, moved, .. } =
+        mirror.fetch(revision, limits, cancel).map_err(|error| Failure::of(&error))?;
+    let commit = mirror.commit(&resolved.commit).map_err(|error| Failure::of(&error))?;
     let forced_from = moved.filter(|moved| moved.is_forced()).map(|moved| moved.from);
-    Ok(Found { mirror: mirror.clone(), commit, reference: resolved.reference, forced_from, took: began.elapsed() })
+    Ok(found(mirror, commit, resolved, forced_from, began))
 }
 
-fn failure(error: &SourceError) -> Failure {
-    Failure { reason: error.reason().to_owned(), message: error.to_string() }
+fn found(mirror: &Mirror, commit: Commit, resolved: Resolved, forced_from: Option<CommitId>, began: Instant) -> Found {
+    let (mirror, Resolved { reference, tag, .. }) = (mirror.clone(), resolved);
+    Found {
+        mirror,
+        commit,
+        reference,
+        tag,
+        signed: None,
+        submodules: Submodules::default(),
+        forced_from,
+        took: began.elapsed(),
+    }
 }
 
 fn internal(message: &str) -> Failure {
-    Failure { reason: "Internal".into(), message: format!("the repository could not be read: {message}") }
+    Failure::new("Internal", format!("the repository could not be read: {message}"))
 }
 
 fn key_of(owner: &OwnerKey, asked: &Asked) -> RepositoryKey {

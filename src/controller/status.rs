@@ -100,7 +100,7 @@ fn sync_status(facts: &Facts<'_>) -> SyncStatus {
     }
     let content = match view.head {
         HeadView::Unknown => return SyncStatus::Unknown,
-        HeadView::Broken { reason, .. } if reason == "RenderFailed" => return SyncStatus::Failed,
+        HeadView::Broken { .. } if view.head.is_refused() => return SyncStatus::Failed,
         HeadView::Broken { .. } => return SyncStatus::Unknown,
         HeadView::Rendered { content, .. } => content,
     };
@@ -280,8 +280,12 @@ fn taken_back(commit: &str, by: &Release) -> String {
 
 fn failed(facts: &Facts<'_>) -> (String, String) {
     let view = facts.view;
-    if let HeadView::Broken { message, .. } = view.head {
-        return (message.clone(), "what runs is left alone; fix it in Git".into());
+    if let HeadView::Broken { message, reason } = view.head {
+        let next = match reason.as_str() {
+            "SignatureRefused" => "what runs is left alone; the commit and the keys are looked at again at each poll",
+            _ => "what runs is left alone; fix it in Git",
+        };
+        return (message.clone(), next.into());
     }
     let application = facts.application;
     let refused = view.head.content().is_some_and(|content| is_refused_before(view, content));

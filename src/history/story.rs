@@ -89,6 +89,7 @@ impl Story {
                 author: "Grace".into(),
                 email: "grace@example.com".into(),
                 committed_at: None,
+                signer: String::new(),
             },
             bundle,
             inputs,

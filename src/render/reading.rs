@@ -79,7 +79,10 @@ impl<'a> Reading<'a> {
                     Some(Found::File { .. }) if end == wanted.len() => return Ok(Some(Place::File(wanted))),
                     Some(Found::File { .. }) => return Ok(None),
                     Some(Found::Submodule) => {
-                        return Err(Problem::in_file(path, "is in a submodule, which is not read"));
+                        return Err(Problem::in_file(
+                            path,
+                            "is in a submodule, which is read only with source.submodules",
+                        ));
                     }
                     Some(Found::Symlink { target }) => {
                         let message = || format!("is a link to {target:?}, which leaves the repository");

@@ -87,7 +87,7 @@ fn follow(directory: &str, entry: &TreeEntry, by_path: &BTreeMap<&str, &TreeEntr
     for _ in 0..LINKS {
         let target = match &entry.kind {
             EntryKind::File => return Ok(entry.path.clone()),
-            EntryKind::Submodule => return Err("is a submodule, which is not read".to_owned()),
+            EntryKind::Submodule => return Err("is a submodule, which is read only with source.submodules".to_owned()),
             EntryKind::Symlink { target } => target,
         };
         let Some(path) = resolve(&entry.path, target).filter(|path| below(directory, path).is_some()) else {

@@ -41,6 +41,12 @@ pub enum SourceError {
     /// The text is not a commit.
     #[error(transparent)]
     NotAnId(#[from] NotAnId),
+    /// What must be signed is not, or not by a key that counts.
+    #[error("{message}")]
+    SignatureRefused {
+        /// Which object, what is wrong with it, and what to do.
+        message: String,
+    },
     /// The server refuses the credentials, or wants some.
     #[error("authentication failed at {url}: {advice}")]
     AuthenticationFailed {
@@ -108,6 +114,16 @@ pub enum SourceError {
         commit: CommitId,
         /// What is wrong, each with its path; the first few.
         problems: Vec<String>,
+    },
+    /// A submodule is not read.
+    #[error("the submodule `{path}` at commit {commit} is refused: {because}")]
+    SubmoduleRefused {
+        /// Its path.
+        path: String,
+        /// The commit that has it.
+        commit: CommitId,
+        /// Why, and what to do.
+        because: String,
     },
     /// A limit was passed.
     #[error("{subject} is too large: {message}")]
@@ -222,6 +238,7 @@ impl SourceError {
             Self::UrlRefused(_) | Self::Redirected { .. } => "UrlRefused",
             Self::CredentialsRefused(_) | Self::CredentialsOverPlainHttp { .. } => "CredentialsRefused",
             Self::RevisionRefused(_) | Self::NotAnId(_) => "RevisionRefused",
+            Self::SignatureRefused { .. } => "SignatureRefused",
             Self::AuthenticationFailed { .. } => "AuthenticationFailed",
             Self::HostKeyRefused { .. } => "HostKeyRefused",
             Self::NotFound { .. } => "NotFound",
@@ -229,6 +246,7 @@ impl SourceError {
             Self::RevisionAmbiguous { .. } => "RevisionAmbiguous",
             Self::PathNotFound { .. } => "PathNotFound",
             Self::TreeRefused { .. } => "TreeRefused",
+            Self::SubmoduleRefused { .. } => "SubmoduleRefused",
             Self::TooLarge { .. } => "TooLarge",
             Self::Timeout { .. } | Self::Busy { .. } => "Timeout",
             Self::Cancelled { .. } => "Cancelled",

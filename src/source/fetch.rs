@@ -81,7 +81,7 @@ impl Mirror {
         if let Revision::Commit(commit) = revision
             && self.generation()?.has(self.url(), commit)
         {
-            let resolved = Resolved { commit: commit.clone(), reference: None };
+            let resolved = Resolved { commit: commit.clone(), reference: None, tag: None };
             return Ok(Fetched { resolved, moved: None, bytes: 0, renewed: None });
         }
         let revision = revision.clone();
@@ -126,7 +126,7 @@ fn fetch_into(
         if mirror.state().absent.get(&found.commit) == Some(&digest) {
             return Err(not_contained(url, revision));
         }
-        let want = if holds(&repository, &found.commit) {
+        let want = if holds(&repository, &found.commit) && holds_tag(&repository, &found) {
             Want::Nothing
         } else {
             everything = all_refspecs(references);
@@ -160,6 +160,12 @@ fn fetch_into(
     }
     let moved = remember(mirror, &repository, &resolved)?;
     Ok(Fetched { resolved, moved, bytes, renewed: None })
+}
+
+/// Whether the annotated tag is here, where the revision is one.
+pub(super) fn holds_tag(repository: &Repository, resolved: &Resolved) -> bool {
+    let id = resolved.tag.as_ref().and_then(|tag| tag.oid().ok());
+    id.is_none_or(|id| repository.odb().is_ok_and(|objects| objects.exists(id)))
 }
 
 /// Which objects to ask for: the newest commit alone at first, some history

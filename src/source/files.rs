@@ -18,7 +18,7 @@ pub enum Found {
         /// The target as written.
         target: String,
     },
-    /// A submodule, which is not read.
+    /// A submodule that is not read: the Application does not want it.
     Submodule,
 }
 

@@ -88,6 +88,11 @@ impl Generation {
         })
     }
 
+    /// The directory of its objects, for another repository to read too.
+    pub(super) fn objects(&self) -> String {
+        self.path.join("objects").display().to_string()
+    }
+
     /// Whether a commit can be read from it.
     pub(super) fn has(&self, url: &RepositoryUrl, commit: &CommitId) -> bool {
         !self.damaged.load(Ordering::Relaxed) && self.open(url).is_ok_and(|repository| holds(&repository, commit))

@@ -16,6 +16,7 @@ use super::{
     limits::TreeLimits,
     names,
     objects::{self, unreadable},
+    submodules::Submodules,
     tree::{Tree as _, TreeEntry, TreeError},
     url::{RepositoryUrl, visible},
 };
@@ -32,6 +33,7 @@ pub struct GitFiles {
     limits: TreeLimits,
     repository: Mutex<Repository>,
     generation: Arc<Generation>,
+    submodules: Submodules,
 }
 
 impl GitFiles {
@@ -40,11 +42,13 @@ impl GitFiles {
         generation: Arc<Generation>,
         commit: &CommitId,
         limits: &TreeLimits,
+        submodules: &Submodules,
     ) -> Result<Self, SourceError> {
         let repository = generation.open(url)?;
-        let root = tree_at(&repository, url, commit, ".")?.id;
-        let (url, commit, limits) = (url.clone(), commit.clone(), limits.clone());
-        Ok(Self { url, commit, root, limits, repository: Mutex::new(repository), generation })
+        submodules.attach(&repository, url)?;
+        let root = tree_at(&repository, url, commit, ".", submodules)?.id;
+        let (url, commit, limits, submodules) = (url.clone(), commit.clone(), limits.clone(), submodules.clone());
+        Ok(Self { url, commit, root, limits, repository: Mutex::new(repository), generation, submodules })
     }
 
     /// The entry at a path: its object, and whether it is a link.
@@ -52,6 +56,7 @@ impl GitFiles {
         let repository = self.repository.lock().unwrap_or_else(PoisonError::into_inner);
         let unreadable = |error: git2::Error| self.unreadable(path, &error);
         let mut at = (self.root, ObjectType::Tree, false);
+        let mut here = String::new();
         for part in path.split('/').filter(|part| !part.is_empty()) {
             if at.1 != ObjectType::Tree || names::refusal(part.as_bytes()).is_some() {
                 return Ok(None);
@@ -62,6 +67,17 @@ impl GitFiles {
             };
             let Some(kind) = entry.kind() else { return Ok(None) };
             at = (entry.id(), kind, entry.filemode() == 0o120_000);
+            if !self.submodules.is_empty() {
+                if !here.is_empty() {
+                    here.push('/');
+                }
+                here.push_str(part);
+            }
+            if kind == ObjectType::Commit
+                && let Some(tree) = self.submodules.tree(&repository, &here, at.0).map_err(unreadable)?
+            {
+                at = (tree, ObjectType::Tree, false);
+            }
         }
         Ok(Some(at))
     }
@@ -70,6 +86,7 @@ impl GitFiles {
         let error = unreadable(&self.url, error);
         if matches!(error, SourceError::RepositoryDamaged { .. }) {
             self.generation.mark_damaged();
+            self.submodules.mark_damaged();
         }
         TreeError::Unreadable { path: visible(path), message: error.to_string() }
     }
@@ -112,7 +129,8 @@ impl Files for GitFiles {
     }
 
     fn below(&self, directory: &str) -> Result<Vec<TreeEntry>, TreeError> {
-        let tree = GitTree::open(&self.url, self.generation.clone(), &self.commit, directory, &self.limits);
+        let tree =
+            GitTree::open(&self.url, self.generation.clone(), &self.commit, directory, &self.limits, &self.submodules);
         let unreadable =
             |error: SourceError| TreeError::Unreadable { path: visible(directory), message: error.to_string() };
         tree.map(|tree| tree.entries().to_vec()).map_err(unreadable)

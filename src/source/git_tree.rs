@@ -15,6 +15,7 @@ use super::{
     limits::TreeLimits,
     names,
     objects::{self, unreadable},
+    submodules::Submodules,
     tree::{EntryKind, Tree, TreeEntry, TreeError},
     url::{RepositoryUrl, visible},
 };
@@ -38,6 +39,7 @@ pub struct GitTree {
     file_bytes: u64,
     repository: Mutex<Repository>,
     generation: Arc<Generation>,
+    submodules: Submodules,
 }
 
 /// Something in a tree that is allowed, and may still surprise.
@@ -75,11 +77,13 @@ impl GitTree {
         commit: &CommitId,
         path: &str,
         limits: &TreeLimits,
+        submodules: &Submodules,
     ) -> Result<Self, SourceError> {
         let repository = generation.open(url)?;
-        let tree = tree_at(&repository, url, commit, path)?;
+        submodules.attach(&repository, url)?;
+        let tree = tree_at(&repository, url, commit, path, submodules)?;
         let (mut found, mut problems, dropped) = {
-            let mut walk = Walk::new(&repository, url, commit, limits)?;
+            let mut walk = Walk::new(&repository, url, commit, limits, submodules)?;
             walk.directory(&tree.path, tree.id, 0)?;
             (walk.found, walk.problems, walk.dropped)
         };
@@ -102,6 +106,7 @@ impl GitTree {
             file_bytes: limits.file_bytes,
             repository: Mutex::new(repository),
             generation,
+            submodules: submodules.clone(),
         })
     }
 
@@ -149,6 +154,7 @@ impl Tree for GitTree {
         let repository = self.repository.lock().unwrap_or_else(PoisonError::into_inner);
         repository.find_blob(self.blobs[index]).map(|blob| blob.content().to_vec()).map_err(|error| {
             self.generation.mark_damaged();
+            self.submodules.mark_damaged();
             TreeError::Unreadable { path: path.to_owned(), message: visible(error.message()) }
         })
     }
@@ -179,6 +185,7 @@ pub(super) fn tree_at(
     url: &RepositoryUrl,
     commit: &CommitId,
     path: &str,
+    submodules: &Submodules,
 ) -> Result<Directory, SourceError> {
     let not_found = |problem: String, near: String| SourceError::PathNotFound {
         path: visible(path),
@@ -216,21 +223,28 @@ pub(super) fn tree_at(
                 tree.iter().map(|entry| String::from_utf8_lossy(entry.name_bytes()).into_owned()).collect();
             return Err(not_found("does not exist".to_owned(), near(part, &here, &names)));
         };
-        let problem = match (entry.kind(), entry.filemode()) {
-            (_, 0o120_000) => Some("is a symbolic link, which is not followed"),
-            (Some(ObjectType::Tree), _) => None,
-            (Some(ObjectType::Commit), _) => Some("is a submodule, which is not read"),
-            _ => Some("is a file, not a directory"),
-        };
         if !above.is_empty() {
             above.push('/');
         }
         above.push_str(part);
+        let mut inner = entry.id();
+        let problem = match (entry.kind(), entry.filemode()) {
+            (_, 0o120_000) => Some("is a symbolic link, which is not followed"),
+            (Some(ObjectType::Tree), _) => None,
+            (Some(ObjectType::Commit), _) => match submodules.tree(repository, &above, inner).map_err(damaged)? {
+                Some(tree) => {
+                    inner = tree;
+                    None
+                }
+                None => Some("is a submodule, which is read only with source.submodules"),
+            },
+            _ => Some("is a file, not a directory"),
+        };
         if let Some(problem) = problem {
             let near = if above == parts.join("/") { String::new() } else { format!(" (at `{}`)", visible(&above)) };
             return Err(not_found(problem.to_owned(), near));
         }
-        id = entry.id();
+        id = inner;
     }
     Ok(Directory { path: parts.join("/"), id })
 }
@@ -258,6 +272,7 @@ struct Walk<'a> {
     url: &'a RepositoryUrl,
     commit: &'a CommitId,
     limits: &'a TreeLimits,
+    submodules: &'a Submodules,
     seen: usize,
     bytes: u64,
     found: Vec<(TreeEntry, Oid)>,
@@ -271,10 +286,11 @@ impl<'a> Walk<'a> {
         url: &'a RepositoryUrl,
         commit: &'a CommitId,
         limits: &'a TreeLimits,
+        submodules: &'a Submodules,
     ) -> Result<Self, SourceError> {
         let odb = repository.odb().map_err(|error| unreadable(url, &error))?;
         let (found, problems) = (Vec::new(), Vec::new());
-        Ok(Self { repository, odb, url, commit, limits, seen: 0, bytes: 0, found, problems, dropped: 0 })
+        Ok(Self { repository, odb, url, commit, limits, submodules, seen: 0, bytes: 0, found, problems, dropped: 0 })
     }
 
     fn too_large(&self, path: &str, message: String) -> SourceError {
@@ -321,6 +337,15 @@ impl<'a> Walk<'a> {
             match entry.kind() {
                 Some(ObjectType::Tree) => self.directory(&full, entry.id(), depth + 1)?,
                 Some(ObjectType::Commit) => {
+                    let inner = self.submodules.tree(repository, &full, entry.id());
+                    if let Some(inner) = inner.map_err(|error| unreadable(self.url, &error))? {
+                        self.directory(&full, inner, depth + 1)?;
+                        continue;
+                    }
+                    if self.submodules.lack(&full) {
+                        self.problem(&full, "is a submodule that `.gitmodules` does not name");
+                        continue;
+                    }
                     self.found.push((TreeEntry { path: full, kind: EntryKind::Submodule, size: 0 }, entry.id()));
                 }
                 Some(ObjectType::Blob) => self.blob(full, entry.id(), entry.filemode() == 0o120_000)?,

@@ -75,6 +75,25 @@ git_id! {
     TreeId
 }
 
+git_id! {
+    /// The name of an annotated tag, which is an object of its own.
+    TagId
+}
+
+impl TagId {
+    /// The name as the Git library takes it.
+    pub(super) fn oid(&self) -> Result<git2::Oid, git2::Error> {
+        git2::Oid::from_str(&self.0)
+    }
+}
+
+impl From<CommitId> for TagId {
+    /// What a reference names is called a commit until it turns out to be a tag.
+    fn from(id: CommitId) -> Self {
+        Self(id.0)
+    }
+}
+
 impl CommitId {
     /// The name as the Git library takes it; `None` for a SHA-256 name, which
     /// its SHA-1 object store cannot hold.

@@ -18,12 +18,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     credentials::Credentials,
     error::SourceError,
-    generation::Generation,
+    fetch::holds_tag,
+    generation::{Generation, holds},
     git_files::GitFiles,
     git_tree::{GitTree, tree_at},
     id::{CommitId, TreeId},
     limits::{Limits, TreeLimits},
     log::{self, Commit, CommitLog, Relation},
+    objects::unreadable,
+    references::Resolved,
+    submodules::Submodules,
     transport::Request,
     url::RepositoryUrl,
 };
@@ -89,15 +93,36 @@ impl Mirror {
     /// is not read. After [`SourceError::RepositoryDamaged`] the next fetch
     /// makes the mirror anew.
     pub fn tree(&self, commit: &CommitId, path: &str, limits: &TreeLimits) -> Result<GitTree, SourceError> {
-        self.reading(commit, |generation| GitTree::open(self.url(), generation.clone(), commit, path, limits))
+        self.tree_with(commit, path, limits, &Submodules::default())
     }
 
-    /// All files of a fetched commit, asked by path.
+    /// The same with submodules, whose files are read in their place.
+    ///
+    /// # Errors
+    /// As [`Mirror::tree`].
+    pub fn tree_with(
+        &self,
+        commit: &CommitId,
+        path: &str,
+        limits: &TreeLimits,
+        submodules: &Submodules,
+    ) -> Result<GitTree, SourceError> {
+        let url = self.url();
+        self.reading(commit, |generation| GitTree::open(url, generation.clone(), commit, path, limits, submodules))
+    }
+
+    /// All files of a fetched commit, asked by path, with those of submodules
+    /// in their place.
     ///
     /// # Errors
     /// The commit is not fetched, or the mirror is damaged.
-    pub fn files(&self, commit: &CommitId, limits: &TreeLimits) -> Result<GitFiles, SourceError> {
-        self.reading(commit, |generation| GitFiles::open(self.url(), generation.clone(), commit, limits))
+    pub fn files(
+        &self,
+        commit: &CommitId,
+        limits: &TreeLimits,
+        submodules: &Submodules,
+    ) -> Result<GitFiles, SourceError> {
+        self.reading(commit, |generation| GitFiles::open(self.url(), generation.clone(), commit, limits, submodules))
     }
 
     /// The name of the tree below a path of a fetched commit. Equal names mean
@@ -105,10 +130,11 @@ impl Mirror {
     ///
     /// # Errors
     /// As [`Mirror::tree`].
-    pub fn tree_id(&self, commit: &CommitId, path: &str) -> Result<TreeId, SourceError> {
+    pub fn tree_id(&self, commit: &CommitId, path: &str, submodules: &Submodules) -> Result<TreeId, SourceError> {
         self.reading(commit, |generation| {
             let repository = generation.open(self.url())?;
-            tree_at(&repository, self.url(), commit, path).map(|directory| directory.id.into())
+            submodules.attach(&repository, self.url())?;
+            tree_at(&repository, self.url(), commit, path, submodules).map(|directory| directory.id.into())
         })
     }
 
@@ -118,6 +144,37 @@ impl Mirror {
     /// It is not fetched, or damaged.
     pub fn commit(&self, commit: &CommitId) -> Result<Commit, SourceError> {
         self.reading(commit, |generation| log::commit(&generation.open(self.url())?, self.url(), commit))
+    }
+
+    /// Whether what a revision means is here: its commit, and its annotated
+    /// tag where it is one.
+    pub fn holds(&self, resolved: &Resolved) -> bool {
+        let held = self.reading(&resolved.commit, |generation| {
+            let repository = generation.open(self.url())?;
+            Ok(holds(&repository, &resolved.commit) && holds_tag(&repository, resolved))
+        });
+        held.unwrap_or(false)
+    }
+
+    /// An object as it is stored, of the repository that holds a commit.
+    pub(super) fn raw(
+        &self,
+        commit: &CommitId,
+        read: impl FnOnce(&git2::Repository) -> Result<Vec<u8>, git2::Error>,
+    ) -> Result<Vec<u8>, SourceError> {
+        self.reading(commit, |generation| {
+            let repository = generation.open(self.url())?;
+            read(&repository).map_err(|error| unreadable(self.url(), &error))
+        })
+    }
+
+    /// Reads from the repository that holds a commit.
+    pub(super) fn read_at<T>(
+        &self,
+        commit: &CommitId,
+        read: impl FnOnce(&git2::Repository, &RepositoryUrl) -> Result<T, SourceError>,
+    ) -> Result<T, SourceError> {
+        self.reading(commit, |generation| read(&generation.open(self.url())?, self.url()))
     }
 
     /// The commits that `new` has and `old` has not, newest first, at most

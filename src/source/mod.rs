@@ -9,6 +9,7 @@
 //! RepositoryUrl ─┐
 //! Credentials  ──┴─> Repositories ──> Mirror ──poll──> Resolved
 //! Revision ───────────────────────────> │ ────fetch─> Fetched (commit, moved)
+//!                                       │ ──signer──> who signed it, by TrustedKeys
 //!                                       │ ────tree──> GitTree : Tree
 //!                                       │ ───files──> GitFiles : Files
 //!                                       └ ────log───> CommitLog
@@ -55,6 +56,8 @@ mod process;
 mod references;
 mod repositories;
 mod revision;
+mod signature;
+mod submodules;
 mod transport;
 pub mod tree;
 mod url;
@@ -64,7 +67,7 @@ pub use error::SourceError;
 pub use fetch::Fetched;
 pub use git_files::GitFiles;
 pub use git_tree::{GitTree, TreeWarning};
-pub use id::{CommitId, NotAnId, TreeId};
+pub use id::{CommitId, NotAnId, TagId, TreeId};
 pub use limits::{Limits, ProcessLimits, TreeLimits};
 pub use log::{Commit, CommitLog, Relation};
 pub use mirror::{Mirror, Moved};
@@ -72,5 +75,7 @@ pub use process::init_process;
 pub use references::Resolved;
 pub use repositories::Repositories;
 pub use revision::{Revision, RevisionRefused};
+pub use signature::{KeysRefused, SignedObject, TrustedKeys};
+pub use submodules::{SubmodulePolicy, Submodules};
 pub use url::{RepositoryUrl, UrlPolicy, UrlRefused, redact};
 pub mod working;

@@ -7,7 +7,7 @@ use super::{
     url::{RepositoryUrl, visible},
 };
 
-/// The largest commit that is read, in bytes: an object is inflated as a whole,
+/// The largest commit or tag that is read, in bytes: an object is inflated as a whole,
 /// and a few bytes of a pack can become very many.
 const COMMIT_BYTES: usize = 1 << 20;
 
@@ -18,6 +18,18 @@ const TREE_BYTES: usize = 16 << 20;
 pub(super) fn commit(repository: &Repository, id: Oid) -> Result<Commit<'_>, Error> {
     bounded(repository, id, ObjectType::Commit, COMMIT_BYTES)?;
     repository.find_commit(id)
+}
+
+/// Reads a commit as it is stored.
+pub(super) fn raw_commit(repository: &Repository, id: Oid) -> Result<Vec<u8>, Error> {
+    bounded(repository, id, ObjectType::Commit, COMMIT_BYTES)?;
+    Ok(repository.odb()?.read(id)?.data().to_vec())
+}
+
+/// Reads an annotated tag as it is stored.
+pub(super) fn raw_tag(repository: &Repository, id: Oid) -> Result<Vec<u8>, Error> {
+    bounded(repository, id, ObjectType::Tag, COMMIT_BYTES)?;
+    Ok(repository.odb()?.read(id)?.data().to_vec())
 }
 
 /// Reads a directory.

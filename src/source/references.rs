@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     error::SourceError,
-    id::CommitId,
+    id::{CommitId, TagId},
     revision::{Revision, version_of},
     url::{RepositoryUrl, visible},
 };
@@ -20,6 +20,8 @@ pub struct Resolved {
     /// The full name of the reference, such as `refs/heads/main`; none where a
     /// commit was asked for.
     pub reference: Option<String>,
+    /// The annotated tag, where the reference is one.
+    pub tag: Option<TagId>,
 }
 
 /// The references that a repository lists.
@@ -27,6 +29,7 @@ pub struct Resolved {
 pub(super) struct References {
     head: Option<(Option<String>, CommitId)>,
     commits: BTreeMap<String, CommitId>,
+    tags: BTreeMap<String, TagId>,
 }
 
 /// How many names an error lists.
@@ -39,8 +42,12 @@ impl References {
     pub(super) fn add(&mut self, name: &str, id: CommitId, symbolic_for: Option<&str>) {
         if name == "HEAD" {
             self.head = Some((symbolic_for.map(str::to_owned), id));
+        } else if let Some(name) = name.strip_suffix("^{}") {
+            if let Some(tag) = self.commits.insert(name.to_owned(), id) {
+                self.tags.insert(name.to_owned(), tag.into());
+            }
         } else {
-            self.commits.insert(name.strip_suffix("^{}").unwrap_or(name).to_owned(), id);
+            self.commits.insert(name.to_owned(), id);
         }
     }
 
@@ -63,14 +70,15 @@ impl References {
     pub(super) fn resolve(&self, url: &RepositoryUrl, revision: &Revision) -> Result<Resolved, SourceError> {
         let exactly = |name: String| {
             let commit = self.commits.get(&name).cloned();
-            commit.map(|commit| Resolved { commit, reference: Some(name) })
+            let tag = self.tags.get(&name).cloned();
+            commit.map(|commit| Resolved { commit, reference: Some(name), tag })
         };
         let found = match revision {
             Revision::Default => self.default_branch(),
             Revision::Branch(name) => exactly(format!("refs/heads/{name}")),
             Revision::Tag(name) => exactly(format!("refs/tags/{name}")),
             Revision::Reference(name) => exactly(name.clone()),
-            Revision::Commit(commit) => Some(Resolved { commit: commit.clone(), reference: None }),
+            Revision::Commit(commit) => Some(Resolved { commit: commit.clone(), reference: None, tag: None }),
             Revision::Name(name) => {
                 match (exactly(format!("refs/heads/{name}")), exactly(format!("refs/tags/{name}"))) {
                     (Some(branch), Some(tag)) if branch.commit != tag.commit => {
@@ -101,7 +109,8 @@ impl References {
 
     fn default_branch(&self) -> Option<Resolved> {
         let (name, commit) = self.head.as_ref()?;
-        Some(Resolved { commit: commit.clone(), reference: Some(name.clone().unwrap_or_else(|| "HEAD".to_owned())) })
+        let reference = Some(name.clone().unwrap_or_else(|| "HEAD".to_owned()));
+        Some(Resolved { commit: commit.clone(), reference, tag: None })
     }
 
     fn names(&self, prefix: &'static str) -> impl Iterator<Item = &str> {
@@ -225,6 +234,15 @@ mod tests {
         let error = references().resolve(&url(), &revision.parse().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), message);
         assert_eq!((error.reason(), error.is_transient()), ("RevisionNotFound", false));
+    }
+
+    #[test]
+    fn an_annotated_tag_is_known_beside_its_commit() {
+        let tag = |revision: &str| references().resolve(&url(), &revision.parse().unwrap()).unwrap().tag;
+        assert_eq!(tag("v1.10.0"), Some(id('a').into()));
+        assert_eq!(tag(">=1.0 <2"), Some(id('a').into()));
+        assert_eq!(tag("v1.9.0"), None, "a lightweight tag is no object");
+        assert_eq!(tag("main"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub enum EntryKind {
         /// The target as written.
         target: String,
     },
-    /// A submodule, which is not read.
+    /// A submodule that is not read: the Application does not want it.
     Submodule,
 }
 

@@ -8,7 +8,7 @@ use std::{env, fmt::Write as _, fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::world::{Application, Site, Start, Team, config_map};
+use crate::world::{Site, Start, Team, config_map};
 
 /// An attempt: what it is, files of the repository, and the Application's spec.
 struct Attempt {

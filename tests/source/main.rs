@@ -7,5 +7,7 @@ mod fetching;
 mod history;
 mod http;
 mod repository;
+mod signatures;
 mod ssh;
+mod submodules;
 mod trees;

@@ -56,7 +56,7 @@ fn entries_are_sorted_whole_paths_with_kind_and_size() {
 fn a_push_elsewhere_leaves_the_tree_id_of_a_path() {
     let repository = Repository::new();
     let cache = Cache::of(&repository);
-    let id = |commit, path| cache.mirror().tree_id(&commit, path).unwrap();
+    let id = |commit, path| cache.mirror().tree_id(&commit, path, &Default::default()).unwrap();
     let first = cache.commit("main");
     repository.push("docs/readme.md", "hello\n");
     let second = cache.commit("main");

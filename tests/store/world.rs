@@ -147,6 +147,7 @@ pub fn release(number: u64) -> ReleaseSpec {
             author: "Grace".into(),
             email: "grace@example.com".into(),
             committed_at: None,
+            signer: String::new(),
         },
         bundle: BundleDigest(Digest::of(b"bundle")),
         inputs: InputDigest(Digest::of(b"inputs")),

@@ -10,24 +10,27 @@ use super::{
     known::{Content, ReadFrom, RenderedFrom},
 };
 use crate::{
-    api::CommitRecord,
+    api::{CommitRecord, Pin, VerifyMode},
     controller::{
         decide::{ContentId, HeadView},
         decryption::decryption,
         poller::{Asked, Found, HeadEvent},
         scopes::ClusterScopes,
         settings::{asked_type, destination, touches},
+        signatures::{Signed, Verify},
     },
     manifest::{Digest, Problem},
     render::{
         Decryption, DirectoryOptions, KnownFiles, Programs, Render, RenderFailure, RenderType, ScopeLookup, detect,
     },
-    source::{Commit, CommitId, SourceError, TreeLimits},
+    source::{Commit, CommitId, SignedObject, SourceError, TreeLimits},
     telemetry::Step,
 };
 
 /// How many characters of a subject and of a name are kept, as the schema says.
 const TEXT_KEPT: usize = 200;
+/// How many characters of a signer are kept, as the schema says.
+const SIGNER_KEPT: usize = 1024;
 /// How many digits of a commit people read.
 const SHORT_ID: usize = 7;
 /// The first pause before a commit that could not be read is looked at again;
@@ -62,6 +65,14 @@ impl Actor {
             url: source.repo_url.clone(),
             secret: source.secret_ref.as_ref().map(|secret| secret.name.clone()),
             revision: source.revision.clone(),
+            verify: source
+                .verify
+                .as_ref()
+                .map(|verify| Verify { object: signed_object(verify.mode), secret: verify.secret_ref.name.clone() }),
+            submodules: source
+                .submodules
+                .as_ref()
+                .map(|submodules| [&source.path].into_iter().chain(&submodules.paths).cloned().collect()),
         }
     }
 
@@ -91,6 +102,13 @@ impl Actor {
                 self.known.found = Some(found);
                 self.render_head().await;
             }
+            Err(failure) if failure.forbids_head() => {
+                self.shared.metrics.fetched("failed");
+                self.shared.handover.cannot_read(&self.known.owner);
+                self.forget_head();
+                self.known.head_commit = failure.commit.map(|commit| commit_record(&commit, None));
+                self.break_head(&failure.reason, failure.message);
+            }
             Err(failure) => {
                 self.shared.metrics.fetched("failed");
                 warn!(reason = failure.reason, message = failure.message, "the repository cannot be read");
@@ -104,6 +122,25 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// Forgets what was found in the repository, which may not be deployed any
+    /// more, or not before its signature was looked at. What runs stays.
+    pub(super) fn forget_head(&mut self) {
+        let content = self.known.content.take();
+        self.keep_what_runs(content);
+        self.known.rendered_from = None;
+        self.known.found = None;
+        self.known.pinned = None;
+        self.known.fetch_error = None;
+        self.known.render_retry_at = None;
+        self.known.head = HeadView::Unknown;
+    }
+
+    /// Whether something that was found was verified as the Application wants
+    /// it now.
+    pub(super) fn is_verified(&self, found: &Found) -> bool {
+        found.signed.as_ref().map(|signed| &signed.verify) == self.asked().verify.as_ref()
     }
 
     /// Renders the head, or what a person asked for in its place, if it
@@ -122,7 +159,7 @@ impl Actor {
         }
         let wanted = match &self.known.pin {
             None => found,
-            Some(pin) => match self.pinned(&pin.commit.clone()).await {
+            Some(pin) => match self.pinned(&pin.clone()).await {
                 Ok(pinned) => pinned,
                 Err(message) => {
                     self.known.head = HeadView::Broken { reason: "RevisionNotFound".into(), message };
@@ -131,7 +168,7 @@ impl Actor {
                 }
             },
         };
-        let commit = commit_record(&wanted.commit);
+        let commit = commit_record(&wanted.commit, wanted.signed.as_ref());
         self.known.head_commit = Some(commit.clone());
         let began = Instant::now();
         let last = self.known.rendered_from.clone().filter(|_| self.known.content.is_some());
@@ -201,7 +238,7 @@ impl Actor {
 
     /// Renders a commit for a dry run, whatever the head is.
     pub(super) async fn preview(&self, found: &Found) -> Result<Content, String> {
-        let commit = commit_record(&found.commit);
+        let commit = commit_record(&found.commit, found.signed.as_ref());
         match self.look_at(found, None).await {
             Looked::Rendered(_, render) => {
                 let Render { manifests, bundle, inputs, renderer, .. } = *render;
@@ -226,7 +263,7 @@ impl Actor {
         // What is found again at a later try is not told again.
         let told = matches!(&self.known.head, HeadView::Broken { message: known, .. } if *known == message);
         if !told {
-            warn!(reason, message, "the commit cannot be rendered");
+            warn!(reason, message, "the commit cannot be deployed");
             self.event(reason, &message, true);
         }
         self.known.content = None;
@@ -235,15 +272,24 @@ impl Actor {
     }
 
     /// The commit that a person asked for: known since then, or found again
-    /// after a restart.
-    async fn pinned(&mut self, commit: &str) -> Result<Found, String> {
+    /// after a restart. A signature of a tag is found by the tag alone.
+    async fn pinned(&mut self, pin: &Pin) -> Result<Found, String> {
+        let commit = pin.commit.as_str();
         if let Some(found) = self.known.pinned.as_ref().filter(|found| found.commit.id.as_str() == commit) {
             return Ok(found.clone());
         }
-        let finding = self.shared.poller.find(&self.known.owner, Some(commit));
+        let by_tag = self.asked().verify.is_some_and(|verify| verify.object != SignedObject::Commit);
+        let revision = if by_tag { pin.revision.as_str() } else { commit };
+        let finding = self.shared.poller.find(&self.known.owner, Some(revision));
         let found = tokio::time::timeout(PIN_TIMEOUT, finding).await;
         let found = found.map_err(|_| format!("commit {commit} was not found in time"))?;
         let found = found.map_err(|failure| failure.message)?;
+        if found.commit.id.as_str() != commit {
+            return Err(format!(
+                "{revision} was commit {commit} when it was asked for, and is {} now",
+                found.commit.id
+            ));
+        }
         self.known.pinned = Some(found.clone());
         Ok(found)
     }
@@ -279,7 +325,9 @@ impl Actor {
             Ok(decryption) => decryption,
             Err(message) => return Looked::Undiscovered { reason: "DecryptionUnavailable", message },
         };
-        let mut settings = vec![path.clone(), namespace.clone(), format!("{spec:?}")];
+        // Not what the Application wants: what was found before it wanted that lacks it.
+        let submodules = found.submodules.identity();
+        let mut settings = vec![path.clone(), namespace.clone(), format!("{spec:?}"), submodules];
         settings.extend(decryption.fingerprint().map(|keys| keys.to_string()));
         let settings = Digest::of_parts(&settings).to_string();
         // Another key may come into the Secret without a commit.
@@ -351,7 +399,7 @@ fn look(
     before: &Before<'_>,
     scopes: &dyn ScopeLookup,
 ) -> Looked {
-    let id = match found.mirror.tree_id(&found.commit.id, &options.path) {
+    let id = match found.mirror.tree_id(&found.commit.id, &options.path, &found.submodules) {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
@@ -359,7 +407,8 @@ fn look(
     if before.rendered == Some(&from) {
         return Looked::Same;
     }
-    let tree = match found.mirror.tree(&found.commit.id, &options.path, &TreeLimits::default()) {
+    let tree = match found.mirror.tree_with(&found.commit.id, &options.path, &TreeLimits::default(), &found.submodules)
+    {
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
@@ -373,7 +422,7 @@ fn look(
 /// How the files of a path are meant. A path that does not exist is told by
 /// whoever reads it.
 fn detected(found: &Found, path: &str) -> Result<RenderType, SourceError> {
-    let files = found.mirror.files(&found.commit.id, &TreeLimits::default())?;
+    let files = found.mirror.files(&found.commit.id, &TreeLimits::default(), &found.submodules)?;
     Ok(detect(&files, path.trim_start_matches("./").trim_end_matches('/')).unwrap_or(RenderType::Directory))
 }
 
@@ -388,7 +437,15 @@ fn branch_words(reference: Option<&str>) -> &str {
     reference.strip_prefix("refs/heads/").or_else(|| reference.strip_prefix("refs/tags/")).unwrap_or(reference)
 }
 
-fn commit_record(commit: &Commit) -> CommitRecord {
+fn signed_object(mode: VerifyMode) -> SignedObject {
+    match mode {
+        VerifyMode::Commit => SignedObject::Commit,
+        VerifyMode::Tag => SignedObject::Tag,
+        VerifyMode::TagAndCommit => SignedObject::TagAndCommit,
+    }
+}
+
+fn commit_record(commit: &Commit, signed: Option<&Signed>) -> CommitRecord {
     let (author, email) = match commit.author.rsplit_once(" <") {
         Some((name, email)) => (name, email.trim_end_matches('>')),
         None => (commit.author.as_str(), ""),
@@ -400,6 +457,7 @@ fn commit_record(commit: &Commit) -> CommitRecord {
         author: cut(author),
         email: cut(email),
         committed_at: Some(commit.time),
+        signer: signed.map(|signed| signed.signer.chars().take(SIGNER_KEPT).collect()).unwrap_or_default(),
     }
 }
 

@@ -212,6 +212,8 @@ impl Known {
             revision: None,
             path: ".".into(),
             secret_ref: None,
+            verify: None,
+            submodules: None,
             interval: crate::api::Duration::from_secs(60),
         };
         let spec = crate::api::ApplicationSpec {

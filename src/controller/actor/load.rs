@@ -143,6 +143,10 @@ impl Actor {
         self.known.explained.clear();
         self.watch_later = true;
         let interval = application.spec.source.interval.get();
+        if self.known.found.as_ref().is_some_and(|found| !self.is_verified(found)) {
+            // What was found by other rules may not be deployed by these.
+            self.forget_head();
+        }
         self.shared.poller.subscribe(&self.known.owner, self.asked(), interval, self.known.tell.clone());
         if !first {
             self.known.needs_render = true;

@@ -51,10 +51,11 @@ impl Actor {
         };
         let mut settings =
             vec![kind.to_string(), path.clone(), namespace.clone(), format!("{:?}", application.spec.render)];
+        settings.push(found.submodules.identity());
         settings.extend(sources.iter().map(|source| Digest::of(&source.content).to_string()));
         settings.extend(decryption.fingerprint().map(|keys| keys.to_string()));
         let settings = Digest::of_parts(&settings).to_string();
-        let files = match found.mirror.files(&found.commit.id, &TreeLimits::default()) {
+        let files = match found.mirror.files(&found.commit.id, &TreeLimits::default(), &found.submodules) {
             Ok(files) => files,
             Err(error) => return Looked::Unreadable(error),
         };

@@ -161,6 +161,11 @@ impl Actor {
     /// revision that is asked for becomes the head.
     pub(super) async fn take_looked(&mut self, uid: String, looked: Result<Found, Failure>) -> Result<(), StepError> {
         let Some(request) = self.known.sync_requests.get(&uid).cloned() else { return Ok(()) };
+        if looked.as_ref().is_ok_and(|found| !self.is_verified(found)) {
+            // The Application changed meanwhile.
+            self.known.resolutions.insert(uid, Resolution::Pending);
+            return Ok(());
+        }
         let resolution = match (looked, request.spec.revision.clone()) {
             (Err(failure), _) => {
                 warn!(request = uid, message = failure.message, "what was asked for cannot be read");

@@ -103,7 +103,7 @@ impl Actor {
     /// Why what Git asks for makes no release, if so.
     fn not_even_tried<'a>(&'a self, commit: &'a CommitRecord) -> Option<Refused<'a>> {
         let by_itself = match &self.known.head {
-            HeadView::Broken { reason, .. } => reason == "RenderFailed",
+            HeadView::Broken { .. } => self.known.head.is_refused(),
             HeadView::Rendered { guards, .. } => !guards.is_empty(),
             HeadView::Unknown => false,
         };

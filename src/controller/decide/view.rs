@@ -58,6 +58,11 @@ impl HeadView {
             Self::Unknown | Self::Broken { .. } => None,
         }
     }
+
+    /// Whether the commit itself is at fault, which no other look at it mends.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Broken { reason, .. } if reason == "RenderFailed" || reason == "SignatureRefused")
+    }
 }
 
 /// How far the release that is running has come in this process.
