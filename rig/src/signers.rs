@@ -71,7 +71,8 @@ impl SshSigner {
 /// A keyring of `gpg`, with an agent that ends with the value.
 #[derive(Debug)]
 pub struct Gpg {
-    // Ends before its directory goes.
+    // As long as this runs, which is all that it does, the agent runs beside
+    // it: alone it would go into the background, whatever becomes of us.
     _agent: Process,
     directory: RunDirectory,
     program: PathBuf,
@@ -92,7 +93,7 @@ impl Gpg {
         let launch = Launch {
             name: "gpg-agent".into(),
             program: agent,
-            arguments: ["--homedir", &home, "--daemon", "--no-detach"].map(str::to_owned).to_vec(),
+            arguments: ["--homedir", &home, "--daemon", "--", "sleep", "infinity"].map(str::to_owned).to_vec(),
             environment: environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             log: directory.path().join("log"),
         };

@@ -62,7 +62,7 @@ async fn a_release_that_is_taken_back_is_told_of_once_signed_and_also_after_a_re
     team.create(&secret());
     let good = team.push("Good", &content("registry.example/web:1", "good"));
     team.deploy_shop(json!({
-        "sync": {"timeout": "4s"},
+        "sync": {"timeout": "10s"},
         "notify": {"url": receiver.url("/hook"), "secretRef": {"name": "hook"}},
     }));
     team.until_synced("shop", &good).await;
@@ -78,7 +78,7 @@ async fn a_release_that_is_taken_back_is_told_of_once_signed_and_also_after_a_re
     kinds.sort_unstable();
     assert_eq!(kinds, ["Failed", "Held", "RolledBack"], "{lines:#?}");
     let line = |kind: &str| lines.iter().find(|line| line.starts_with(kind)).unwrap().clone();
-    assert!(line("Failed").starts_with(&format!("Failed release 2 ({short}) failed: not healthy in 4s: Deployment")));
+    assert!(line("Failed").starts_with(&format!("Failed release 2 ({short}) failed: not healthy in 10s: Deployment")));
     let back = "RolledBack release 3 brought back the content of release 1, and that of release 2 stays out";
     assert!(line("RolledBack").starts_with(back), "{}", line("RolledBack"));
     assert!(line("Held").starts_with(&format!("Held {short} renders what release 2 had and release 3 rejected")));
