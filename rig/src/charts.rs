@@ -98,12 +98,11 @@ impl Registry {
     }
 }
 
-/// The hash of a password as a registry takes it, by the C library through Perl.
+/// The hash of a password as a registry takes it, by the C library through Perl;
+/// the salt is none, for a registry of a test.
 fn bcrypt(password: &str) -> Result<String> {
-    let salt: String = format!("{:x}{:x}", std::process::id(), Instant::now().elapsed().as_nanos());
-    let salt: String = salt.chars().chain("abcdefghijklmnopqrstuu".chars()).take(22).collect();
     let mut command = Command::new("perl");
-    command.args(["-e", "print crypt($ARGV[0], $ARGV[1])", password, &format!("$2y$05${salt}")]);
+    command.args(["-e", "print crypt($ARGV[0], $ARGV[1])", password, "$2y$05$abcdefghijklmnopqrstuu"]);
     let output = command.output().at("run", Path::new("perl"))?;
     let hash = String::from_utf8_lossy(&output.stdout).into_owned();
     if hash.starts_with("$2y$") {

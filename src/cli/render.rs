@@ -17,8 +17,8 @@ use crate::{
     },
     manifest::{Masker, Problem, escape_control, is_dns_label},
     render::{
-        AgeKeys, BuiltIn, Capabilities, Decryption, DirectoryOptions, HelmOptions, KnownFiles, Prepared, Programs,
-        Render, RenderFailure, RenderType, RepositoryAccess, ScopeLookup, Unprepared, ValueSource, detect,
+        AgeKeys, BuiltIn, Capabilities, ChartReference, Decryption, DirectoryOptions, HelmOptions, KnownFiles,
+        Programs, Render, RenderFailure, RenderType, RepositoryAccess, ScopeLookup, Unprepared, ValueSource, detect,
         directory_after, json_array, prepare, yaml_stream,
     },
     source::{
@@ -316,30 +316,14 @@ impl Ways {
         };
         match kind {
             RenderType::Directory => as_directory(),
-            kind => match self.prepared(files, kind, common)? {
-                Ok(prepared) => Ok(prepared.render(&self.programs, common, scopes)),
-                Err(failure) => Ok(Err(failure)),
-            },
-        }
-    }
-
-    /// Gathers what a render needs; charts of repositories are fetched.
-    fn prepared(
-        &self,
-        files: &dyn Files,
-        kind: RenderType,
-        common: &DirectoryOptions,
-    ) -> Result<Result<Prepared, RenderFailure>, String> {
-        let mut helm = self.helm.clone();
-        loop {
-            let wanted = match prepare(files, kind, common, &helm) {
-                Ok(prepared) => return Ok(Ok(prepared)),
-                Err(Unprepared::Failed(problems)) => return Ok(Err(RenderFailure { problems })),
-                Err(Unprepared::Wants(wanted)) => wanted,
-            };
-            for chart in wanted {
-                let content = self.programs.fetch_chart(&chart, &access_to(&self.repositories, &chart))?;
-                helm.charts.insert(chart, content);
+            kind => {
+                let mut fetch =
+                    |chart: &ChartReference| self.programs.fetch_chart(chart, &access_to(&self.repositories, chart));
+                match prepare(files, kind, common, &self.helm, &mut fetch) {
+                    Ok(prepared) => Ok(prepared.render(&self.programs, common, scopes)),
+                    Err(Unprepared::Failed(failure)) => Ok(Err(failure)),
+                    Err(Unprepared::Unavailable(message)) => Err(message),
+                }
             }
         }
     }

@@ -14,8 +14,22 @@ use crate::api::ValuesKind;
 /// it does not exist.
 ///
 /// # Errors
-/// It may not be read, or the server cannot answer.
+/// In words, with what would help: it may not be read, or the server cannot
+/// answer.
 pub async fn read_data(
+    cluster: &Cluster,
+    identity: &Identity,
+    kind: ValuesKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<BTreeMap<String, Vec<u8>>>, String> {
+    read(cluster, identity, kind, namespace, name).await.map_err(|mut error| {
+        error.error = identity.advise(error.error, Some(namespace));
+        error.to_string()
+    })
+}
+
+async fn read(
     cluster: &Cluster,
     identity: &Identity,
     kind: ValuesKind,

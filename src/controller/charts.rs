@@ -47,9 +47,7 @@ impl ChartCache {
         access: &[RepositoryAccess],
     ) -> Result<Arc<[u8]>, String> {
         let access = access_to(access, chart);
-        // What one namespace may read, another may not.
-        let key = Digest::of_parts([namespace, &chart.to_string(), &format!("{access:?}")]).to_string();
-        let file = self.directory.join(key.replace(':', "-"));
+        let file = self.directory.join(key(namespace, chart, &access));
         if chart.is_pinned()
             && let Ok(content) = fs::read(&file)
         {
@@ -99,6 +97,16 @@ impl ChartCache {
     }
 }
 
+/// The name of a file: nobody reads what another's credentials opened, nor
+/// what another namespace did.
+fn key(namespace: &str, chart: &ChartReference, access: &RepositoryAccess) -> String {
+    let (name, password) = access.credentials.as_ref().map_or(("", ""), |(name, password)| (name, password));
+    let chart = chart.to_string();
+    let ca = access.ca.as_deref().unwrap_or_default();
+    let parts = [namespace, &chart, name, password].map(str::as_bytes).into_iter().chain([ca]);
+    Digest::of_parts(parts).to_string().replace(':', "-")
+}
+
 /// Whether the server of a chart may be spoken to, as for other servers that an
 /// application names. Helm looks the name up once more.
 ///
@@ -137,14 +145,9 @@ pub async fn repository_access(
         let mut access = RepositoryAccess { url: url.clone(), plain_http: *plain_http, ..RepositoryAccess::default() };
         if let Some(secret) = secret_ref {
             let what = format!("Secret {namespace}/{} for {url}", secret.name);
-            let data = match read_data(cluster, identity, ValuesKind::Secret, namespace, &secret.name).await {
-                Ok(Some(data)) => data,
-                Ok(None) => return Err(format!("{what} does not exist")),
-                Err(mut error) => {
-                    error.error = identity.advise(error.error, Some(namespace));
-                    return Err(format!("{what} cannot be read: {error}"));
-                }
-            };
+            let data = read_data(cluster, identity, ValuesKind::Secret, namespace, &secret.name).await;
+            let data = data.map_err(|error| format!("{what} cannot be read: {error}"))?;
+            let data = data.ok_or_else(|| format!("{what} does not exist"))?;
             let text = |key: &str| match data.get(key).map(|value| String::from_utf8(value.clone())) {
                 Some(Err(_)) => Err(format!("{what}: {key} is no text")),
                 Some(Ok(value)) => Ok(Some(value.trim_end_matches('\n').to_owned())),
@@ -178,6 +181,23 @@ mod tests {
         assert_eq!(access_to(&all, &chart).url, "oci://r.example/team");
         let other = ChartReference::new("oci://other.example", "web", "1.0.0").unwrap();
         assert_eq!(access_to(&all, &other), RepositoryAccess::default());
+    }
+
+    #[test]
+    fn what_credentials_opened_is_for_those_alone() {
+        let chart = ChartReference::new("https://charts.example", "web", "1.0.0").unwrap();
+        let by = |password: &str| {
+            let credentials = Some(("ada".to_owned(), password.to_owned()));
+            RepositoryAccess { credentials, ..RepositoryAccess::default() }
+        };
+        let keys = [
+            key("team", &chart, &RepositoryAccess::default()),
+            key("team", &chart, &by("one")),
+            key("team", &chart, &by("two")),
+            key("other", &chart, &by("one")),
+        ];
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), keys.len());
+        assert_eq!(keys[1], key("team", &chart, &by("one")));
     }
 
     #[test]

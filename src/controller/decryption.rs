@@ -27,14 +27,9 @@ pub async fn decryption(
 ) -> Result<Decryption, String> {
     let Some(DecryptionSpec { secret_ref }) = spec else { return Ok(Decryption::default()) };
     let what = format!("Secret {namespace}/{}", secret_ref.name);
-    let data = match read_data(cluster, identity, ValuesKind::Secret, namespace, &secret_ref.name).await {
-        Ok(Some(data)) => data,
-        Ok(None) => return Err(format!("{what}, which render.decryption.secretRef names, does not exist")),
-        Err(mut error) => {
-            error.error = identity.advise(error.error, Some(namespace));
-            return Err(format!("{what} with the keys of encrypted files cannot be read: {error}"));
-        }
-    };
+    let data = read_data(cluster, identity, ValuesKind::Secret, namespace, &secret_ref.name).await;
+    let data = data.map_err(|error| format!("{what} with the keys of encrypted files cannot be read: {error}"))?;
+    let data = data.ok_or_else(|| format!("{what}, which render.decryption.secretRef names, does not exist"))?;
     let data: Vec<(String, Zeroizing<Vec<u8>>)> =
         data.into_iter().map(|(name, content)| (name, Zeroizing::new(content))).collect();
     of_secret(&what, &data)

@@ -117,7 +117,6 @@ pub fn helm_options(
         capabilities,
         repositories: spec.repositories.iter().map(|repository| repository.url.clone()).collect(),
         chart: chart.transpose().map_err(|message| format!("render.helm.chart: {message}"))?,
-        ..HelmOptions::default()
     })
 }
 

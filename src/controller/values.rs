@@ -21,13 +21,8 @@ pub async fn value_sources(
     let mut sources = Vec::new();
     for ValuesReference { kind, name, key, optional } in spec.into_iter().flat_map(|spec| &spec.values_from) {
         let what = format!("{kind} {namespace}/{name}");
-        let data = match read_data(cluster, identity, *kind, namespace, name).await {
-            Ok(data) => data,
-            Err(mut error) => {
-                error.error = identity.advise(error.error, Some(namespace));
-                return Err(format!("{what} with values cannot be read: {error}"));
-            }
-        };
+        let data = read_data(cluster, identity, *kind, namespace, name).await;
+        let data = data.map_err(|error| format!("{what} with values cannot be read: {error}"))?;
         match data.map(|mut data| data.remove(key)) {
             Some(Some(content)) => {
                 sources.push(ValueSource { name: what, content, secret: *kind == ValuesKind::Secret })

@@ -19,8 +19,7 @@ pub(super) struct Assembly<'a> {
     lenient: bool,
     /// What is changed of each object.
     touches: &'a Touches,
-    /// Which of the images that are replaced were met since somebody took
-    /// them from here.
+    /// Which of the images that are replaced were met.
     pub(super) images_met: BTreeSet<usize>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
@@ -85,6 +84,10 @@ impl<'a> Assembly<'a> {
     /// All manifests, sorted by identity.
     pub(super) fn finish(&mut self) -> Vec<Arc<Manifest>> {
         self.place_deferred();
+        // What cannot be read may have had the image.
+        if self.problems.is_empty() {
+            self.problems = self.touches.unmet(&self.images_met);
+        }
         std::mem::take(&mut self.manifests).into_values().collect()
     }
 

@@ -1,6 +1,6 @@
 //! A directory of YAML and JSON files.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     manifest::{
@@ -203,10 +203,6 @@ impl Rendering<'_> {
         self.read(&selected, &mut inputs)?;
         self.patch()?;
         let manifests = self.assembly.finish();
-        // What could not be read may have had the image.
-        if self.assembly.problems.is_empty() {
-            self.assembly.problems = self.options.touches.unmet(&self.images_met());
-        }
         let bundle = bundle_digest(&manifests);
         Some(Render {
             manifests,
@@ -265,6 +261,7 @@ impl Rendering<'_> {
                 inputs.push(file.path.clone().into_bytes());
                 inputs.push(known.digest.clone().into_bytes());
                 known.manifests.iter().for_each(|(_, manifest)| self.assembly.add(Arc::clone(manifest)));
+                self.assembly.images_met.extend(&known.images_met);
                 self.known.files.insert(file.path.clone(), known);
                 self.check_limits(bytes_read, objects_read)?;
                 continue;
@@ -362,11 +359,6 @@ impl Rendering<'_> {
             }
         }
         Some(())
-    }
-
-    fn images_met(&self) -> BTreeSet<usize> {
-        let known = self.known.files.values().flat_map(|file| &file.images_met).copied();
-        known.chain(self.assembly.images_met.iter().copied()).collect()
     }
 
     fn check_limits(&mut self, bytes: u64, objects: usize) -> Option<()> {

@@ -44,10 +44,10 @@ mod workspace;
 
 pub use detect::{RenderType, detect};
 pub use directory::{DirectoryOptions, Limits, Render, RenderFailure, directory, directory_after};
-pub use helm::{Capabilities, ChartReference, FetchedCharts, HelmOptions, RepositoryAccess, ValueSource};
+pub use helm::{Capabilities, ChartReference, HelmOptions, RepositoryAccess, ValueSource};
 pub use known::KnownFiles;
 pub use output::{json_array, yaml_stream};
-pub use prepared::{Prepared, Unprepared, prepare};
+pub use prepared::{FetchChart, Prepared, Unprepared, prepare};
 pub use programs::Programs;
 pub use reading::Probes;
 pub use scopes::{BuiltIn, Chain, ScopeLookup, Scopes, UnknownKind};

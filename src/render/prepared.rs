@@ -1,7 +1,7 @@
 //! A chart or kustomization: all that it needs is gathered first, so that it is
 //! known by the digest of its inputs before a program is started.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use tracing::debug;
 
@@ -23,25 +23,27 @@ use crate::{
     source::files::Files,
 };
 
+/// Gives a packed chart of a repository, or says in words why it cannot be had.
+pub type FetchChart<'a> = dyn FnMut(&ChartReference) -> Result<Arc<[u8]>, String> + 'a;
+
 /// Why a render is not prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unprepared {
     /// All that is wrong with the files.
-    Failed(Vec<Problem>),
-    /// Charts of repositories that are not at hand: with them, it is to be
-    /// prepared again.
-    Wants(Vec<ChartReference>),
+    Failed(RenderFailure),
+    /// Nothing is wrong with them, but a chart cannot be fetched now.
+    Unavailable(String),
 }
 
 impl Unprepared {
     pub(super) fn of(problem: Problem) -> Self {
-        Self::Failed(vec![problem])
+        Self::Failed(RenderFailure { problems: vec![problem] })
     }
 }
 
 impl From<RenderFailure> for Unprepared {
-    fn from(RenderFailure { problems }: RenderFailure) -> Self {
-        Self::Failed(problems)
+    fn from(failure: RenderFailure) -> Self {
+        Self::Failed(failure)
     }
 }
 
@@ -59,16 +61,18 @@ enum Gathered {
     Kustomization(Kustomization),
 }
 
-/// Gathers what the chart or kustomization of a directory needs.
+/// Gathers what the chart or kustomization of a directory needs. `fetch` is
+/// asked for the charts of repositories that it takes.
 ///
 /// # Errors
 /// Everything that is missing, may not be read, or would be loaded from
-/// elsewhere; charts that are to be fetched first.
+/// elsewhere; else what cannot be fetched.
 pub fn prepare(
     files: &dyn Files,
     kind: RenderType,
     common: &DirectoryOptions,
     helm: &HelmOptions,
+    fetch: &mut FetchChart<'_>,
 ) -> Result<Prepared, Unprepared> {
     let one = Unprepared::of;
     let limits: &Limits = &common.limits;
@@ -97,7 +101,7 @@ pub fn prepare(
     let source = match kind {
         RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory, common)?),
         _ => {
-            let chart = HelmChart::prepare(&mut reading, &directory, helm, common)?;
+            let chart = HelmChart::prepare(&mut reading, &directory, helm, common, fetch)?;
             options["helm"] = chart.inputs();
             Gathered::Chart(Box::new(chart))
         }
@@ -172,7 +176,6 @@ impl Prepared {
             assembly.newest.clear();
         }
         let manifests = assembly.finish();
-        assembly.problems.extend(common.touches.unmet(&assembly.images_met));
         secrets::without_in(&mut secrets, &mut assembly.problems);
         secrets::without_in(&mut secrets, &mut assembly.warnings);
         // A template is no file that could be left out.

@@ -11,7 +11,7 @@ use bowline::{
         BuiltIn, Capabilities, DirectoryOptions, HelmOptions, Limits, Prepared, Programs, Render, RenderFailure,
         RenderType, Unprepared, detect, prepare,
     },
-    source::working::WorkingFiles,
+    source::{files::Files, working::WorkingFiles},
 };
 
 /// The pinned programs.
@@ -70,14 +70,14 @@ impl Repository {
 
 /// Prepares what takes no chart of elsewhere.
 pub fn prepared(
-    files: &WorkingFiles,
+    files: &dyn Files,
     kind: RenderType,
     options: &DirectoryOptions,
     helm: &HelmOptions,
 ) -> Result<Prepared, RenderFailure> {
-    prepare(files, kind, options, helm).map_err(|error| match error {
-        Unprepared::Failed(problems) => RenderFailure { problems },
-        Unprepared::Wants(charts) => panic!("charts of elsewhere: {charts:?}"),
+    prepare(files, kind, options, helm, &mut |chart| panic!("{chart} is of elsewhere")).map_err(|error| match error {
+        Unprepared::Failed(failure) => failure,
+        Unprepared::Unavailable(message) => panic!("{message}"),
     })
 }
 

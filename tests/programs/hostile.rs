@@ -4,11 +4,9 @@
 
 use std::{fmt::Write as _, io::Write as _, os::unix::fs::symlink, path::Path, time::Duration};
 
-use bowline::render::{
-    BuiltIn, HelmOptions, ProgramLimits, Programs, RenderFailure, RenderType, Unprepared, detect, prepare,
-};
+use bowline::render::{BuiltIn, HelmOptions, ProgramLimits, Programs, RenderType, detect};
 
-use super::case::{Repository, options, program};
+use super::case::{Repository, options, prepared, program};
 
 const CHART: &str = "apiVersion: v2\nname: web\nversion: 0.1.0\n";
 const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
@@ -73,11 +71,8 @@ impl Try {
         let kind = detect(&repository.files(), "app").unwrap();
         assert_ne!(kind, RenderType::Directory);
         let common = options("app");
-        let rendered = match prepare(&repository.files(), kind, &common, &self.helm) {
-            Ok(prepared) => prepared.render(programs, &common, &BuiltIn),
-            Err(Unprepared::Failed(problems)) => Err(RenderFailure { problems }),
-            Err(Unprepared::Wants(charts)) => panic!("charts of elsewhere: {charts:?}"),
-        };
+        let rendered = prepared(&repository.files(), kind, &common, &self.helm)
+            .and_then(|prepared| prepared.render(programs, &common, &BuiltIn));
         match rendered {
             Err(failure) => failure.problems[0].to_string(),
             Ok(render) => {

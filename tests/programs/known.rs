@@ -44,7 +44,7 @@ fn is_unchanged(repository: &Repository, probes: &Probes) -> bool {
 
 fn probes(repository: &Repository, path: &str, helm: &HelmOptions) -> Probes {
     let kind = bowline::render::detect(&repository.files(), path).unwrap();
-    let prepared = bowline::render::prepare(&Named(repository), kind, &options(path), helm).unwrap();
+    let prepared = super::case::prepared(&Named(repository), kind, &options(path), helm).unwrap();
     prepared.probes().clone()
 }
 

@@ -1,8 +1,8 @@
 //! What people read when their chart or kustomization does not render.
 
-use bowline::render::{BuiltIn, HelmOptions, Programs, RenderType, ValueSource, prepare};
+use bowline::render::{BuiltIn, HelmOptions, Programs, RenderType, ValueSource};
 
-use super::case::{Repository, options, words};
+use super::case::{Repository, options, prepared, words};
 
 const CHART: (&str, &str) = ("web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 0.1.0\n");
 
@@ -100,7 +100,7 @@ fn kustomize_complains_in_the_names_of_the_repository() {
 #[test]
 fn a_program_that_is_missing_is_named_with_the_way_to_name_it() {
     let repository = Repository::new(&[CHART]);
-    let prepared = prepare(&repository.files(), RenderType::Helm, &options("web"), &HelmOptions::default()).unwrap();
+    let prepared = prepared(&repository.files(), RenderType::Helm, &options("web"), &HelmOptions::default()).unwrap();
     let none = Programs::default();
     let failure = prepared.render(&none, &options("web"), &BuiltIn).unwrap_err();
     insta::assert_snapshot!(words(&failure), @r"

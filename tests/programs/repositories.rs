@@ -3,10 +3,9 @@
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use bowline::{
+    controller::charts::ChartCache,
     manifest::{ManifestDigest, ObjectId},
-    render::{
-        BuiltIn, ChartReference, HelmOptions, Render, RenderFailure, RenderType, RepositoryAccess, Unprepared, prepare,
-    },
+    render::{BuiltIn, ChartReference, HelmOptions, Render, RenderType, RepositoryAccess, Unprepared, prepare},
 };
 use rig::{Authority, ChartRepository, Registry};
 
@@ -104,22 +103,15 @@ impl Wanted {
     }
 
     fn render(&mut self) -> Result<Render, String> {
-        let options = options("app");
-        loop {
-            match prepare(&self.repository.files(), RenderType::Helm, &options, &self.helm) {
-                Ok(prepared) => {
-                    let rendered = prepared.render(programs(), &options, &BuiltIn);
-                    return rendered.map_err(|failure| words(&failure));
-                }
-                Err(Unprepared::Failed(problems)) => return Err(words(&RenderFailure { problems })),
-                Err(Unprepared::Wants(charts)) => {
-                    for chart in charts {
-                        self.fetched += 1;
-                        let content = programs().fetch_chart(&chart, &self.access)?;
-                        self.helm.charts.insert(chart, content);
-                    }
-                }
-            }
+        let (options, access, fetched) = (options("app"), &self.access, &mut self.fetched);
+        let mut fetch = |chart: &ChartReference| {
+            *fetched += 1;
+            programs().fetch_chart(chart, access)
+        };
+        match prepare(&self.repository.files(), RenderType::Helm, &options, &self.helm, &mut fetch) {
+            Ok(prepared) => prepared.render(programs(), &options, &BuiltIn).map_err(|failure| words(&failure)),
+            Err(Unprepared::Failed(failure)) => Err(words(&failure)),
+            Err(Unprepared::Unavailable(message)) => Err(message),
         }
     }
 
@@ -139,14 +131,46 @@ fn both(version: &str, word: &str) -> (String, String) {
 #[test]
 fn a_chart_of_a_chart_repository_takes_values_of_the_files() {
     let charts = chart_repository(None);
-    let mut pinned = Wanted::chart(&charts.url(), "1.0.0");
-    assert_eq!(pinned.comes_to(), both("1.0.0", "prod"));
+    assert_eq!(Wanted::chart(&charts.url(), "1.0.0").comes_to(), both("1.0.0", "prod"));
     assert_eq!(Wanted::chart(&charts.url(), "^1").comes_to(), both("1.2.0", "prod"));
     assert_eq!(Wanted::chart(&charts.url(), ">=1 <3").comes_to(), both("2.0.0", "prod"));
-    // What is at hand is not fetched again.
-    let (fetched, requests) = (pinned.fetched, charts.requests());
-    assert_eq!(pinned.comes_to(), both("1.0.0", "prod"));
-    assert_eq!((pinned.fetched, charts.requests()), (fetched, requests));
+}
+
+#[test]
+fn what_was_fetched_is_kept_for_its_namespace_as_long_as_its_version_says_what_it_is() {
+    let charts = chart_repository(None);
+    let directory = tempfile::tempdir().unwrap();
+    let cache = ChartCache::in_directory(directory.path().to_owned());
+    let requests = |namespace: &str, version: &str| {
+        let before = charts.requests();
+        let chart = ChartReference::new(&charts.url(), "web", version).unwrap();
+        let content = cache.chart(programs(), namespace, &chart, &[]).unwrap();
+        assert!(!content.is_empty());
+        charts.requests() - before
+    };
+    let fetch = requests("team", "1.0.0");
+    assert!(fetch >= 2, "the index and the chart: {fetch}");
+    assert_eq!(requests("team", "1.0.0"), 0, "kept");
+    assert_eq!(requests("other", "1.0.0"), fetch, "another namespace has to ask for itself");
+    assert_eq!((requests("team", "^1"), requests("team", "^1")), (fetch, fetch), "a range is asked for each time");
+}
+
+#[test]
+fn two_aliases_of_one_chart_are_fetched_once() {
+    let charts = chart_repository(None);
+    let mut wanted = Wanted::dependency(&charts.url(), "1.x", None);
+    let dependency =
+        |alias: &str| format!("- {{name: web, alias: {alias}, version: 1.x, repository: {:?}}}\n", charts.url());
+    let chart = format!(
+        "apiVersion: v2\nname: shop\nversion: 0.1.0\ndependencies:\n{}{}",
+        dependency("one"),
+        dependency("two")
+    );
+    wanted.repository.put("app/Chart.yaml", chart.as_bytes());
+    wanted.repository.put("app/values.yaml", b"one: {word: first}\ntwo: {word: second}\n");
+    let mut found: Vec<String> = wanted.render().unwrap().manifests.iter().map(|it| it.id.name.clone()).collect();
+    found.sort();
+    assert_eq!((found, wanted.fetched), (vec!["release-name-one".to_owned(), "release-name-two".to_owned()], 1));
 }
 
 #[test]

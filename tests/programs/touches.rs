@@ -10,14 +10,14 @@ use bowline::{
     manifest::{ManifestDigest, ObjectId},
     render::{
         BuiltIn, DirectoryOptions, HelmOptions, ImageOverride, KnownFiles, Patch, Programs, Render, RenderFailure,
-        Target, Touches, directory, directory_after, prepare,
+        Target, Touches, directory, directory_after,
     },
     source::tree::MemoryTree,
 };
 use rstest::rstest;
 use serde_json::json;
 
-use super::case::{Repository, options, program, programs, words};
+use super::case::{Repository, options, prepared, program, programs, words};
 
 const OBJECTS: &str = r#"apiVersion: apps/v1
 kind: Deployment
@@ -184,6 +184,12 @@ fn what_changes_nothing_is_a_mistake() {
     spec.render.patches[1]: there is no object to patch: kind Job
       hint: the target is compared with the objects as the files have them
     "#);
+    let nothing =
+        words(&render("", &patches(&[for_target("[{op: remove, path: /spec}]", Target::default())])).unwrap_err());
+    insta::assert_snapshot!(nothing, @r"
+    spec.render.patches[0]: there is no object to patch
+      hint: the target is compared with the objects as the files have them
+    ");
     insta::assert_snapshot!(problems(&Touches { images: vec![image("shop/web", "", "2", ""), image("web", "", "2", "")], ..Touches::default() }), @r#"
     spec.render.images[1]: no container has the image web
       hint: write the name as the files have it, without tag and digest, or leave this out
@@ -245,7 +251,7 @@ fn charts_and_kustomizations_are_touched_as_directories_are_and_their_digests_te
         for touches in [&Touches::default(), &touches] {
             let options = DirectoryOptions { touches: touches.clone(), ..options(path) };
             let kind = bowline::render::detect(&repository.files(), path).unwrap();
-            let prepared = prepare(&repository.files(), kind, &options, &helm).unwrap();
+            let prepared = prepared(&repository.files(), kind, &options, &helm).unwrap();
             let render = prepared.render(programs(), &options, &BuiltIn).unwrap();
             assert_eq!(digests(&render) == expected, !touches.is_empty(), "{path}");
             let by_both = path == "chart" && !touches.is_empty();

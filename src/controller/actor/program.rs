@@ -5,7 +5,9 @@
 //! hand, or of a kept release, whose content is in the cluster. So a restart
 //! renders nothing anew, and a chart with random values keeps those that run.
 
-use tokio::task::block_in_place;
+use std::sync::Arc;
+
+use tokio::{runtime::Handle, task::block_in_place};
 use tracing::info;
 
 use super::{
@@ -20,11 +22,12 @@ use crate::{
         poller::Found,
         scopes::ClusterScopes,
         settings::{destination, helm_options, touches},
+        shared::Shared,
         values::{cluster_capabilities, value_sources},
     },
-    manifest::{Digest, InputDigest, Problem},
+    manifest::{Digest, InputDigest},
     render::{
-        Capabilities, DirectoryOptions, HelmOptions, Prepared, Probes, Render, RenderFailure, RenderType,
+        Capabilities, ChartReference, DirectoryOptions, Prepared, Probes, Render, RenderFailure, RenderType,
         RepositoryAccess, Unprepared, prepare,
     },
     source::{TreeLimits, files::Files},
@@ -86,14 +89,15 @@ impl Actor {
             ..DirectoryOptions::default()
         };
         let from = |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone() };
-        let prepared = match self.prepared(&files, kind, &common, helm, &access).await {
+        let mut fetch = |chart: &ChartReference| self.fetch_chart(chart, &access);
+        let prepared = match block_in_place(|| prepare(&files, kind, &common, &helm, &mut fetch)) {
             Ok(prepared) => prepared,
-            Err(NotPrepared::Failed(problems)) => {
+            Err(Unprepared::Failed(RenderFailure { problems })) => {
                 // Another key may come into the Secret without a commit.
                 let may_change = common.decryption.fingerprint().is_some();
                 return Looked::Failed(from(Probes::new()), problems, may_change);
             }
-            Err(NotPrepared::Unavailable(message)) => {
+            Err(Unprepared::Unavailable(message)) => {
                 return Looked::Undiscovered { reason: "ChartUnavailable", message };
             }
         };
@@ -104,35 +108,13 @@ impl Actor {
         self.render_prepared(&prepared, &common, from(prepared.probes().clone())).await
     }
 
-    /// Gathers what a render needs, with the charts of repositories that it
-    /// takes.
-    async fn prepared(
-        &self,
-        files: &dyn Files,
-        kind: RenderType,
-        common: &DirectoryOptions,
-        mut helm: HelmOptions,
-        access: &[RepositoryAccess],
-    ) -> Result<Prepared, NotPrepared> {
-        let namespace = self.known.owner.namespace();
-        loop {
-            let wanted = match block_in_place(|| prepare(files, kind, common, &helm)) {
-                Ok(prepared) => return Ok(prepared),
-                Err(Unprepared::Failed(problems)) => return Err(NotPrepared::Failed(problems)),
-                Err(Unprepared::Wants(wanted)) => wanted,
-            };
-            for chart in wanted {
-                // The semaphore is never closed.
-                let turn = self.shared.program_runs.acquire().await.ok();
-                let fetch = || {
-                    may_reach(&self.shared.options.reach, &chart)?;
-                    self.shared.charts.chart(&self.shared.programs, namespace, &chart, access)
-                };
-                let content = block_in_place(fetch).map_err(NotPrepared::Unavailable)?;
-                drop(turn);
-                helm.charts.insert(chart, content);
-            }
-        }
+    /// A chart of a repository, from this disk or from where it is; blocks.
+    fn fetch_chart(&self, chart: &ChartReference, access: &[RepositoryAccess]) -> Result<Arc<[u8]>, String> {
+        let Shared { options, charts, programs, program_runs, .. } = &*self.shared;
+        may_reach(&options.reach, chart)?;
+        // The semaphore is never closed.
+        let _turn = Handle::current().block_on(program_runs.acquire()).ok();
+        charts.chart(programs, self.known.owner.namespace(), chart, access)
     }
 
     async fn render_prepared(&self, prepared: &Prepared, common: &DirectoryOptions, from: RenderedFrom) -> Looked {
@@ -172,13 +154,6 @@ impl Actor {
         // Content that cannot be read is rendered anew.
         self.content_of(From::Release(kept.spec.number)).await.ok()
     }
-}
-
-/// Why a render is not prepared.
-enum NotPrepared {
-    Failed(Vec<Problem>),
-    /// A chart cannot be fetched now.
-    Unavailable(String),
 }
 
 fn undiscovered(message: &str) -> Looked {

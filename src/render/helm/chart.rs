@@ -1,6 +1,10 @@
 //! A chart with all that it needs, in a private copy.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -18,9 +22,9 @@ use crate::{
         yaml::{self, read_documents},
     },
     render::{
-        DirectoryOptions,
+        DirectoryOptions, RenderFailure,
         path::{join, relative_to},
-        prepared::Unprepared,
+        prepared::{FetchChart, Unprepared},
         reading::Reading,
         secrets, sops,
         workspace::Workspace,
@@ -61,7 +65,7 @@ pub(super) struct Chart {
     /// Templates, by their paths below the chart, whose `lookup` now fails.
     pub(super) without_lookup: BTreeSet<String>,
     /// Charts of repositories that it takes, with the digests of what came.
-    pub(super) fetched: Vec<(String, String)>,
+    pub(super) fetched: BTreeMap<String, String>,
 }
 
 impl Chart {
@@ -71,6 +75,7 @@ impl Chart {
         directory: &str,
         options: &HelmOptions,
         common: &DirectoryOptions,
+        fetch: &mut FetchChart<'_>,
         room: Room,
     ) -> Result<Self, Unprepared> {
         let workspace = Workspace::new().map_err(|error| {
@@ -88,20 +93,21 @@ impl Chart {
             copied: Vec::new(),
             aliases: Vec::new(),
             without_lookup: BTreeSet::new(),
-            fetched: Vec::new(),
+            fetched: BTreeMap::new(),
         };
-        let mut copying = Copying { reading, chart, options, common, problems: Vec::new(), wanted: Vec::new(), room };
+        let (problems, unavailable) = (Vec::new(), Vec::new());
+        let mut copying = Copying { reading, chart, options, common, fetch, problems, unavailable, room };
         match &options.chart {
             None => copying.chart_at(directory, "", 0),
             Some(elsewhere) => copying.chart_of_elsewhere(elsewhere),
         }
         copying.values(directory);
-        let Copying { mut chart, mut problems, wanted, .. } = copying;
+        let Copying { mut chart, mut problems, unavailable, .. } = copying;
         secrets::without_in(&mut chart.secrets, &mut problems);
-        match (problems.is_empty(), wanted.is_empty()) {
+        match (problems.is_empty(), unavailable.is_empty()) {
             (true, true) => Ok(chart),
-            (true, false) => Err(Unprepared::Wants(wanted)),
-            (false, _) => Err(Unprepared::Failed(problems)),
+            (true, false) => Err(Unprepared::Unavailable(unavailable.join("; "))),
+            (false, _) => Err(Unprepared::Failed(RenderFailure { problems })),
         }
     }
 
@@ -124,14 +130,15 @@ impl Chart {
     }
 }
 
-struct Copying<'a, 'b> {
+struct Copying<'a, 'b, 'c> {
     reading: &'a mut Reading<'b>,
     chart: Chart,
     options: &'a HelmOptions,
     common: &'a DirectoryOptions,
+    fetch: &'a mut FetchChart<'c>,
     problems: Vec<Problem>,
-    /// Charts of repositories that are not at hand.
-    wanted: Vec<ChartReference>,
+    /// Why charts of repositories cannot be had.
+    unavailable: Vec<String>,
     /// What is left for packed charts.
     room: Room,
 }
@@ -145,7 +152,7 @@ struct Dependency {
     at: Position,
 }
 
-impl Copying<'_, '_> {
+impl Copying<'_, '_, '_> {
     /// Copies the chart of a directory of the repository to a place below the
     /// chart that is rendered, with those that it has by `file://`.
     fn chart_at(&mut self, directory: &str, place: &str, depth: usize) {
@@ -179,14 +186,18 @@ impl Copying<'_, '_> {
         self.files_of_chart(&directory, "", 0, &files);
     }
 
-    /// A chart of a repository, if it is at hand.
-    fn fetched(&mut self, reference: &ChartReference) -> Option<std::sync::Arc<[u8]>> {
-        let Some(content) = self.options.charts.get(reference) else {
-            self.wanted.push(reference.clone());
-            return None;
-        };
-        self.chart.fetched.push((reference.to_string(), Digest::of(content).to_string()));
-        Some(content.clone())
+    /// A chart of a repository, if it can be had.
+    fn fetched(&mut self, reference: &ChartReference) -> Option<Arc<[u8]>> {
+        match (self.fetch)(reference) {
+            Ok(content) => {
+                self.chart.fetched.insert(reference.to_string(), Digest::of(&content).to_string());
+                Some(content)
+            }
+            Err(message) => {
+                self.unavailable.push(message);
+                None
+            }
+        }
     }
 
     fn files_of_chart(&mut self, directory: &str, place: &str, depth: usize, files: &[(String, Vec<u8>)]) {
@@ -225,6 +236,7 @@ impl Copying<'_, '_> {
                 self.file(&file, &join(place, path), content);
             }
         }
+        let mut copied = Vec::new();
         for (index, (file, dependency)) in dependencies.into_iter().enumerate() {
             let Dependency { name, alias, repository, version, at } = dependency;
             if !alias.is_empty() {
@@ -262,7 +274,7 @@ impl Copying<'_, '_> {
                         let hint = "name it there, or run `helm dependency build` and commit what it puts into charts/";
                         self.problems.push(missing(message).hint(hint));
                     }
-                    Ok(reference) => self.dependency_of_elsewhere(&reference, place),
+                    Ok(reference) => self.dependency_of_elsewhere(&reference, place, &mut copied),
                     Err(message) => self.problems.push(missing(format!("the dependency {name}: {message}"))),
                 }
                 continue;
@@ -288,13 +300,17 @@ impl Copying<'_, '_> {
         }
     }
 
-    /// Copies a chart of a repository as a packed dependency.
-    fn dependency_of_elsewhere(&mut self, reference: &ChartReference, place: &str) {
+    /// Copies a chart of a repository as a packed dependency; several aliases
+    /// of one chart share it, as Helm has it.
+    fn dependency_of_elsewhere(&mut self, reference: &ChartReference, place: &str, copied: &mut Vec<ChartReference>) {
+        if copied.contains(reference) {
+            return;
+        }
         let Some(content) = self.fetched(reference) else { return };
-        let label = reference.to_string();
+        copied.push(reference.clone());
         // Two versions of a chart may stand beside each other.
-        let name = format!("{}-{}.tgz", reference.name, self.chart.fetched.len());
-        self.file(&label, &join(place, &format!("charts/{name}")), &content);
+        let name = format!("{}-{}.tgz", reference.name, copied.len());
+        self.file(&reference.to_string(), &join(place, &format!("charts/{name}")), &content);
     }
 
     /// Copies a file of a chart.

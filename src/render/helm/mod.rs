@@ -7,7 +7,7 @@
 //! The program speaks to no cluster: what the chart may know of it is handed in
 //! as [`Capabilities`], and a template that asks it by `lookup` is refused. It
 //! loads nothing: dependencies are in the chart, elsewhere in the repository, or
-//! were fetched before ([`Programs::fetch_chart`]).
+//! fetched before it is started ([`Programs::fetch_chart`]).
 
 mod archive;
 mod chart;
@@ -22,14 +22,18 @@ mod schema;
 use std::ffi::{OsStr, OsString};
 
 pub use options::{Capabilities, HelmOptions, ValueSource};
-pub use reference::{ChartReference, FetchedCharts};
+pub use reference::ChartReference;
 pub use repository::RepositoryAccess;
 
 use archive::Room;
 use chart::Chart;
 
 use super::{
-    DirectoryOptions, RenderType, flatten::Object, prepared::Unprepared, programs::Programs, reading::Reading,
+    DirectoryOptions, RenderType,
+    flatten::Object,
+    prepared::{FetchChart, Unprepared},
+    programs::Programs,
+    reading::Reading,
 };
 use crate::manifest::Problem;
 
@@ -46,9 +50,10 @@ impl HelmChart {
         directory: &str,
         options: &HelmOptions,
         common: &DirectoryOptions,
+        fetch: &mut FetchChart<'_>,
     ) -> Result<Self, Unprepared> {
         let room = Room { bytes: common.limits.bytes, files: common.limits.files };
-        let chart = Chart::prepare(reading, directory, options, common, room)?;
+        let chart = Chart::prepare(reading, directory, options, common, fetch, room)?;
         Ok(Self { chart, options: options.clone() })
     }
 

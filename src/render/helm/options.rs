@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{ChartReference, FetchedCharts};
+use super::ChartReference;
 
 /// How a chart is rendered.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelmOptions {
     /// The name of the release, which templates have as `.Release.Name`.
     pub release_name: String,
@@ -25,20 +25,6 @@ pub struct HelmOptions {
     /// URLs of the repositories, or their beginnings, that dependencies may be
     /// fetched from.
     pub repositories: Vec<String>,
-    /// Charts of repositories that are at hand.
-    pub charts: FetchedCharts,
-}
-
-impl std::fmt::Debug for HelmOptions {
-    /// Without the charts themselves.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HelmOptions")
-            .field("release_name", &self.release_name)
-            .field("value_files", &self.value_files)
-            .field("chart", &self.chart)
-            .field("charts", &self.charts.keys())
-            .finish_non_exhaustive()
-    }
 }
 
 impl Default for HelmOptions {
@@ -52,7 +38,6 @@ impl Default for HelmOptions {
             capabilities: Capabilities::default(),
             chart: None,
             repositories: Vec::new(),
-            charts: FetchedCharts::new(),
         }
     }
 }

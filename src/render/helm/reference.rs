@@ -1,6 +1,6 @@
 //! Charts of chart repositories and registries: which one is meant.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -71,9 +71,6 @@ impl fmt::Display for ChartReference {
         write!(f, "{name}{space}{version} of {repository}")
     }
 }
-
-/// Charts that were fetched: packed, as they came.
-pub type FetchedCharts = BTreeMap<ChartReference, Arc<[u8]>>;
 
 /// A dependency as a lock file has it.
 pub(super) struct Locked {

@@ -1,6 +1,9 @@
 //! Patches, carried out by the real Kustomize on the objects that they are for.
 
-use std::{collections::HashMap, ffi::OsStr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ffi::OsStr,
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -45,40 +48,36 @@ pub(in crate::render) fn patch(
         return Ok(());
     }
     let mut problems = Vec::new();
-    let mut chosen = vec![false; objects.len()];
-    let identities: Vec<[&str; 5]> = objects.iter().map(|object| identity(&object.value)).collect();
+    let mut read = Vec::new();
     for (index, patch) in patches.iter().enumerate() {
-        let problem = |message: String| Problem::in_file(place_of(index), message);
-        match patch.matchers(index, limits) {
+        match patch.read(&place_of(index), limits) {
+            Ok(patch) => read.push(patch),
             Err(problem) => problems.push(problem),
-            Ok(wanted) => {
-                for (matcher, words) in wanted {
-                    let mut any = false;
-                    for (chosen, identity) in chosen.iter_mut().zip(&identities) {
-                        let selected = is_whole(identity) && matcher.selects(identity);
-                        *chosen |= selected;
-                        any |= selected;
-                    }
-                    if !any {
-                        let words = if words.is_empty() { "it is for".to_owned() } else { words };
-                        let hint = "the target is compared with the objects as the files have them";
-                        problems.push(problem(format!("there is no object to patch: {words}")).hint(hint));
-                    }
-                }
-            }
         }
     }
-    // What is there twice is told of when the objects are put together.
-    let mut seen = HashMap::new();
-    let twice = identities.iter().any(|identity| is_whole(identity) && seen.insert(identity, ()).is_some());
+    let identities: Vec<[&str; 5]> = objects.iter().map(|object| identity(&object.value)).collect();
+    let mut chosen = BTreeSet::new();
+    for (place, (matcher, words)) in
+        read.iter().flat_map(|patch| patch.wanted.iter().map(|wanted| (&patch.place, wanted)))
+    {
+        let selected = |identity: &[&str; 5]| is_whole(identity) && matcher.selects(identity);
+        let found: Vec<usize> = (0..).zip(&identities).filter(|(_, it)| selected(it)).map(|(at, _)| at).collect();
+        if found.is_empty() {
+            let message = format!("there is no object to patch{words}");
+            let hint = "the target is compared with the objects as the files have them";
+            problems.push(Problem::in_file(place, message).hint(hint));
+        }
+        chosen.extend(found);
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
-    if twice {
+    // What is there twice is told of when the objects are put together.
+    let whole: Vec<&[&str; 5]> = identities.iter().filter(|identity| is_whole(identity)).collect();
+    if whole.iter().collect::<BTreeSet<_>>().len() < whole.len() {
         return Ok(());
     }
-    let chosen = chosen.iter().enumerate().filter(|(_, chosen)| **chosen).map(|(place, _)| place).collect::<Vec<_>>();
-    carry_out(objects, &chosen, patches, programs, limits)
+    carry_out(objects, &chosen, &read, programs, limits)
 }
 
 /// Whether an object has a name to be patched by.
@@ -91,52 +90,63 @@ fn place_of(index: usize) -> String {
     format!("spec.render.patches[{index}]")
 }
 
+/// A patch that was read.
+struct ReadPatch<'a> {
+    /// Where it stands in the Application.
+    place: String,
+    documents: Vec<Value>,
+    target: Option<&'a Target>,
+    /// What it is for, with words for each.
+    wanted: Vec<(Matcher, String)>,
+}
+
 impl Patch {
-    /// What the patch is for, with words for each.
-    fn matchers(&self, index: usize, limits: &yaml::Limits) -> Result<Vec<(Matcher, String)>, Problem> {
-        let problem = |message: String| Problem::in_file(place_of(index), message);
-        let (documents, problems) = read_documents(&place_of(index), self.patch.as_bytes(), limits);
+    fn read(&self, place: &str, limits: &yaml::Limits) -> Result<ReadPatch<'_>, Problem> {
+        let problem = |message: &str| Problem::in_file(place, message);
+        let (documents, problems) = read_documents(place, self.patch.as_bytes(), limits);
         if let Some(problem) = problems.into_iter().next() {
             return Err(problem);
         }
         if documents.is_empty() {
-            return Err(problem("the patch is empty".to_owned()));
+            return Err(problem("the patch is empty"));
         }
-        let named = |value: &Value| value.is_array() || is_whole(&identity(value));
-        if !documents.iter().all(|document| named(&document.value)) {
+        let documents: Vec<Value> = documents.into_iter().map(|document| document.value).collect();
+        if !documents.iter().all(|value| value.is_array() || is_whole(&identity(value))) {
             let message = "a patch that is no list of operations needs apiVersion, kind and metadata.name";
             let hint = "Kustomize reads it as an object of that kind, whatever the target is";
-            return Err(problem(message.to_owned()).hint(hint));
+            return Err(problem(message).hint(hint));
         }
-        if let Some(target) = &self.target {
-            return Ok(vec![(target.matcher().map_err(problem)?, target.words())]);
-        }
-        let of_document = |document: &yaml::Document| {
-            let named = identity(&document.value);
-            if document.value.is_array() {
-                return Err(problem("a list of JSON 6902 operations needs a target".to_owned()));
-            }
-            let [group, _, kind, name, namespace] = named.map(regex::escape);
-            let given = |text: String| Some(text).filter(|text| !text.is_empty());
-            let target = Target {
-                group: given(group),
-                kind: given(kind),
-                name: given(name),
-                namespace: given(namespace),
-                ..Target::default()
-            };
-            let words = Target { group: None, ..target.clone() }.words().replace('\\', "");
-            Ok((target.matcher().map_err(problem)?, words))
+        let matched = |target: &Target, words: String| {
+            let matcher = target.matcher().map_err(|message| problem(&message))?;
+            Ok((matcher, if words.is_empty() { words } else { format!(": {words}") }))
         };
-        documents.iter().map(of_document).collect()
+        let wanted = match &self.target {
+            Some(target) => vec![matched(target, target.words())?],
+            None if documents.iter().any(Value::is_array) => {
+                return Err(problem("a list of JSON 6902 operations needs a target"));
+            }
+            None => {
+                let named =
+                    |value: &Value| matched(&named_by(value, regex::escape), named_by(value, str::to_owned).words());
+                documents.iter().map(named).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(ReadPatch { place: place.to_owned(), documents, target: self.target.as_ref(), wanted })
     }
+}
+
+/// What a patch without a target is for: the object that it names, in whatever
+/// version.
+fn named_by(patch: &Value, text: impl Fn(&str) -> String) -> Target {
+    let [group, _, kind, name, namespace] = identity(patch).map(|it| Some(text(it)).filter(|text| !text.is_empty()));
+    Target { group, kind, name, namespace, ..Target::default() }
 }
 
 /// Has Kustomize patch the objects of some places.
 fn carry_out(
     objects: &mut Vec<Object>,
-    chosen: &[usize],
-    patches: &[Patch],
+    chosen: &BTreeSet<usize>,
+    patches: &[ReadPatch<'_>],
     programs: &Programs,
     limits: &yaml::Limits,
 ) -> Result<(), Vec<Problem>> {
@@ -154,12 +164,11 @@ fn carry_out(
     }
     workspace.put(OBJECTS, text.as_bytes()).map_err(failed)?;
     let mut entries = Vec::new();
-    for (index, Patch { patch, target }) in patches.iter().enumerate() {
+    for ReadPatch { place, documents, target, .. } in patches {
         // As it was read here, with the meaning that words have in Kubernetes.
-        let (documents, _) = read_documents(&place_of(index), patch.as_bytes(), limits);
-        let documents: Vec<String> = documents.iter().map(|document| document.value.to_string()).collect();
-        workspace.put(&place_of(index), documents.join("\n---\n").as_bytes()).map_err(failed)?;
-        let mut entry = json!({ "path": place_of(index) });
+        let text = documents.iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n");
+        workspace.put(place, text.as_bytes()).map_err(failed)?;
+        let mut entry = json!({ "path": place });
         if let Some(target) = target {
             entry["target"] = json!(target);
         }
@@ -188,7 +197,7 @@ fn carry_out(
 
 /// Puts what was patched where it was. What did not come back was deleted by
 /// its patch.
-fn put_back(objects: &mut Vec<Object>, chosen: &[usize], patched: impl Iterator<Item = Value>) {
+fn put_back(objects: &mut Vec<Object>, chosen: &BTreeSet<usize>, patched: impl Iterator<Item = Value>) {
     let mut by_place: HashMap<usize, Value> = HashMap::new();
     let mut elsewhere = Vec::new();
     for mut value in patched {
@@ -229,7 +238,7 @@ fn take_place(value: &mut Value) -> Option<usize> {
     place.as_str()?.parse().ok()
 }
 
-fn place_by_name(objects: &[Object], chosen: &[usize], value: &Value) -> Option<usize> {
+fn place_by_name(objects: &[Object], chosen: &BTreeSet<usize>, value: &Value) -> Option<usize> {
     let wanted = identity(value);
     let same = |place: &&usize| objects.get(**place).is_some_and(|object| identity(&object.value) == wanted);
     chosen.iter().find(same).copied()

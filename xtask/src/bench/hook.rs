@@ -14,7 +14,7 @@ use crate::Outcome;
 /// Where the secret is, and where webhooks are received.
 #[derive(Debug)]
 pub(super) struct Hook {
-    pub(super) address: String,
+    address: String,
     secret: String,
 }
 
