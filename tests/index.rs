@@ -26,7 +26,7 @@ use kube::api::{ApiResource, GroupVersionKind as KubeKind};
 use rig::Access;
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 static WORLDS: AtomicUsize = AtomicUsize::new(0);
 

@@ -33,7 +33,7 @@ use kube::{
 use rig::Access;
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 static WORLDS: AtomicUsize = AtomicUsize::new(0);
 

@@ -14,7 +14,7 @@ use bowline::cluster::{
 };
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 async fn until(changes: &mut Changes, what: &str, wanted: impl Fn() -> bool) {
     let started = Instant::now();

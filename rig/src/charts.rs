@@ -27,7 +27,7 @@ use crate::{
 /// Debian's package; its program needs no libraries.
 const PACKAGE: Package = Package { name: "docker-registry", with_dependencies: false };
 /// How long it may take until it answers.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(60);
 
 /// Name and password of the one account.
 pub type Account<'a> = (&'a str, &'a str);

@@ -23,7 +23,7 @@ use crate::{
 const GPG: Package = Package { name: "gpg", with_dependencies: true };
 const AGENT: Package = Package { name: "gpg-agent", with_dependencies: true };
 /// How long it may take until the agent answers.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(60);
 
 /// An SSH key that signs.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use crate::{
 const SERVER: Package = Package { name: "openssh-server", with_dependencies: true };
 pub(crate) const CLIENT: Package = Package { name: "openssh-client", with_dependencies: true };
 /// How long it may take until it answers.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(60);
 
 /// An SSH server with repositories; it ends with the value.
 #[derive(Debug)]

@@ -1,7 +1,11 @@
 //! `bowline controller`: runs the controller, in a cluster or against a
 //! kubeconfig.
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
+use std::{
+    io::IsTerminal as _,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +65,10 @@ pub struct Args {
     /// Address of webhooks, under /hooks/PROVIDER.
     #[arg(long, env = "BOWLINE_HOOKS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8082")]
     pub hooks_listen: SocketAddr,
+    /// Address by which other replicas reach this one: webhooks that come to
+    /// them while it leads are handed to it. Without it they are answered 503.
+    #[arg(long, env = "BOWLINE_HOOKS_ADVERTISE", value_name = "IP")]
+    pub hooks_advertise: Option<IpAddr>,
     /// How many objects an hour, over all Applications, are compared by a
     /// dry-run of the server although nothing tells that they drifted; each
     /// costs a read and a dry-run, and 0 is none.
@@ -178,7 +186,11 @@ fn options(args: &Args, own_namespace: String) -> Options {
         lease_name: args.lease_name.clone(),
         identity: args.identity.clone().unwrap_or_else(random_identity),
         listen: args.listen,
-        hooks: args.hooks_secrets.clone().map(|secrets| HooksOptions { listen: args.hooks_listen, secrets }),
+        hooks: args.hooks_secrets.clone().map(|secrets| HooksOptions {
+            listen: args.hooks_listen,
+            secrets,
+            advertise: args.hooks_advertise,
+        }),
         deep_checks_per_hour: args.deep_check_per_hour,
         notify: args.notify_url.clone().map(|target| OperatorServer {
             target,

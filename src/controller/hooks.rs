@@ -1,13 +1,13 @@
 //! Webhooks wake the poller.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::shared::Shared;
-use crate::server::{Hooks, LookNow, ServerError, serve_hooks};
+use crate::server::{Hooks, Leader, LookNow, ServerError, serve_hooks};
 
 /// Listens for webhooks, where they are asked for, until the token ends it.
 ///
@@ -22,7 +22,9 @@ pub(super) async fn receive(shared: &Arc<Shared>, stop: &CancellationToken) -> R
         // Only the replica that leads reads repositories.
         leads.borrow().then(|| shared.poller.look_now_at(announced))
     });
-    let hooks = Hooks { secrets: options.secrets.clone(), look_now, metrics: shared.metrics.clone() };
+    let leadership = shared.leadership.clone();
+    let leader: Leader = Arc::new(move || leadership.leader_address());
+    let hooks = Hooks { secrets: options.secrets.clone(), look_now, leader, metrics: shared.metrics.clone() };
     let (tell, told) = oneshot::channel();
     let server = tokio::spawn(serve_hooks(options.listen, hooks, stop.child_token(), |address| {
         // Nobody waits for it any more only if the controller ended already.
@@ -30,6 +32,9 @@ pub(super) async fn receive(shared: &Arc<Shared>, stop: &CancellationToken) -> R
     }));
     match told.await {
         Ok(address) => {
+            if let Some(own) = options.advertise {
+                shared.leadership.advertise(SocketAddr::new(own, address.port()));
+            }
             info!(hooks = %address, "webhooks are received");
             Ok(())
         }

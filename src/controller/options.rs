@@ -1,6 +1,11 @@
 //! How the controller runs, as it was told on the command line.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use super::OperatorServer;
 use crate::notify::Reach;
@@ -60,4 +65,7 @@ pub struct HooksOptions {
     pub listen: SocketAddr,
     /// A file of secrets for each provider; read for each webhook.
     pub secrets: PathBuf,
+    /// By which address other replicas reach this one, for webhooks that came
+    /// to them while it leads; without it they do not.
+    pub advertise: Option<IpAddr>,
 }

@@ -19,5 +19,5 @@ mod hooks;
 mod probes;
 
 pub use heartbeat::{Heartbeat, Heartbeats};
-pub use hooks::{Hooks, LookNow, serve_hooks};
+pub use hooks::{Hooks, Leader, LookNow, serve_hooks};
 pub use probes::{Check, Probes, ServerError, serve};

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::world::{Site, Start, Team, config_map, eventually};
+use crate::world::{Controller, Site, Start, Team, config_map, eventually};
 
 const SECRET: &str = "a secret of the test of webhooks";
 
@@ -33,6 +33,13 @@ fn announce(address: &str, url: &str, secret: &str) -> (u16, String) {
     (status, answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim().to_owned())
 }
 
+/// Where a controller receives webhooks.
+fn hooks_of(controller: &mut Controller) -> String {
+    controller.wait_for_log("webhooks are received");
+    let log = controller.log();
+    log.split("hooks=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_that_a_webhook_announces_is_deployed_though_the_interval_is_an_hour() {
     let site = Site::new();
@@ -40,11 +47,13 @@ async fn a_push_that_a_webhook_announces_is_deployed_though_the_interval_is_an_h
     std::fs::write(secrets.path().join("gitea"), SECRET).unwrap();
     // Arguments are static: the directory is named by this one process alone.
     let directory: &'static str = secrets.path().display().to_string().leak();
-    let arguments = vec!["--hooks-listen", "127.0.0.1:0", "--hooks-secrets", directory];
-    let mut controller = site.start(&Start { arguments, ..Start::default() });
-    controller.wait_for_log("webhooks are received");
-    let log = controller.log();
-    let address = log.split("hooks=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    let arguments =
+        vec!["--hooks-listen", "127.0.0.1:0", "--hooks-secrets", directory, "--hooks-advertise", "127.0.0.1"];
+    let start = Start { arguments, ..Start::default() };
+    let mut controller = site.start(&start);
+    controller.wait_for_log(" leading ");
+    let address = hooks_of(&mut controller);
+    let address = address.as_str();
     let team = Team::at(&site, "webhooks").await;
     let push = |value: &str| team.push(value, &[("deploy/one.yaml", config_map("one", value).to_string())]);
     let first = push("one");
@@ -79,4 +88,14 @@ async fn a_push_that_a_webhook_announces_is_deployed_though_the_interval_is_an_h
         let line = format!("bowline_webhooks_total{{provider=\"gitea\",outcome=\"{outcome}\"}} 1");
         assert!(counted.contains(&line), "{counted:?}");
     }
+
+    // A Service sends it to any replica: the one that follows hands it over.
+    let mut follower = site.start(&start);
+    follower.wait_for_log("another replica leads");
+    let elsewhere = hooks_of(&mut follower);
+    let third = push("three");
+    assert_eq!(announce(&elsewhere, &url, "some other secret than that one").0, 401);
+    assert_eq!(announce(&elsewhere, &url, SECRET), (202, "looks at the repository now".to_owned()));
+    team.until_synced("shop", &third).await;
+    assert!(follower.metric("bowline_webhooks_total").iter().any(|line| line.contains("outcome=\"handed_over\"} 1")));
 }

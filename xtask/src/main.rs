@@ -5,6 +5,7 @@ mod bench;
 mod cluster;
 mod demo;
 mod image;
+mod machine;
 mod simulate;
 mod test;
 mod tools;

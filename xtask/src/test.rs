@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Neither format nor lints
     #[arg(long)]
     only_tests: bool,
+    /// Set this machine up to be quick, as root: it is thrown away afterwards
+    #[arg(long)]
+    throwaway_machine: bool,
     /// Only the tests of this package; may be given several times
     #[arg(long, short, value_name = "NAME")]
     package: Vec<String>,
@@ -25,6 +28,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let start = Instant::now();
     let mut failed = Vec::new();
+    if arguments.throwaway_machine {
+        crate::machine::make_quick();
+    }
     if !arguments.only_tests {
         step("format");
         if !succeeds(cargo().args(["fmt", "--all", "--check"]))? {
@@ -285,7 +291,8 @@ mod tests {
         assert_eq!(counts, Counts { passed: 4, failed: 1, ignored: 0 });
         let asked = |unit, package: &[&str], filter: Option<&str>| {
             let package = package.iter().map(|name| (*name).to_owned()).collect();
-            Arguments { unit, only_tests: true, package, filter: filter.map(str::to_owned) }.wants_the_soak()
+            Arguments { unit, only_tests: true, throwaway_machine: false, package, filter: filter.map(str::to_owned) }
+                .wants_the_soak()
         };
         assert!(asked(false, &[], None) && asked(false, &["rig", "bowline"], None));
         assert!(!asked(true, &[], None) && !asked(false, &["rig"], None) && !asked(false, &[], Some("lease")));

@@ -41,7 +41,7 @@ use components::Plan;
 use pod_metrics::PodMetrics;
 
 /// How long a start may take on a busy machine before it is an error.
-const READY_LIMIT: Duration = Duration::from_secs(90);
+const READY_LIMIT: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(50);
 /// The name of the certificate authority of every cluster.
 pub(crate) const AUTHORITY: &str = "bowline-rig";

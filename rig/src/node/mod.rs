@@ -44,7 +44,7 @@ use crate::{
 /// The image of what holds a pod's namespaces.
 const PAUSE: &str = "registry.local/pause:local";
 /// How long containerd may take to answer on a busy machine.
-const ANSWERS: Duration = Duration::from_secs(60);
+const ANSWERS: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A node that runs as long as this value.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long the first process may take on a busy machine.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The first process of the namespaces. Its end is everybody's.

@@ -1,8 +1,10 @@
 //! The election carried out.
 
 use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -27,10 +29,14 @@ use tokio_util::sync::CancellationToken;
 use super::{Claim, Election, LeaseView, Step, Timing, hint::Hints};
 
 /// How long one request may take at most, so that a renewal is tried more than
-/// once before the deadline.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// once before the deadline, and a slow server has time to answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// The pause after a request that failed while this replica leads.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The annotation of the Lease with the address by which other replicas reach
+/// its holder.
+const ADDRESS: &str = "bowline.dev/hooks-address";
 
 /// Which Lease, and who asks for it.
 #[derive(Debug, Clone)]
@@ -71,6 +77,10 @@ struct Shared {
     /// Whether the Lease was read once.
     known: AtomicBool,
     holder: Mutex<Option<String>>,
+    /// Where this replica is reached by the others.
+    own_address: Mutex<Option<SocketAddr>>,
+    /// Where the holder of the Lease said that it is reached.
+    leader_address: Mutex<Option<SocketAddr>>,
     leads: watch::Sender<bool>,
     ending: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -101,7 +111,19 @@ impl Leadership {
 
     /// Who held the Lease when it was last seen.
     pub fn holder(&self) -> Option<String> {
-        self.0.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.holder).clone()
+    }
+
+    /// Has the Lease say by which address the other replicas reach this one,
+    /// while it leads: from the next renewal on.
+    pub fn advertise(&self, address: SocketAddr) {
+        *lock(&self.0.own_address) = Some(address);
+    }
+
+    /// Where the replica that leads is reached; none if that is this one, or
+    /// the Lease does not say.
+    pub fn leader_address(&self) -> Option<SocketAddr> {
+        if self.may_write() { None } else { *lock(&self.0.leader_address) }
     }
 
     /// Stops: from now on this process does not write, and the Lease is
@@ -109,7 +131,7 @@ impl Leadership {
     pub async fn resign(&self) {
         self.0.until.store(0, Ordering::Release);
         self.0.ending.cancel();
-        let task = self.0.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let task = lock(&self.0.task).take();
         if let Some(task) = task
             && let Err(error) = task.await
             && error.is_panic()
@@ -126,6 +148,8 @@ pub fn campaign(client: Client, options: LeaseOptions) -> Leadership {
         until: AtomicU64::new(0),
         known: AtomicBool::new(false),
         holder: Mutex::default(),
+        own_address: Mutex::default(),
+        leader_address: Mutex::default(),
         leads: watch::Sender::new(false),
         ending: CancellationToken::new(),
         task: Mutex::default(),
@@ -141,7 +165,7 @@ pub fn campaign(client: Client, options: LeaseOptions) -> Leadership {
         shared: shared.clone(),
     };
     let task = tokio::spawn(campaign.run());
-    *shared.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    *lock(&shared.task) = Some(task);
     Leadership(shared)
 }
 
@@ -223,6 +247,7 @@ impl Campaign {
                 told = self.hints.next() => {
                     let Some(lease) = told else { continue };
                     let now = self.now();
+                    self.note_address(lease.as_ref());
                     // What is to be won is read again before it is claimed.
                     let step = lease.map(|lease| self.election.observe(Some(view(&lease)), now));
                     self.publish();
@@ -257,7 +282,7 @@ impl Campaign {
     /// Keeps who leads, and says so when it is another than before.
     fn tell_holder(&self) {
         let holder = self.election.holder().map(str::to_owned);
-        let mut known = self.shared.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.shared.holder);
         if *known == holder {
             return;
         }
@@ -265,6 +290,13 @@ impl Campaign {
             tracing::info!(%leader, lease = %self.options.name, "another replica leads: this one follows");
         }
         *known = holder;
+    }
+
+    /// Keeps where the holder of a Lease that was seen is reached.
+    fn note_address(&self, lease: Option<&Lease>) {
+        let annotations = lease.and_then(|lease| lease.metadata.annotations.as_ref());
+        let address = annotations.and_then(|annotations| annotations.get(ADDRESS)?.parse().ok());
+        *lock(&self.shared.leader_address) = address;
     }
 
     /// Logs a failure once, not every two seconds.
@@ -289,6 +321,7 @@ impl Campaign {
                 self.shared.known.store(true, Ordering::Release);
                 self.acquired = lease.as_ref().and_then(|lease| lease.spec.as_ref()?.acquire_time.clone());
                 let now = self.now();
+                self.note_address(lease.as_ref());
                 self.election.observe(lease.as_ref().map(view), now)
             }
         };
@@ -323,11 +356,13 @@ impl Campaign {
     fn lease(&self, version: Option<String>, claim: Option<&Claim>) -> Lease {
         let now = MicroTime(Timestamp::now());
         let duration = i32::try_from(self.options.timing.lease.as_secs()).unwrap_or(i32::MAX);
+        let address = claim.and(*lock(&self.shared.own_address));
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.options.name.clone()),
                 namespace: Some(self.options.namespace.clone()),
                 resource_version: version,
+                annotations: address.map(|address| BTreeMap::from([(ADDRESS.to_owned(), address.to_string())])),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -366,6 +401,10 @@ impl Campaign {
             Err(_) => Err(Refused::Timeout),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn view(lease: &Lease) -> LeaseView {

@@ -10,6 +10,7 @@
 //! that it is time to look: what is deployed comes from the repository, as
 //! ever.
 
+mod leader;
 mod provider;
 mod secrets;
 
@@ -17,7 +18,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -43,6 +44,10 @@ const READ_TIME: Duration = Duration::from_secs(10);
 /// Applications read they are, or nothing where another replica leads.
 pub type LookNow = Arc<dyn Fn(&[Announced]) -> Option<usize> + Send + Sync>;
 
+/// Where the replica that leads takes webhooks, if that is another one and is
+/// known.
+pub type Leader = Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>;
+
 /// What receives webhooks.
 #[derive(Clone)]
 pub struct Hooks {
@@ -51,6 +56,8 @@ pub struct Hooks {
     pub secrets: PathBuf,
     /// What is done with what they announce.
     pub look_now: LookNow,
+    /// Who gets those that came here though another replica leads.
+    pub leader: Leader,
     /// Where they are counted.
     pub metrics: Metrics,
 }
@@ -80,7 +87,9 @@ enum Outcome {
     Cut,
     /// The secrets cannot be used.
     NoSecret(String),
-    /// Another replica leads.
+    /// Another replica leads, and this is what it answered.
+    HandedOver(StatusCode, String),
+    /// Another replica leads, and cannot be asked.
     Elsewhere,
     /// No such webhooks are taken.
     NotTaken,
@@ -152,8 +161,25 @@ async fn take(receiver: &Receiver, provider: Provider, headers: &HeaderMap, body
     match provider.event(headers, &bytes) {
         Ok(Event::Ping) => Outcome::Pong,
         Ok(Event::Other) => Outcome::Ignored,
-        Ok(Event::Push(announced)) => (receiver.hooks.look_now)(&announced).map_or(Outcome::Elsewhere, Outcome::Looked),
+        Ok(Event::Push(announced)) => match (receiver.hooks.look_now)(&announced) {
+            Some(count) => Outcome::Looked(count),
+            None => hand_over(receiver, provider, headers, bytes).await,
+        },
         Err(why) => Outcome::Unreadable(why),
+    }
+}
+
+/// Asks the replica that leads in the sender's place, once: what was handed
+/// over already goes no further.
+async fn hand_over(receiver: &Receiver, provider: Provider, headers: &HeaderMap, body: Bytes) -> Outcome {
+    let leader = (receiver.hooks.leader)().filter(|_| !leader::was_handed_over(headers));
+    let Some(leader) = leader else { return Outcome::Elsewhere };
+    match leader::ask(leader, provider, headers, body).await {
+        Ok((status, text)) => Outcome::HandedOver(status, text),
+        Err(why) => {
+            warn!(provider = provider.as_str(), %leader, "a webhook could not be handed to the replica that leads: {why}");
+            Outcome::Elsewhere
+        }
     }
 }
 
@@ -170,6 +196,7 @@ impl Outcome {
             Self::TooLarge => "too_large",
             Self::Cut => "cut",
             Self::NoSecret(_) => "no_secret",
+            Self::HandedOver(..) => "handed_over",
             Self::Elsewhere => "not_leading",
             Self::NotTaken => "not_taken",
         }
@@ -197,6 +224,7 @@ impl IntoResponse for Outcome {
             Self::NoSecret(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "the secret cannot be read; see the controller's log".to_owned())
             }
+            Self::HandedOver(status, text) => (status, text),
             Self::Elsewhere => (StatusCode::SERVICE_UNAVAILABLE, "another replica leads; try again".to_owned()),
             Self::NotTaken => (StatusCode::NOT_FOUND, "no such webhooks are taken".to_owned()),
         };

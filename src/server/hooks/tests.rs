@@ -40,6 +40,7 @@ fn signed(provider: &str, event: &str, body: &[u8], secret: &str) -> Request<Bod
 
 struct World {
     router: Router,
+    leader: Arc<Mutex<Option<SocketAddr>>>,
     announced: Arc<Mutex<Vec<Announced>>>,
     metrics: Metrics,
     secrets: tempfile::TempDir,
@@ -62,8 +63,15 @@ impl World {
                 looked
             }
         });
-        let hooks = Hooks { secrets: secrets.path().to_owned(), look_now, metrics: metrics.clone() };
-        Self { router: router(hooks), announced, metrics, secrets }
+        let leader: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
+        let known = leader.clone();
+        let hooks = Hooks {
+            secrets: secrets.path().to_owned(),
+            look_now,
+            leader: Arc::new(move || *known.lock().unwrap()),
+            metrics: metrics.clone(),
+        };
+        Self { router: router(hooks), leader, announced, metrics, secrets }
     }
 
     async fn send(&self, request: Request<Body>) -> (u16, String) {
@@ -257,4 +265,63 @@ async fn who_sent_it_is_told_what_comes_of_it(#[case] looked: Option<usize>, #[c
     let answer = world.send(signed("github", "push", github().to_string().as_bytes(), SECRET)).await;
     assert_eq!(answer.0, status);
     assert!(answer.1.contains(words), "{answer:?}");
+}
+
+/// Serves the webhooks of a replica on a port of its own.
+async fn served(world: &World) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = world.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[rstest]
+#[case::github("github", "push", github())]
+#[case::gitlab("gitlab", "Push Hook", gitlab())]
+#[case::forgejo("forgejo", "push", github())]
+#[case::bitbucket("bitbucket", "repo:push", bitbucket_cloud())]
+#[case::generic("generic", "", json!({"repository": "https://git.example.com/shop.git"}))]
+#[tokio::test]
+async fn a_replica_that_does_not_lead_hands_it_to_the_one_that_does(
+    #[case] provider: &str,
+    #[case] event: &str,
+    #[case] payload: Value,
+) {
+    let (leading, following) = (World::new(Some(2)), World::new(None));
+    *following.leader.lock().unwrap() = Some(served(&leading).await);
+    let answer = following.send(signed(provider, event, payload.to_string().as_bytes(), SECRET)).await;
+    assert_eq!(answer, (202, "looks at the repository now, by 2 URLs or credentials\n".to_owned()));
+    assert_eq!(leading.announced(), following.announced(), "it arrives as it came");
+    assert!(following.metrics.encode().unwrap().contains("outcome=\"handed_over\"} 1"));
+    assert!(leading.metrics.encode().unwrap().contains("outcome=\"looked\"} 1"));
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_that_is_not_verified_and_the_leader_verifies_again() {
+    let (leading, following) = (World::new(Some(1)), World::new(None));
+    *following.leader.lock().unwrap() = Some(served(&leading).await);
+    let push = github().to_string();
+    assert_eq!(following.send(signed("github", "push", push.as_bytes(), OTHER)).await.0, 401);
+    assert!(!leading.metrics.encode().unwrap().contains("bowline_webhooks_total{"), "it heard of nothing");
+    // The leader has another secret: its word counts.
+    std::fs::write(leading.secrets.path().join("github"), OTHER).unwrap();
+    assert_eq!(following.send(signed("github", "push", push.as_bytes(), SECRET)).await.0, 401);
+    assert_eq!(leading.announced(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_handed_over_goes_no_further_and_a_leader_that_is_gone_is_said() {
+    let (one, other) = (World::new(None), World::new(None));
+    *one.leader.lock().unwrap() = Some(served(&other).await);
+    *other.leader.lock().unwrap() = Some(served(&one).await);
+    let push = github().to_string();
+    let answer = one.send(signed("github", "push", push.as_bytes(), SECRET)).await;
+    assert_eq!(answer, (503, "another replica leads; try again\n".to_owned()));
+    assert_eq!(one.announced().len(), 3, "it did not come back");
+    // Nobody listens there any more.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    *one.leader.lock().unwrap() = Some(closed);
+    assert_eq!(one.send(signed("github", "push", push.as_bytes(), SECRET)).await.0, 503);
+    assert!(one.metrics.encode().unwrap().contains("outcome=\"not_leading\"} 1"));
 }
