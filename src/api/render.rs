@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{RenderKind, ValuesKind};
+use super::{Duration, RenderKind, ValuesKind};
 
 /// How files become manifests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -146,7 +146,7 @@ pub struct HelmSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     pub value_files: Vec<String>,
-    /// ConfigMaps and Secrets of the application's own namespace with values, read as its ServiceAccount whenever a commit is looked at.
+    /// ConfigMaps and Secrets of the application's own namespace with values, read as its ServiceAccount.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub values_from: Vec<ValuesReference>,
@@ -161,6 +161,9 @@ pub struct HelmSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub repositories: Vec<RepositorySpec>,
+    /// How often what is not in Git is looked at: `valuesFrom`, and charts whose version is a range. 10m if it is not given; 1s is the least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
     /// Leaves out what the chart has in `crds/`.
     #[serde(rename = "skipCRDs")]
     pub skip_crds: bool,
@@ -179,7 +182,7 @@ pub struct ChartSpec {
     /// Name of the chart.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
     pub name: String,
-    /// Version, or a range of versions, which is resolved whenever a commit is looked at.
+    /// Version, or a range of versions, the newest of which is looked for each `interval`.
     #[schemars(length(min = 1, max = 253))]
     pub version: String,
 }

@@ -31,11 +31,14 @@ pub fn between(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// How long it is until a moment, in whole seconds and rounded up: what was
-/// asked for two hours ahead a moment ago is two hours ahead.
+/// How long it is until a moment, rounded up, in whole seconds and from about
+/// an hour on in whole minutes: what was asked for two hours ahead a moment ago
+/// is two hours ahead.
 pub fn left(now: Timestamp, until: Timestamp) -> String {
     let milliseconds = until.as_millisecond().saturating_sub(now.as_millisecond()).max(0);
     let seconds = u64::try_from(milliseconds.saturating_add(999) / 1_000).unwrap_or(0);
+    let unit = if seconds > 3_540 { 60 } else { 1 };
+    let seconds = seconds.div_ceil(unit) * unit;
     if seconds == 0 { "0s".to_owned() } else { duration(Duration::from_secs(seconds)) }
 }
 

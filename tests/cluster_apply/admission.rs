@@ -19,7 +19,7 @@ fn here(world: &World) -> Value {
 /// webhook, which is a moment after it was made.
 async fn refusals(app: &mut Application) -> Vec<Refusal> {
     let object = app.world.config_map("a", "1");
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(180);
     while !matches!(
         app.world.observe_one(&object, Why::New).await,
         Observation::Absent { dry_run: DryRun::Error(_) } | Observation::Unreadable(_)

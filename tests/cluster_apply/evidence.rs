@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// Evidence appears when the controllers have done their part.
 async fn behind_until(world: &World, object: &serde_json::Value, enough: impl Fn(&Behind) -> bool) -> Behind {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(120);
     loop {
         let found = behind(&world.cluster, &world.identity, object).await;
         if enough(&found) {

@@ -293,7 +293,7 @@ async fn what_an_object_owns_goes_with_it_as_the_object_says(#[case] word: Optio
         json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "blockOwnerDeletion": true}]);
     app.world.create(&object);
     assert_eq!(verbs(&app.bring(&[&other]).await), [(Verb::Delete, "owner")]);
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_secs(180);
     loop {
         let (owner, owned) = (app.world.live(&owner).await, app.world.live(&owned).await);
         let done = match &owned {

@@ -79,7 +79,7 @@ impl Application {
     /// takes what could not be tried before.
     async fn open(&self, stage: u32, actions: &[Action]) {
         let unproven: Vec<&Action> = actions.iter().filter(|it| it.unproven && stage > 0).collect();
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(120);
         loop {
             let manager = &self.world.policy.membership.manager;
             let proofs = prove(&self.world.cluster, &self.world.identity, manager, &unproven).await;

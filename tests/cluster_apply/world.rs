@@ -39,16 +39,7 @@ static WORLDS: AtomicUsize = AtomicUsize::new(0);
 impl World {
     /// A new namespace, with a ServiceAccount that may do everything in it.
     pub async fn new() -> Self {
-        let world = Self::without_rights().await;
-        world.kubectl(&[
-            "create",
-            "rolebinding",
-            "deployer",
-            "--clusterrole=admin",
-            &format!("--serviceaccount={0}:bowline-deployer", world.namespace),
-            "-n",
-            &world.namespace,
-        ]);
+        let world = Self::made_with(Some("admin")).await;
         // The authorizer learns of a binding by a watch: until it has, the
         // first requests would be refused.
         let path = path::core(Some(&world.namespace), "configmaps", "").unwrap();
@@ -63,6 +54,10 @@ impl World {
 
     /// A new namespace, with a ServiceAccount that may do nothing.
     pub async fn without_rights() -> Self {
+        Self::made_with(None).await
+    }
+
+    async fn made_with(role: Option<&str>) -> Self {
         install_crypto_provider();
         let access = rig::shared_cluster().unwrap();
         let options = ConnectOptions {
@@ -80,8 +75,7 @@ impl World {
             policy: policy(&namespace),
             namespace,
         };
-        world.kubectl(&["create", "namespace", &world.namespace]);
-        world.kubectl(&["create", "serviceaccount", "bowline-deployer", "-n", &world.namespace]);
+        world.access.create_namespace(&world.namespace, Some(("bowline-deployer", role))).unwrap();
         world
     }
 

@@ -282,7 +282,7 @@ async fn a_deleted_deployment_takes_its_pods_with_it() {
     let delete =
         action(&deployment, Verb::Delete, Precondition { uid: precondition(&live).uid, resource_version: None }, None);
     assert_eq!(only(world.apply(&[delete]).await), Outcome::Deleted);
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(120);
     while !world.kubectl(&["get", "pods,replicasets", "-n", &world.namespace, "-o", "name"]).is_empty() {
         assert!(Instant::now() < until, "its pods and ReplicaSets are collected");
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -160,6 +160,8 @@ async fn a_chart_of_a_registry_is_deployed_with_the_account_of_a_secret_and_touc
         "helm": {
             "chart": {"repository": url, "name": "web", "version": "^1.0"},
             "valueFiles": ["prod.yaml"],
+            "valuesFrom": [{"kind": "ConfigMap", "name": "site", "optional": true}],
+            "interval": "2s",
             "repositories": [{"url": url, "plainHTTP": true, "secretRef": {"name": "registry"}}],
         },
         "labels": {"team": "shop"},
@@ -186,20 +188,47 @@ async fn a_chart_of_a_registry_is_deployed_with_the_account_of_a_secret_and_touc
     let release = &team.releases("shop").await[0];
     assert!(release.spec.renderer.contains(", Kustomize v5"), "{}", release.spec.renderer);
 
-    // Another version is the Application's word, and the way back needs no registry.
-    let version = json!({"spec": {"render": {"helm": {"chart": {"version": "1.0.0"}}}}});
-    team.patch("applications", "shop", "ada", &version).await;
-    let is = async |version: &str| {
-        eventually("the other version", async || {
+    // A newer version of the range, and another value, need no commit.
+    let is = async |key: &str, value: &str| {
+        eventually(&format!("{key} is {value}"), async || {
             let object = team.get("configmaps", "shop-web").await.unwrap_or_default();
-            if object["data"]["version"] == version { Ok(()) } else { Err(object.to_string()) }
+            if object["data"][key] == value { Ok(()) } else { Err(object.to_string()) }
         })
         .await;
     };
-    is("1.0.0").await;
-    drop((registry, config));
-    team.create(&rollback_request("back", 2, &json!({"toRelease": 1})));
-    is("1.1.0").await;
+    let newer = publish(&registry, account, &["1.2.0"]);
+    is("version", "1.2.0").await;
+    team.kubectl(&["create", "configmap", "site", "--from-literal=values.yaml=word: site"]);
+    is("word", "site").await;
+    team.until_synced("shop", &first).await;
+    let commits: Vec<String> = team.releases("shop").await.iter().map(|it| it.spec.commit.id.clone()).collect();
+    assert_eq!(commits, [first.clone(), first.clone(), first.clone()]);
+
+    // What cannot be looked at leaves what runs alone, and is told once.
+    let wrong = r#"{"stringData": {"password": "wrong horse"}}"#;
+    team.kubectl(&["patch", "secret", "registry", "--type=merge", "-p", wrong]);
+    let told = async || {
+        let told = team.events("shop").await;
+        told.into_iter().filter(|event| event.contains("what was rendered before stays")).collect::<Vec<_>>()
+    };
+    eventually("the registry refuses", async || {
+        let told = told().await;
+        if told.is_empty() { Err("nobody told") } else { Ok(()) }
+    })
+    .await;
+    team.polls(8).await;
+    assert_eq!(told().await.len(), 1, "{:?}", told().await);
+    let status = team.status("shop").await;
+    assert_eq!((status["sync"].as_str(), status["health"].as_str()), (Some("Synced"), Some("Healthy")), "{status:#}");
+    team.kubectl(&["patch", "secret", "registry", "--type=merge", "-p", right]);
+
+    // Another version is the Application's word, and the way back needs no registry.
+    let version = json!({"spec": {"render": {"helm": {"chart": {"version": "1.0.0"}}}}});
+    team.patch("applications", "shop", "ada", &version).await;
+    is("version", "1.0.0").await;
+    drop((registry, config, newer));
+    team.create(&rollback_request("back", 4, &json!({"toRelease": 1})));
+    is("version", "1.1.0").await;
 }
 
 /// Pushes a chart of one ConfigMap; Helm's own directory of accounts stays.

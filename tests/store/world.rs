@@ -126,13 +126,13 @@ fn wait_for_policies(access: &rig::Access) {
     });
     let arguments = ["create", "--dry-run=server", "-o", "jsonpath={.spec.requestedBy}", "-f", "-"];
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(20) {
+    while begun.elapsed() < Duration::from_secs(120) {
         if access.kubectl_with_input(&arguments, &probe.to_string()).is_ok_and(|name| name != "nobody") {
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    panic!("the admission policies are not in force after 20 s");
+    panic!("the admission policies are not in force after 120 s");
 }
 
 pub fn release(number: u64) -> ReleaseSpec {

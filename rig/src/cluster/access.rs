@@ -92,6 +92,28 @@ impl Access {
         self.run(&self.kubeconfig, arguments, Some(input.as_bytes()))
     }
 
+    /// Makes a namespace, with a ServiceAccount if one is named, and with a
+    /// ClusterRole for it there if that is named too. All of it is one run of
+    /// kubectl, whose start costs more than its work.
+    pub fn create_namespace(&self, name: &str, account: Option<(&str, Option<&str>)>) -> Result<()> {
+        let mut items = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})];
+        let within = |named: &str| json!({"name": named, "namespace": name});
+        if let Some((account, role)) = account {
+            items.push(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": within(account)}));
+            items.extend(role.map(|role| {
+                json!({
+                    "apiVersion": "rbac.authorization.k8s.io/v1",
+                    "kind": "RoleBinding",
+                    "metadata": within("deployer"),
+                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                    "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": name}],
+                })
+            }));
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+        self.kubectl_with_input(&["create", "--validate=false", "-f", "-"], &list.to_string()).map(drop)
+    }
+
     /// Runs kubectl with another kubeconfig, as made by [`Access::kubeconfig_for`].
     pub fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
         self.run(kubeconfig, arguments, None)
@@ -103,6 +125,8 @@ impl Access {
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)
             .env("KUBECACHEDIR", self.directory.join("kubectl-cache"))
+            // It is over before collecting garbage would pay.
+            .env("GOGC", "off")
             .env("KUBERC", "off");
         let output = process::output(&mut command, input)?;
         Ok(String::from_utf8_lossy(&output).into_owned())

@@ -25,7 +25,7 @@ impl Default for Timing {
         // A follower learns of each renewal by a watch, so it leads `lease`
         // after the last one: within 15 s after a leader was killed. The rest
         // is for a leader whose API server is slow.
-        Self { lease: Duration::from_secs(13), renew_deadline: Duration::from_secs(10), retry: Duration::from_secs(2) }
+        Self { lease: Duration::from_secs(10), renew_deadline: Duration::from_secs(7), retry: Duration::from_secs(2) }
     }
 }
 

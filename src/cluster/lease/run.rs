@@ -30,7 +30,7 @@ use super::{Claim, Election, LeaseView, Step, Timing, hint::Hints};
 
 /// How long one request may take at most, so that a renewal is tried more than
 /// once before the deadline, and a slow server has time to answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause after a request that failed while this replica leads.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -36,6 +36,11 @@ const SHORT_ID: usize = 7;
 /// The first pause before a commit that could not be read is looked at again;
 /// it doubles up to a bit over five minutes.
 const FIRST_RENDER_RETRY: SignedDuration = SignedDuration::from_secs(5);
+/// How often what a render reads beside Git is looked at, where the Application
+/// does not say.
+const OUTSIDE_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
+/// How often at most.
+const SHORTEST_OUTSIDE_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 /// How long a pinned commit is looked for.
 const PIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many problems of a render are named in a message.
@@ -130,6 +135,7 @@ impl Actor {
         let content = self.known.content.take();
         self.keep_what_runs(content);
         self.known.rendered_from = None;
+        self.known.outside_due = None;
         self.known.found = None;
         self.known.pinned = None;
         self.known.fetch_error = None;
@@ -146,11 +152,41 @@ impl Actor {
     /// Renders the head, or what a person asked for in its place, if it
     /// changed, and lets the other applications know what it has.
     pub(super) async fn render_head(&mut self) {
-        self.render_found().await;
+        self.render_found(false).await;
         self.note_wishes();
     }
 
-    async fn render_found(&mut self) {
+    /// Looks at what the head reads beside Git: values of the cluster, and
+    /// charts of which there may be newer versions. While that cannot be read,
+    /// what was rendered before stays.
+    pub(super) async fn look_outside(&mut self) {
+        self.known.outside_due = None;
+        self.render_found(true).await;
+        self.note_wishes();
+    }
+
+    /// When what is read beside Git is looked at next, with some jitter.
+    fn note_outside(&mut self) {
+        let reads = self.known.rendered_from.as_ref().is_some_and(|from| from.outside);
+        let helm = self.known.application.spec.render.helm.as_ref();
+        let interval = helm.and_then(|helm| helm.interval).map_or(OUTSIDE_INTERVAL, crate::api::Duration::signed);
+        let interval = interval.max(SHORTEST_OUTSIDE_INTERVAL).mul_f64(rand::random_range(0.9..1.1));
+        self.known.outside_due = reads.then(|| Timestamp::now() + interval);
+    }
+
+    /// What is read beside Git cannot be read now: that is told once.
+    fn outside_is_unknown(&mut self, reason: &str, message: String) {
+        if self.known.outside_error.as_ref() != Some(&message) {
+            warn!(reason, message, "what was rendered before stays");
+            self.event(reason, &format!("{message}; what was rendered before stays"), true);
+        }
+        self.known.outside_error = Some(message);
+        self.note_outside();
+    }
+
+    /// Renders what is found, if something of what it is rendered from changed;
+    /// what is not in Git is read again where there is a reason to, or anew.
+    async fn render_found(&mut self, outside: bool) {
         let Some(found) = self.known.found.clone() else { return };
         if self.known.pin.as_ref().is_some_and(|pin| pin.head_then != found.commit.id.as_str()) {
             info!("the head moved on: the revision that was asked for ends");
@@ -172,7 +208,8 @@ impl Actor {
         self.known.head_commit = Some(commit.clone());
         let began = Instant::now();
         let last = self.known.rendered_from.clone().filter(|_| self.known.content.is_some());
-        match self.look_at(&wanted, last).await {
+        let keeps = outside && last.is_some();
+        match self.look_at(&wanted, last.filter(|_| !outside)).await {
             Looked::Same => match &mut self.known.content {
                 Some(content) => content.id.commit = commit,
                 None => return,
@@ -190,6 +227,14 @@ impl Actor {
                 self.known.content = Some(Content { id: ContentId { bundle, inputs, commit }, manifests, renderer });
                 self.known.rendered_from = Some(from);
             }
+            Looked::Unreadable(error) if keeps => {
+                self.outside_is_unknown(error.reason(), error.to_string());
+                return;
+            }
+            Looked::Undiscovered { reason, message } if keeps => {
+                self.outside_is_unknown(reason, message);
+                return;
+            }
             Looked::Unreadable(error) => {
                 self.break_head(error.reason(), error.to_string());
                 self.retry_render();
@@ -203,6 +248,7 @@ impl Actor {
             Looked::Failed(from, problems, may_change) => {
                 self.break_head("RenderFailed", problem_words(&commit.short, &problems));
                 self.known.rendered_from = Some(from);
+                self.note_outside();
                 if may_change {
                     self.retry_render();
                 }
@@ -211,6 +257,12 @@ impl Actor {
         }
         self.known.render_retry_at = None;
         self.known.render_retries = 0;
+        if outside {
+            self.known.outside_error = None;
+        }
+        if outside || self.known.outside_due.is_none() {
+            self.note_outside();
+        }
         self.propose_head();
     }
 
@@ -403,7 +455,7 @@ fn look(
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
-    let from = RenderedFrom { read: ReadFrom::Tree(id), settings };
+    let from = RenderedFrom { read: ReadFrom::Tree(id), settings, outside: false };
     if before.rendered == Some(&from) {
         return Looked::Same;
     }

@@ -44,6 +44,8 @@ pub(super) struct Content {
 pub(super) struct RenderedFrom {
     pub(super) read: ReadFrom,
     pub(super) settings: String,
+    /// Whether something was read that changes without a commit.
+    pub(super) outside: bool,
 }
 
 /// What a render read of the repository.
@@ -148,6 +150,10 @@ pub(super) struct Known {
     pub(super) step_error: Option<String>,
     pub(super) render_retry_at: Option<Timestamp>,
     pub(super) render_retries: u32,
+    /// When what the head reads beside Git is looked at again.
+    pub(super) outside_due: Option<Timestamp>,
+    /// What of it could not be read when it was looked at last.
+    pub(super) outside_error: Option<String>,
     /// The request that pinned a revision, until it is carried out.
     pub(super) pinned_by: Option<String>,
     /// The resourceVersion at which the finalizer was changed last.
@@ -270,6 +276,8 @@ impl Known {
             unusable_target: None,
             step_error: None,
             render_retry_at: None,
+            outside_due: None,
+            outside_error: None,
             render_retries: 0,
             pinned_by: None,
             finalizer_at: None,

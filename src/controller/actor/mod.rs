@@ -287,6 +287,8 @@ impl Actor {
         if std::mem::take(&mut self.known.needs_render) || due {
             self.known.render_retry_at = None;
             self.render_head().await;
+        } else if self.known.outside_due.is_some_and(|at| at <= now) {
+            self.look_outside().await;
         }
         self.finish_hooks().await?;
         self.note_wishes();
@@ -311,8 +313,9 @@ impl Actor {
             let contested = self.known.contests.values().filter_map(|contest| contest.left_alone_until(now));
             let late = self.little_time_left_at(now);
             let (sweep, forget) = (self.known.sweep_due, self.forget_due());
-            let due = [until, ask, late, sweep, forget, self.known.render_retry_at, unserved];
-            let until = due.into_iter().flatten().chain(contested).min();
+            let looks = [self.known.render_retry_at, self.known.outside_due];
+            let due = [until, ask, late, sweep, forget, unserved].into_iter().chain(looks);
+            let until = due.flatten().chain(contested).min();
             return Ok(Step::Rest(until));
         }
         debug!(?decision, "decided");

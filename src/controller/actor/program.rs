@@ -39,6 +39,7 @@ impl Actor {
         let application = &self.known.application;
         let (path, namespace) = (&application.spec.source.path, destination(application));
         let helm = application.spec.render.helm.as_ref().filter(|_| kind == RenderType::Helm);
+        let values_from = helm.is_some_and(|helm| !helm.values_from.is_empty());
         let (cluster, owner) = (&self.shared.cluster, &self.known.owner);
         let sources = match value_sources(cluster, &self.identity(), owner.namespace(), helm).await {
             Ok(sources) => sources,
@@ -88,9 +89,16 @@ impl Actor {
             decryption,
             ..DirectoryOptions::default()
         };
-        let from = |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone() };
-        let mut fetch = |chart: &ChartReference| self.fetch_chart(chart, &access);
-        let prepared = match block_in_place(|| prepare(&files, kind, &common, &helm, &mut fetch)) {
+        let mut ranges = false;
+        let mut fetch = |chart: &ChartReference| {
+            ranges |= !chart.is_pinned();
+            self.fetch_chart(chart, &access)
+        };
+        let prepared = block_in_place(|| prepare(&files, kind, &common, &helm, &mut fetch));
+        let outside = ranges || values_from;
+        let from =
+            |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone(), outside };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(Unprepared::Failed(RenderFailure { problems })) => {
                 // Another key may come into the Secret without a commit.

@@ -55,15 +55,15 @@ impl Team<'static> {
 impl<'a> Team<'a> {
     /// A team whose ServiceAccount may do everything in its namespace.
     pub async fn at(site: &'a Site, name: &str) -> Self {
-        let team = Self::without_rights(site, name).await;
-        let account = format!("--serviceaccount={}:bowline-deployer", team.namespace);
-        team.kubectl(&["create", "serviceaccount", "bowline-deployer"]);
-        team.kubectl(&["create", "rolebinding", "deployer", "--clusterrole=admin", &account]);
-        team
+        Self::made(site, name, Some(("bowline-deployer", Some("admin")))).await
     }
 
     /// A namespace without a ServiceAccount to deploy as.
     pub async fn without_rights(site: &'a Site, name: &str) -> Self {
+        Self::made(site, name, None).await
+    }
+
+    async fn made(site: &'a Site, name: &str, account: Option<(&str, Option<&str>)>) -> Self {
         install_crypto_provider();
         let number = TEAMS.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("{name}-{number}");
@@ -76,7 +76,7 @@ impl<'a> Team<'a> {
         let git = GitServer::start().unwrap();
         let repo = git.create_repo("shop").unwrap();
         let team = Self { site, namespace, git, repo, client };
-        site.cluster.kubectl(&["create", "namespace", &team.namespace]).unwrap();
+        site.cluster.create_namespace(&team.namespace, account).unwrap();
         team
     }
 

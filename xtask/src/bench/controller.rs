@@ -13,8 +13,10 @@ use crate::Outcome;
 
 /// How often the log and the clock of the processor are looked at.
 const LOOK: Duration = Duration::from_millis(10);
-/// A controller that works no more than a hundredth of this time is at rest.
+/// A controller that works no more than a share of this time is at rest: it
+/// looks at Git each second, for hundreds of applications in some parts.
 const REST: Duration = Duration::from_secs(2);
+const REST_SHARE: u32 = 20;
 /// How long it may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
@@ -95,7 +97,7 @@ impl Controller {
             std::thread::sleep(LOOK * 10);
             self.check()?;
             let worked = self.worked()?;
-            if worked - since.1 > REST / 100 {
+            if worked - since.1 > REST / REST_SHARE {
                 since = (Instant::now(), worked);
             }
             if Instant::now() > deadline {
