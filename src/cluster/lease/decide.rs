@@ -23,8 +23,7 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         // A follower learns of each renewal by a watch, so it leads `lease`
-        // after the last one: within 15 s after a leader was killed. The rest
-        // is for a leader whose API server is slow.
+        // after the last one: well within 15 s after a leader was killed.
         Self { lease: Duration::from_secs(10), renew_deadline: Duration::from_secs(7), retry: Duration::from_secs(2) }
     }
 }
