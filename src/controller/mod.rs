@@ -24,6 +24,7 @@ mod first_look;
 mod handover;
 mod hooks;
 mod instance;
+mod news;
 mod options;
 mod outbox;
 mod outside;

@@ -2,7 +2,7 @@
 //! credentials, whatever the number of applications.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Announced,
+    news::{AT_ONCE, BREAK, FEW, HEAD_START, Moved, untouched},
     signatures::{Signatures, Signed, Verify, Wanted},
 };
 use crate::{
@@ -119,6 +120,8 @@ struct Subscription {
     asked: Asked,
     wanted: Wanted,
     interval: Duration,
+    /// The directory of its manifests.
+    path: String,
     tell: mpsc::Sender<HeadEvent>,
     told: Option<Result<CommitId, Failure>>,
 }
@@ -166,7 +169,14 @@ impl<S: CredentialStore> Poller<S> {
 
     /// From now on tells an application what its revision resolves to: at
     /// once, then whenever that changes.
-    pub fn subscribe(&self, owner: &OwnerKey, asked: Asked, interval: Duration, tell: mpsc::Sender<HeadEvent>) {
+    pub fn subscribe(
+        &self,
+        owner: &OwnerKey,
+        asked: Asked,
+        path: &str,
+        interval: Duration,
+        tell: mpsc::Sender<HeadEvent>,
+    ) {
         let key = key_of(owner, &asked);
         self.leave_unless(owner, &key);
         // The last one who leaves ends a conversation: nobody may join it then.
@@ -176,7 +186,8 @@ impl<S: CredentialStore> Poller<S> {
             let mut state = lock(&conversation.state);
             let told = state.subscriptions.remove(owner).filter(|old| old.asked == asked).and_then(|old| old.told);
             let wanted = Wanted::of(owner.namespace(), &asked);
-            state.subscriptions.insert(owner.clone(), Subscription { asked, wanted, interval, tell, told });
+            let path = path.to_owned();
+            state.subscriptions.insert(owner.clone(), Subscription { asked, wanted, interval, path, tell, told });
         }
         drop(conversations);
         lock(&self.subscribed).insert(owner.clone(), key);
@@ -323,7 +334,7 @@ impl<S: CredentialStore> Talk<S> {
         wanted.sort();
         wanted.dedup();
         let found = self.find_wanted(&wanted).await;
-        self.tell(&found);
+        let later = self.tell(&found).await;
         for question in questions {
             let wanted = question.wanted;
             let answer = self.find_all(vec![wanted.revision.clone()]).await.pop();
@@ -335,6 +346,7 @@ impl<S: CredentialStore> Talk<S> {
             // Whoever asked may have gone meanwhile.
             let _ = question.answer.send(answer);
         }
+        self.tell_later(&found, &later).await;
     }
 
     /// Finds what is wanted, as far as it is signed as it must be.
@@ -383,9 +395,52 @@ impl<S: CredentialStore> Talk<S> {
         Ok(Found { submodules, ..found })
     }
 
-    fn tell(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>) {
+    /// Tells what is news; gives those, of many, whom it does not concern and who
+    /// are to be told later.
+    async fn tell(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>) -> Vec<OwnerKey> {
+        let later = self.untouched(found).await;
+        self.tell_those(found, |owner| !later.contains(owner));
+        later.into_iter().collect()
+    }
+
+    async fn untouched(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>) -> BTreeSet<OwnerKey> {
+        let mut moved = Vec::new();
+        let mut mirror = None;
+        for (owner, subscription) in &lock(&self.conversation.state).subscriptions {
+            if let (Some(Ok(from)), Some(Ok(found))) = (&subscription.told, found.get(&subscription.wanted))
+                && *from != found.commit.id
+            {
+                mirror.get_or_insert_with(|| found.mirror.clone());
+                let (owner, path) = (owner.clone(), subscription.path.clone());
+                moved.push(Moved { owner, path, from: from.clone(), to: found.commit.id.clone() });
+            }
+        }
+        let Some(mirror) = mirror.filter(|_| moved.len() > AT_ONCE) else { return BTreeSet::new() };
+        tokio::task::spawn_blocking(move || untouched(&mirror, moved)).await.unwrap_or_default()
+    }
+
+    /// Tells the others, a few at a time. Whoever wakes the conversation has it
+    /// at once: those who are left are told after the next look.
+    async fn tell_later(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>, later: &[OwnerKey]) {
+        if later.is_empty() {
+            return;
+        }
+        tokio::time::sleep(HEAD_START).await;
+        for few in later.chunks(FEW) {
+            self.tell_those(found, |owner| few.contains(owner));
+            tokio::select! {
+                () = tokio::time::sleep(BREAK) => {}
+                () = self.conversation.wake.notified() => {
+                    self.conversation.wake.notify_one();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tell_those(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>, wanted: impl Fn(&OwnerKey) -> bool) {
         let mut state = lock(&self.conversation.state);
-        for subscription in state.subscriptions.values_mut() {
+        for (_, subscription) in state.subscriptions.iter_mut().filter(|(owner, _)| wanted(owner)) {
             let Some(result) = found.get(&subscription.wanted) else { continue };
             let told = result.as_ref().map(|found| found.commit.id.clone()).map_err(Clone::clone);
             if subscription.told.as_ref() == Some(&told) {

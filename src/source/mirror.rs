@@ -6,7 +6,7 @@
 //! repository goes on at a time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
@@ -135,6 +135,20 @@ impl Mirror {
             let repository = generation.open(self.url())?;
             submodules.attach(&repository, self.url())?;
             tree_at(&repository, self.url(), commit, path, submodules).map(|directory| directory.id.into())
+        })
+    }
+
+    /// The names of the trees below several paths of a fetched commit, submodules
+    /// aside, by path; those that do not exist are left out.
+    ///
+    /// # Errors
+    /// The commit is not fetched, or the mirror is damaged.
+    pub fn tree_ids(&self, commit: &CommitId, paths: &BTreeSet<&str>) -> Result<HashMap<String, TreeId>, SourceError> {
+        self.reading(commit, |generation| {
+            let repository = generation.open(self.url())?;
+            let none = Submodules::default();
+            let id = |path: &&str| Some(tree_at(&repository, self.url(), commit, path, &none).ok()?.id.into());
+            Ok(paths.iter().filter_map(|path| Some(((*path).to_owned(), id(path)?))).collect())
         })
     }
 

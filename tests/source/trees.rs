@@ -63,7 +63,13 @@ fn a_push_elsewhere_leaves_the_tree_id_of_a_path() {
     assert_eq!(id(first.clone(), "app"), id(second.clone(), "app/"));
     assert_ne!(id(first, "."), id(second.clone(), ""));
     repository.push("app/a.yaml", "a: 2\n");
-    assert_ne!(id(second, "app"), id(cache.commit("main"), "app"));
+    assert_ne!(id(second.clone(), "app"), id(cache.commit("main"), "app"));
+
+    // Many are asked for at once; a path that is none is left out.
+    let ids = cache.mirror().tree_ids(&second, &["app", ".", "nowhere", "docs/readme.md"].into()).unwrap();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert_eq!(ids["app"], id(second.clone(), "app"));
+    assert_eq!(ids["."], id(second, "."));
 }
 
 #[rstest]

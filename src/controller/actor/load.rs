@@ -147,7 +147,8 @@ impl Actor {
             // What was found by other rules may not be deployed by these.
             self.forget_head();
         }
-        self.shared.poller.subscribe(&self.known.owner, self.asked(), interval, self.known.tell.clone());
+        let (path, tell) = (&application.spec.source.path, self.known.tell.clone());
+        self.shared.poller.subscribe(&self.known.owner, self.asked(), path, interval, tell);
         if !first {
             self.known.needs_render = true;
         }
