@@ -87,6 +87,19 @@ mod tests {
     }
 
     #[rstest]
+    #[case(-1, "0s")]
+    #[case(1, "1s")]
+    #[case(59_001, "1m")]
+    #[case(3_540_000, "59m")]
+    #[case(3_599_000, "1h")]
+    #[case(7_140_001, "2h")]
+    #[case(7_200_000, "2h")]
+    fn what_is_left_is_what_was_asked_for_a_moment_ago(#[case] milliseconds: i64, #[case] expected: &str) {
+        let until = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX);
+        assert_eq!(left(Timestamp::UNIX_EPOCH, until), expected);
+    }
+
+    #[rstest]
     #[case(0, "0s")]
     #[case(200, "0.2s")]
     #[case(4_100, "4.1s")]

@@ -226,6 +226,9 @@ impl Actor {
                 let manifests = manifests.into();
                 self.known.content = Some(Content { id: ContentId { bundle, inputs, commit }, manifests, renderer });
                 self.known.rendered_from = Some(from);
+                // Whatever the reason was, what is not in Git was read just now.
+                self.known.outside_error = None;
+                self.note_outside();
             }
             Looked::Unreadable(error) if keeps => {
                 self.outside_is_unknown(error.reason(), error.to_string());
@@ -257,12 +260,6 @@ impl Actor {
         }
         self.known.render_retry_at = None;
         self.known.render_retries = 0;
-        if outside {
-            self.known.outside_error = None;
-        }
-        if outside || self.known.outside_due.is_none() {
-            self.note_outside();
-        }
         self.propose_head();
     }
 
