@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    manifest::{BundleDigest, ObjectId, PlanDigest},
+    manifest::{BundleDigest, ObjectId, ObjectKey, PlanDigest},
     plan::Verb,
 };
 
@@ -72,12 +72,12 @@ pub struct ActionView {
 impl ActionView {
     /// The identity of the object.
     pub fn id(&self) -> ObjectId {
-        ObjectId {
+        ObjectId::of(ObjectKey {
             group: self.group.clone(),
             kind: self.kind.clone(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
-        }
+        })
     }
 }
 

@@ -1,8 +1,15 @@
 //! What names an object: its group, kind, namespace and name, never its version.
 
-use std::fmt;
+use std::{
+    cmp::Ordering,
+    collections::HashSet,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A group and a kind, the version-free type of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,8 +81,17 @@ impl fmt::Display for GroupVersionKind {
 
 /// The identity of an object within a cluster. Two manifests of the same
 /// object in different API versions have the same identity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ObjectId {
+///
+/// Identities are kept once for the whole process and shared: each of thousands
+/// of objects is named in many places, and all of them are compared at each
+/// commit. To clone one costs no memory, to tell whether two are the same one
+/// is to compare their addresses.
+#[derive(Clone)]
+pub struct ObjectId(Arc<Kept>);
+
+/// What an [`ObjectId`] says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
     /// API group, empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
@@ -91,7 +107,13 @@ pub struct ObjectId {
 impl ObjectId {
     /// Makes an identity.
     pub fn new(group_kind: GroupKind, namespace: Option<String>, name: impl Into<String>) -> Self {
-        Self { group: group_kind.group, kind: group_kind.kind, namespace, name: name.into() }
+        let GroupKind { group, kind } = group_kind;
+        Self::of(ObjectKey { group, kind, namespace, name: name.into() })
+    }
+
+    /// The identity that says this: the one that is there, or a new one.
+    pub fn of(identity: ObjectKey) -> Self {
+        IDENTITIES.lock().unwrap_or_else(PoisonError::into_inner).get(identity)
     }
 
     /// The type of the object.
@@ -116,11 +138,185 @@ impl fmt::Display for ObjectId {
     }
 }
 
+impl Deref for ObjectId {
+    type Target = ObjectKey;
+
+    fn deref(&self) -> &ObjectKey {
+        &self.0.identity
+    }
+}
+
+impl PartialEq for ObjectId {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ObjectId {}
+
+impl Hash for ObjectId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+impl Ord for ObjectId {
+    /// By group, kind, namespace (none before any) and name.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let fields = |it: &Self| (it.group.clone(), it.kind.clone(), it.namespace.clone(), it.name.clone());
+        if self == other {
+            return Ordering::Equal;
+        }
+        self.0.key.cmp(&other.0.key).then_with(|| fields(self).cmp(&fields(other)))
+    }
+}
+
+impl PartialOrd for ObjectId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ObjectId({})", self.key())
+    }
+}
+
+impl Serialize for ObjectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.identity.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ObjectKey::deserialize(deserializer).map(Self::of)
+    }
+}
+
+/// An identity with what sorts it.
+struct Kept {
+    identity: ObjectKey,
+    /// All of it, so that one comparison of bytes tells the order; what is equal
+    /// here and not the same has names that no object can have.
+    key: Box<[u8]>,
+}
+
+impl Kept {
+    fn new(identity: ObjectKey) -> Self {
+        let ObjectKey { group, kind, namespace, name } = &identity;
+        let mut key =
+            Vec::with_capacity(group.len() + kind.len() + namespace.as_ref().map_or(0, String::len) + name.len() + 4);
+        // No name has a byte 0, which sorts before all that they have.
+        key.extend_from_slice(group.as_bytes());
+        key.push(0);
+        key.extend_from_slice(kind.as_bytes());
+        key.push(0);
+        if let Some(namespace) = namespace {
+            key.push(1);
+            key.extend_from_slice(namespace.as_bytes());
+        }
+        key.push(0);
+        key.extend_from_slice(name.as_bytes());
+        Self { key: key.into(), identity }
+    }
+}
+
+/// The identities that somebody has.
+static IDENTITIES: LazyLock<Mutex<Identities>> = LazyLock::new(Mutex::default);
+
+#[derive(Default)]
+struct Identities {
+    known: HashSet<ByContent>,
+    /// How many there may be until those that nobody has any more are let go.
+    enough: usize,
+}
+
+impl Identities {
+    fn get(&mut self, identity: ObjectKey) -> ObjectId {
+        if let Some(known) = self.known.get(&identity) {
+            return known.0.clone();
+        }
+        if self.known.len() >= self.enough {
+            self.known.retain(|known| Arc::strong_count(&known.0.0) > 1);
+            self.enough = (2 * self.known.len()).max(1024);
+        }
+        let id = ObjectId(Arc::new(Kept::new(identity)));
+        self.known.insert(ByContent(id.clone()));
+        id
+    }
+}
+
+/// Told from others by what it says.
+struct ByContent(ObjectId);
+
+impl std::borrow::Borrow<ObjectKey> for ByContent {
+    fn borrow(&self) -> &ObjectKey {
+        &self.0
+    }
+}
+
+impl Hash for ByContent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ObjectKey::hash(&self.0, state);
+    }
+}
+
+impl PartialEq for ByContent {
+    fn eq(&self, other: &Self) -> bool {
+        *self.0 == *other.0
+    }
+}
+
+impl Eq for ByContent {}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
+
+    fn identity() -> impl Strategy<Value = ObjectKey> {
+        let part = || "[a-c.]{0,3}";
+        (part(), part(), proptest::option::of(part()), part()).prop_map(|(group, kind, namespace, name)| ObjectKey {
+            group,
+            kind,
+            namespace,
+            name,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn identities_are_one_and_sorted_by_their_fields(one in identity(), other in identity()) {
+            let (first, second) = (ObjectId::of(one.clone()), ObjectId::of(other.clone()));
+            prop_assert_eq!(first == second, one == other);
+            let fields = |it: &ObjectKey| (it.group.clone(), it.kind.clone(), it.namespace.clone(), it.name.clone());
+            prop_assert_eq!(first.cmp(&second), fields(&one).cmp(&fields(&other)));
+            let text = serde_json::to_string(&first).unwrap_or_default();
+            prop_assert_eq!(&text, &serde_json::to_string(&one).unwrap_or_default());
+            prop_assert_eq!(serde_json::from_str::<ObjectId>(&text).ok(), Some(first));
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_is_let_go() {
+        let mut identities = Identities::default();
+        let id = |number: usize| ObjectKey {
+            group: String::new(),
+            kind: "A".into(),
+            namespace: None,
+            name: number.to_string(),
+        };
+        let held = identities.get(id(0));
+        for number in 1..10_000 {
+            identities.get(id(number));
+        }
+        assert!(identities.known.len() <= 1024, "{}", identities.known.len());
+        assert_eq!(identities.get(id(0)), held);
+    }
 
     #[rstest]
     #[case("v1", "Pod", Some(("", "v1")))]

@@ -29,10 +29,10 @@ pub use construct::{Scope, gvk_of};
 pub use digest::{
     BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest, ReleaseDigest,
 };
-pub use identity::{GroupKind, GroupVersionKind, ObjectId};
+pub use identity::{GroupKind, GroupVersionKind, ObjectId, ObjectKey};
 pub use lines::FieldLines;
 pub use mask::{Masker, escape_control, redact_url_credentials};
 pub use object::{Manifest, Origin};
 pub use packed::Packed;
-pub use pairs::pairs;
+pub use pairs::{Pair, pairs};
 pub use problem::{Position, Problem};

@@ -11,7 +11,7 @@ use super::{
     Candidate, HookCandidate, Owned, OwnedObjects, Policy, Proposal, Refusal, RefusalReason, Why,
     schedule::{Hook, HookOccasion, HookPhase, HookRun, Role, Schedule, role},
 };
-use crate::manifest::{BundleDigest, GroupKind, Manifest, ObjectId, pairs};
+use crate::manifest::{BundleDigest, GroupKind, Manifest, ObjectId, ObjectKey, pairs};
 
 /// An application with this many objects or fewer may lose any share of them.
 const SMALL: usize = 10;
@@ -261,7 +261,7 @@ fn former(id: &ObjectId) -> Vec<ObjectId> {
             group if group == *old => Some(*new),
             _ => None,
         })
-        .map(|group| ObjectId { group: group.to_owned(), ..id.clone() })
+        .map(|group| ObjectId::of(ObjectKey { group: group.to_owned(), ..ObjectKey::clone(id) }))
         .collect()
 }
 

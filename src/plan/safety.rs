@@ -1,11 +1,11 @@
 //! Whether a release can be taken back without a person.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::schedule::{Role, role};
-use crate::manifest::{Manifest, ObjectId};
+use crate::manifest::{Manifest, pairs};
 
 /// Annotation of a Job whose work cannot be undone: a migration, for example.
 const IRREVERSIBLE: &str = "bowline.dev/irreversible";
@@ -15,10 +15,13 @@ const IRREVERSIBLE: &str = "bowline.dev/irreversible";
 /// runs a Job that is annotated `bowline.dev/irreversible: "true"`. What the
 /// step adds or removes of the former is no obstacle: a rollback leaves them.
 pub fn irreversible(from: &[Arc<Manifest>], to: &[Arc<Manifest>]) -> Option<String> {
-    let before: BTreeMap<&ObjectId, &Arc<Manifest>> = from.iter().map(|manifest| (&manifest.id, manifest)).collect();
-    let mut sorted: Vec<&Arc<Manifest>> = to.iter().collect();
-    sorted.sort_by(|left, right| left.id.cmp(&right.id));
-    sorted.into_iter().find_map(|manifest| reason(before.get(&manifest.id).map(|old| old.as_ref()), manifest))
+    let sorted = |manifests: &'_ [Arc<Manifest>]| {
+        let mut sorted: Vec<Arc<Manifest>> = manifests.to_vec();
+        sorted.sort_by(|left, right| left.id.cmp(&right.id));
+        sorted
+    };
+    let (from, to) = (sorted(from), sorted(to));
+    pairs(&from, &to).find_map(|(before, after)| reason(before.map(AsRef::as_ref), after?))
 }
 
 fn reason(before: Option<&Manifest>, after: &Manifest) -> Option<String> {

@@ -2,7 +2,7 @@
 //! namespaces, and that nothing is there twice.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -23,7 +23,9 @@ pub(super) struct Assembly<'a> {
     pub(super) images_met: BTreeSet<usize>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-    manifests: BTreeMap<ObjectId, Arc<Manifest>>,
+    manifests: Vec<Arc<Manifest>>,
+    /// Where among them an object is.
+    places: HashMap<ObjectId, usize>,
     /// The manifests that were made since somebody took them from here.
     pub(super) newest: Vec<(Scope, Arc<Manifest>)>,
     /// Kinds that CRDs of the input define.
@@ -47,7 +49,8 @@ impl<'a> Assembly<'a> {
             images_met: BTreeSet::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
-            manifests: BTreeMap::new(),
+            manifests: Vec::new(),
+            places: HashMap::new(),
             newest: Vec::new(),
             defined: Scopes::default(),
             deferred: Vec::new(),
@@ -73,10 +76,11 @@ impl<'a> Assembly<'a> {
 
     /// Takes a manifest in that is known from before.
     pub(super) fn add(&mut self, manifest: Arc<Manifest>) {
-        match self.manifests.get(&manifest.id) {
-            Some(first) => self.problems.push(duplicate(first, &manifest)),
-            None => {
-                self.manifests.insert(manifest.id.clone(), manifest);
+        match self.places.entry(manifest.id.clone()) {
+            Entry::Occupied(first) => self.problems.push(duplicate(&self.manifests[*first.get()], &manifest)),
+            Entry::Vacant(place) => {
+                place.insert(self.manifests.len());
+                self.manifests.push(manifest);
             }
         }
     }
@@ -88,7 +92,10 @@ impl<'a> Assembly<'a> {
         if self.problems.is_empty() {
             self.problems = self.touches.unmet(&self.images_met);
         }
-        std::mem::take(&mut self.manifests).into_values().collect()
+        // Files are mostly in the order of their objects, which costs little then.
+        let mut manifests = std::mem::take(&mut self.manifests);
+        manifests.sort_by(|one, other| one.id.cmp(&other.id));
+        manifests
     }
 
     fn place_deferred(&mut self) {

@@ -7,6 +7,7 @@ use std::{
 
 use bowline::{
     cluster::apply::{NotBegun, Outcome, prove},
+    manifest::{ObjectId, ObjectKey},
     plan::{Action, DryRun, Observation, Precondition, Verb, Why},
 };
 use serde_json::{Value, json};
@@ -351,7 +352,7 @@ async fn a_stage_is_proved_when_it_opens() {
     let inside = manifest(json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "a", "namespace": namespace}, "data": {"key": "1"}}));
     let mut broken = (*inside).clone();
-    broken.id.name = "b".into();
+    broken.id = ObjectId::of(ObjectKey { name: "b".into(), ..ObjectKey::clone(&broken.id) });
     broken.value["metadata"]["name"] = json!("b");
     broken.value["dada"] = json!({});
     let actions = [world.make(&inside), world.make(&broken)];

@@ -441,7 +441,7 @@ async fn read_again(
     let mut listed = HashSet::new();
     let version = list_pages(client, &target, |object| {
         if let (Some(shared), Some(sighting)) = (weak.upgrade(), Sighting::read(&object)) {
-            listed.insert(sighting.key());
+            listed.insert(sighting.id(&key.gvk));
             shared.tell(&object, |state, reading| state.reread(key, reading));
         }
     })

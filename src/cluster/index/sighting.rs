@@ -41,9 +41,7 @@ impl FingerprintPolicy {
     /// The hash over what the application answers for on one of its objects.
     pub fn fingerprint(&self, object: &Value) -> Option<Fingerprint> {
         let gvk = type_of(object)?;
-        let sighting = Sighting::read(object)?;
-        let namespace = (!sighting.namespace.is_empty()).then_some(sighting.namespace);
-        let id = ObjectId::new(gvk.group_kind(), namespace, sighting.name);
+        let id = Sighting::read(object)?.id(&gvk);
         let ignore: Vec<IgnoreRule> = self.ignore.iter().filter(|rule| rule.concerns(&id)).cloned().collect();
         ownership::fingerprint(object, &self.membership.manager, &ignore, &self.hand_managers)
     }
@@ -130,20 +128,11 @@ impl Sighting {
         })
     }
 
-    /// The name of the object among those of its kind: `<namespace>/<name>`.
-    pub fn key(&self) -> String {
-        object_key(&self.namespace, &self.name)
+    /// The identity of the object, which is of this type.
+    pub fn id(&self, gvk: &GroupVersionKind) -> ObjectId {
+        let namespace = (!self.namespace.is_empty()).then(|| self.namespace.clone());
+        ObjectId::new(gvk.group_kind(), namespace, self.name.clone())
     }
-}
-
-/// The name of an object among those of its kind.
-pub(super) fn object_key(namespace: &str, name: &str) -> String {
-    format!("{namespace}/{name}")
-}
-
-/// The key of an identity.
-pub(super) fn id_key(id: &ObjectId) -> String {
-    object_key(id.namespace.as_deref().unwrap_or_default(), &id.name)
 }
 
 /// The type of an object.

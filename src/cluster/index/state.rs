@@ -18,7 +18,7 @@ use super::sighting::{Assessed, FingerprintPolicy, Sighting};
 use crate::{
     cluster::OwnerKey,
     health::HealthStatus,
-    manifest::{Fingerprint, GroupVersionKind},
+    manifest::{Fingerprint, GroupVersionKind, ObjectId},
 };
 
 /// Where the objects of a watch are.
@@ -120,16 +120,16 @@ pub(super) struct Kind {
     pub status: KindStatus,
     /// The version up to which the watch has told everything; `None` before the first list.
     version: Option<u64>,
-    /// Names that the list in progress has told so far.
-    listing: Option<HashSet<Arc<str>>>,
-    pub entries: HashMap<Arc<str>, Entry>,
+    /// Objects that the list in progress has told so far.
+    listing: Option<HashSet<ObjectId>>,
+    pub entries: HashMap<ObjectId, Entry>,
     /// Who uses the kind, with the generation of the policy under which all
     /// of its objects were read; `None` before they were.
     pub wanted: BTreeMap<OwnerKey, Option<u64>>,
     /// Generations of the policies when the list in progress began.
     listing_under: HashMap<OwnerKey, u64>,
     /// While objects of some owners are read again: what went meanwhile, at which version.
-    gone_meanwhile: Option<HashMap<Arc<str>, u64>>,
+    gone_meanwhile: Option<HashMap<ObjectId, u64>>,
 }
 
 /// Who tells of an object.
@@ -263,10 +263,10 @@ impl State {
 
     /// The list tells an object.
     pub fn listed(&mut self, key: &KindKey, reading: Reading) -> Result<Changed, Outdated> {
-        let name: Arc<str> = reading.sighting.key().into();
-        let changed = self.put(key, &name, reading, Told::Watch)?;
+        let id = reading.sighting.id(&key.gvk);
+        let changed = self.put(key, &id, reading, Told::Watch)?;
         if let Some(listing) = self.kinds.get_mut(key).and_then(|kind| kind.listing.as_mut()) {
-            listing.insert(name);
+            listing.insert(id);
         }
         Ok(changed)
     }
@@ -276,8 +276,8 @@ impl State {
     pub fn list_done(&mut self, key: &KindKey, version: Option<u64>) -> Changed {
         let Some(kind) = self.kinds.get_mut(key) else { return Changed::new() };
         let listed = kind.listing.take().unwrap_or_default();
-        kind.entries.retain(|name, entry| {
-            listed.contains(name) || version.is_some_and(|version| version != 0 && entry.version > version)
+        kind.entries.retain(|id, entry| {
+            listed.contains(id) || version.is_some_and(|version| version != 0 && entry.version > version)
         });
         kind.version = version;
         // What was being read again beside the watch is older than this list.
@@ -293,8 +293,8 @@ impl State {
     /// The watch tells that an object was made or changed.
     pub fn changed(&mut self, key: &KindKey, reading: Reading) -> Result<Changed, Outdated> {
         let version = reading.sighting.version;
-        let name: Arc<str> = reading.sighting.key().into();
-        let changed = self.put(key, &name, reading, Told::Watch)?;
+        let id = reading.sighting.id(&key.gvk);
+        let changed = self.put(key, &id, reading, Told::Watch)?;
         self.alive(key, version);
         Ok(changed)
     }
@@ -302,16 +302,16 @@ impl State {
     /// The watch tells that an object is gone, or that it lost our label.
     pub fn deleted(&mut self, key: &KindKey, sighting: &Sighting) -> Changed {
         let Some(kind) = self.kinds.get_mut(key) else { return Changed::new() };
-        let name = sighting.key();
+        let id = sighting.id(&key.gvk);
         let stale = |entry: &Entry| sighting.version != 0 && entry.version > sighting.version;
         let mut changed = Changed::new();
-        if kind.entries.get(name.as_str()).is_some_and(|entry| !stale(entry))
-            && let Some(entry) = kind.entries.remove(name.as_str())
+        if kind.entries.get(&id).is_some_and(|entry| !stale(entry))
+            && let Some(entry) = kind.entries.remove(&id)
         {
             changed.insert(entry.owner);
         }
         if let Some(gone) = &mut kind.gone_meanwhile {
-            gone.insert(name.into(), sighting.version);
+            gone.insert(id, sighting.version);
         }
         self.alive(key, sighting.version);
         changed
@@ -368,8 +368,8 @@ impl State {
         for scope in [Scope::Namespace(reading.sighting.namespace.clone()), Scope::Cluster] {
             let key = KindKey::new(gvk.clone(), scope);
             if self.kinds.contains_key(&key) {
-                let name: Arc<str> = reading.sighting.key().into();
-                changed.extend(self.put(&key, &name, reading.clone(), Told::OwnWrite)?);
+                let id = reading.sighting.id(&key.gvk);
+                changed.extend(self.put(&key, &id, reading.clone(), Told::OwnWrite)?);
             }
         }
         Ok(changed)
@@ -403,8 +403,8 @@ impl State {
 
     /// The list beside the watch tells an object.
     pub fn reread(&mut self, key: &KindKey, reading: Reading) -> Result<Changed, Outdated> {
-        let name: Arc<str> = reading.sighting.key().into();
-        self.put(key, &name, reading, Told::ReadingAgain)
+        let id = reading.sighting.id(&key.gvk);
+        self.put(key, &id, reading, Told::ReadingAgain)
     }
 
     /// The list beside the watch, of these owners, is whole: what of theirs
@@ -413,7 +413,7 @@ impl State {
         &mut self,
         key: &KindKey,
         owners: &[Unread],
-        listed: &HashSet<String>,
+        listed: &HashSet<ObjectId>,
         version: Option<u64>,
     ) -> Changed {
         let Some(kind) = self.kinds.get_mut(key) else { return Changed::new() };
@@ -422,9 +422,9 @@ impl State {
         }
         let mut changed = Changed::new();
         for unread in owners {
-            kind.entries.retain(|name, entry| {
+            kind.entries.retain(|id, entry| {
                 entry.owner != unread.owner
-                    || listed.contains(&**name)
+                    || listed.contains(id)
                     || version.is_some_and(|version| entry.version > version)
             });
             if let Some(fresh) = kind.wanted.get_mut(&unread.owner) {
@@ -450,7 +450,7 @@ impl State {
         self.len() == 0
     }
 
-    fn put(&mut self, key: &KindKey, name: &Arc<str>, reading: Reading, told: Told) -> Result<Changed, Outdated> {
+    fn put(&mut self, key: &KindKey, id: &ObjectId, reading: Reading, told: Told) -> Result<Changed, Outdated> {
         let Reading { sighting, assessed } = reading;
         let current = self.policy_for(&sighting).map(|(_, generation)| generation);
         if current != assessed.as_ref().map(|(_, generation)| *generation) {
@@ -459,14 +459,14 @@ impl State {
         let Some(kind) = self.kinds.get_mut(key) else { return Ok(Changed::new()) };
         let mut changed = Changed::new();
         let version = sighting.version;
-        let outranked = match (kind.entries.get(name), told) {
+        let outranked = match (kind.entries.get(id), told) {
             (Some(known), _) => version != 0 && version < known.version,
             // The watch has told what came after this write, and the object went.
             (None, Told::OwnWrite) => version != 0 && kind.version.is_some_and(|told| version <= told),
             (None, Told::ReadingAgain) => kind
                 .gone_meanwhile
                 .as_ref()
-                .is_none_or(|gone| gone.get(name).is_some_and(|&gone| gone == 0 || version < gone)),
+                .is_none_or(|gone| gone.get(id).is_some_and(|&gone| gone == 0 || version < gone)),
             (None, Told::Watch) => false,
         };
         if outranked {
@@ -486,7 +486,7 @@ impl State {
         match entry {
             Some(entry) => {
                 let owner = entry.owner.clone();
-                match kind.entries.get_mut(name) {
+                match kind.entries.get_mut(id) {
                     Some(known) => {
                         let same = Entry { version: known.version, ..entry.clone() } == *known;
                         if !same {
@@ -497,16 +497,16 @@ impl State {
                     }
                     None => {
                         changed.insert(owner);
-                        kind.entries.insert(name.clone(), entry);
+                        kind.entries.insert(id.clone(), entry);
                     }
                 }
             }
             None => {
-                if let Some(known) = kind.entries.remove(name) {
+                if let Some(known) = kind.entries.remove(id) {
                     changed.insert(known.owner);
                 }
                 if let Some(gone) = &mut kind.gone_meanwhile {
-                    gone.insert(name.clone(), version);
+                    gone.insert(id.clone(), version);
                 }
             }
         }

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::{
     BrokenReason, KindKey, KindStatus, Scope, State,
-    sighting::id_key,
     state::{Entry, Kind},
 };
 use crate::{
@@ -219,7 +218,7 @@ impl<'s> Place<'s, '_> {
         if let KindStatus::Broken { message, .. } = &kind.status {
             return Found::Broken(message);
         }
-        match kind.entries.get(id_key(id).as_str()) {
+        match kind.entries.get(id) {
             Some(entry) if entry.owner == *owner => Found::Entry(entry, is_read),
             _ if kind.status == KindStatus::InSync && is_read => Found::Absent,
             _ => Found::NotYet,

@@ -146,10 +146,10 @@ impl Index {
         self.0.summary(&shop(), expected)
     }
 
-    fn known(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.0.kinds[&config_maps()].entries.keys().map(|name| &**name).collect();
-        names.sort_unstable();
-        names
+    fn known(&self) -> Vec<ObjectId> {
+        let mut ids: Vec<ObjectId> = self.0.kinds[&config_maps()].entries.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
     }
 }
 
@@ -224,7 +224,7 @@ fn an_answer_that_arrives_after_the_deletion_does_not_revive_the_object() {
     index.changed(&config_map(&shop(), "a", 6, "1"));
     index.deleted(&config_map(&shop(), "a", 8, "1"));
     assert_eq!(index.record(&config_map(&shop(), "a", 6, "1")), Changed::new());
-    assert_eq!(index.known(), Vec::<&str>::new());
+    assert_eq!(index.known(), []);
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_new_list_drops_what_went_and_keeps_what_we_wrote_after_it() {
     let mut index = Index::of_shop().listed(5, &[config_map(&shop(), "old", 3, "1")]);
     index.record(&config_map(&shop(), "new", 30, "1"));
     index.list(20, &[]);
-    assert_eq!(index.known(), vec!["team-a/new"]);
+    assert_eq!(index.known(), [id("new")]);
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn a_changed_policy_reads_the_objects_again_before_anything_is_judged() {
     index.0.reread_started(&config_maps());
     let reading = read(&index.0, &config_map(&shop(), "a", 3, "1"));
     index.0.reread(&config_maps(), reading).unwrap();
-    let listed = HashSet::from(["team-a/a".to_owned()]);
+    let listed = HashSet::from([id("a")]);
     let changed = index.0.reread_done(&config_maps(), &unread, &listed, Some(7));
     assert_eq!(changed, changed_for(&[shop()]));
     let summary = index.summary(&objects);
@@ -415,7 +415,7 @@ fn a_changed_policy_reads_the_objects_again_before_anything_is_judged() {
 fn a_second_application_of_a_known_kind_has_only_its_own_objects_read() {
     let mut index =
         Index::of_shop().listed(5, &[config_map(&shop(), "a", 3, "1"), config_map(&billing(), "b", 4, "1")]);
-    assert_eq!(index.known(), vec!["team-a/a"]);
+    assert_eq!(index.known(), [id("a")]);
     index.0.set_policy(&billing(), policy(&billing(), ""));
     index.0.want(&billing(), &BTreeSet::from([config_maps()]));
     assert!(index.summary(&expected(&[("a", "1")])).in_sync, "the first one goes on");
@@ -552,11 +552,12 @@ proptest! {
         }
         arrive(&mut index, steps + 1);
         let live = snapshot(&history, steps);
-        let names: Vec<String> = live.iter().map(|object| Sighting::read(object).unwrap().key()).collect();
-        prop_assert_eq!(index.known(), names.iter().map(String::as_str).collect::<Vec<_>>());
+        let ids: Vec<ObjectId> =
+            live.iter().map(|object| Sighting::read(object).unwrap().id(&config_maps().gvk)).collect();
+        prop_assert_eq!(index.known(), ids);
         for object in &live {
             let sighting = Sighting::read(object).unwrap();
-            let entry = &index.0.kinds[&config_maps()].entries[sighting.key().as_str()];
+            let entry = &index.0.kinds[&config_maps()].entries[&sighting.id(&config_maps().gvk)];
             prop_assert_eq!(entry.version, sighting.version);
             let data = object.pointer("/data/key").unwrap().as_str().unwrap();
             prop_assert_eq!(entry.fingerprint.as_ref(), Some(&fingerprint(data, "")));
@@ -568,7 +569,7 @@ fn finish_reading_again(index: &mut Index, objects: &[Value], at: usize) {
     let mut listed = HashSet::new();
     for object in objects {
         let reading = read(&index.0, object);
-        listed.insert(reading.sighting.key());
+        listed.insert(reading.sighting.id(&config_maps().gvk));
         index.0.reread(&config_maps(), reading).unwrap();
     }
     let owners = [Unread { owner: shop(), generation: index.0.owners[&shop()].generation, set: set_of(&shop()) }];

@@ -1,9 +1,6 @@
 //! Beginning a release: the intent is in the cluster before the act.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -20,7 +17,7 @@ use crate::{
         status_waits::waiting_words,
     },
     history::bundles,
-    manifest::{Manifest, ManifestDigest, ObjectId},
+    manifest::{Manifest, ObjectId, Pair, pairs},
     plan::{Proposal, Why, irreversible, propose},
 };
 
@@ -293,10 +290,10 @@ impl Actor {
 
 /// The objects of some content that an earlier one had not, or not so.
 pub(super) fn changed(before: Option<&Content>, content: &Content) -> BTreeSet<ObjectId> {
-    let before: BTreeMap<&ObjectId, &ManifestDigest> = before
-        .into_iter()
-        .flat_map(|before| before.manifests.iter().map(|manifest| (&manifest.id, &manifest.digest)))
-        .collect();
-    let differs = |manifest: &&Arc<Manifest>| before.get(&manifest.id) != Some(&&manifest.digest);
-    content.manifests.iter().filter(differs).map(|manifest| manifest.id.clone()).collect()
+    let before = before.map(|before| &*before.manifests).unwrap_or_default();
+    let differs = |pair: Pair<&Arc<Manifest>, &Arc<Manifest>>| match pair {
+        (before, Some(after)) if before.is_none_or(|before| before.digest != after.digest) => Some(after.id.clone()),
+        _ => None,
+    };
+    pairs(before, content.manifests.iter()).filter_map(differs).collect()
 }
