@@ -41,8 +41,8 @@ pub use release::{
     ReleaseOutcome, ReleaseSpec, ReleaseStatus,
 };
 pub use render::{
-    ChartSpec, DecryptionSecret, DecryptionSpec, HelmSpec, ImageSpec, PatchSpec, PatchTarget, RenderSpec,
-    RepositorySecret, RepositorySpec, ValuesReference,
+    ChartSpec, DecryptionSecret, DecryptionSpec, HelmSpec, ImageSpec, KustomizeSpec, PatchSpec, PatchTarget,
+    RenderSpec, RepositorySecret, RepositorySpec, ValuesReference,
 };
 pub use request::{ApplicationRef, RequestStatus, RollbackRequest, RollbackRequestSpec, SyncRequest, SyncRequestSpec};
 pub use suspension::{Suspension, SuspensionSpec};

@@ -27,6 +27,9 @@ pub struct RenderSpec {
     /// How a Helm chart is rendered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helm: Option<HelmSpec>,
+    /// How a kustomization is rendered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<KustomizeSpec>,
     /// Patches for what is rendered, carried out by Kustomize in this order, before labels, annotations and images.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -167,6 +170,15 @@ pub struct HelmSpec {
     /// Leaves out what the chart has in `crds/`.
     #[serde(rename = "skipCRDs")]
     pub skip_crds: bool,
+}
+
+/// How a kustomization is rendered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KustomizeSpec {
+    /// How often bases of other repositories are looked at that are named by a branch, a tag or a range of versions. 10m if it is not given; 1s is the least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
 }
 
 /// A chart of a chart repository or registry.

@@ -179,6 +179,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
         cache: args.cache.clone(),
         allow_file_repositories: args.allow_file_repositories,
         allow_submodule_hosts: args.allow_submodule_hosts.clone(),
+        allow_bases: args.programs.allow_bases.clone(),
         watch_namespaces: args.watch_namespaces.iter().cloned().collect(),
         observe_only: args.observe_only,
         trust_unverified_requests: args.trust_unverified_requests,

@@ -124,6 +124,7 @@ async fn render(
         helm: helm.map_err(CommandError::failed)?,
         repositories: access.map_err(CommandError::failed)?,
         programs: from.programs.find(),
+        allow_bases: from.programs.allow_bases.clone(),
     };
     let rendered = render_working(from.directory, &common, &ways, scopes).map_err(CommandError::failed)?;
     rendered.map_err(|failure| {

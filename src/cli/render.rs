@@ -4,24 +4,28 @@
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::application;
 use crate::{
     api::Application,
     controller::{
+        bases::{BasePolicy, base},
         charts::access_to,
         settings::{asked_type, helm_options, touches},
     },
     manifest::{Masker, Problem, escape_control, is_dns_label},
     render::{
-        AgeKeys, BuiltIn, Capabilities, ChartReference, Decryption, DirectoryOptions, HelmOptions, KnownFiles,
-        Programs, Render, RenderFailure, RenderType, RepositoryAccess, ScopeLookup, Unprepared, ValueSource, detect,
-        directory_after, json_array, prepare, yaml_stream,
+        AgeKeys, Base, BaseReference, BuiltIn, Capabilities, ChartReference, Decryption, DirectoryOptions, Elsewhere,
+        HelmOptions, KnownFiles, NoBase, Programs, Render, RenderFailure, RenderType, RepositoryAccess, ScopeLookup,
+        Unprepared, ValueSource, detect, directory_after, json_array, prepare, yaml_stream,
     },
     source::{
+        Place, Repositories,
         files::{Files, Listed},
         tree::{Tree, TreeError},
         working::{WorkingFiles, WorkingTree},
@@ -129,7 +133,7 @@ impl KeyArgs {
     }
 }
 
-/// Programs that render charts and kustomizations.
+/// Programs that render charts and kustomizations, and what they may be given.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct ProgramArgs {
     /// The program helm (version 4), which renders charts; the one on the PATH
@@ -140,6 +144,11 @@ pub struct ProgramArgs {
     /// on the PATH if it is not given.
     #[arg(long, env = "BOWLINE_KUSTOMIZE", value_name = "PROGRAM")]
     pub kustomize: Option<PathBuf>,
+    /// Where bases of other repositories may be, that kustomizations name:
+    /// `HOST` or `HOST/PATH` for all below it, such as git.example.com/platform;
+    /// `*.example.com` is all below example.com. Without it none are loaded.
+    #[arg(long, env = "BOWLINE_ALLOW_BASES", value_name = "PLACE", value_delimiter = ',', num_args = 1..)]
+    pub allow_bases: Vec<Place>,
 }
 
 impl ProgramArgs {
@@ -254,7 +263,13 @@ impl Input {
         };
         let kind = self.kind.map(RenderType::from).or_else(|| asked_type(&spec));
         let repositories = application.map(application::repositories).unwrap_or_default();
-        let ways = Ways { kind, helm: self.helm(application)?, repositories, programs: self.programs.find() };
+        let ways = Ways {
+            kind,
+            helm: self.helm(application)?,
+            repositories,
+            programs: self.programs.find(),
+            allow_bases: self.programs.allow_bases.clone(),
+        };
         Ok((common, ways))
     }
 
@@ -296,6 +311,8 @@ pub(crate) struct Ways {
     /// How chart repositories are spoken to.
     pub(crate) repositories: Vec<RepositoryAccess>,
     pub(crate) programs: Programs,
+    /// Where bases of other repositories may be.
+    pub(crate) allow_bases: Vec<Place>,
 }
 
 impl Ways {
@@ -317,15 +334,43 @@ impl Ways {
         match kind {
             RenderType::Directory => as_directory(),
             kind => {
-                let mut fetch =
-                    |chart: &ChartReference| self.programs.fetch_chart(chart, &access_to(&self.repositories, chart));
-                match prepare(files, kind, common, &self.helm, &mut fetch) {
+                let mut elsewhere = FromHere { ways: self, cache: None };
+                match prepare(files, kind, common, &self.helm, &mut elsewhere) {
                     Ok(prepared) => Ok(prepared.render(&self.programs, common, scopes)),
                     Err(Unprepared::Failed(failure)) => Ok(Err(failure)),
                     Err(Unprepared::Unavailable(message)) => Err(message),
                 }
             }
         }
+    }
+}
+
+/// What comes from elsewhere to this machine, for one render.
+struct FromHere<'a> {
+    ways: &'a Ways,
+    /// Where repositories are fetched to, once one is.
+    cache: Option<(Repositories, tempfile::TempDir)>,
+}
+
+impl Elsewhere for FromHere<'_> {
+    fn chart(&mut self, chart: &ChartReference) -> Result<Arc<[u8]>, String> {
+        self.ways.programs.fetch_chart(chart, &access_to(&self.ways.repositories, chart))
+    }
+
+    fn base(&mut self, reference: &BaseReference) -> Result<Base, NoBase> {
+        let failed = |error: &dyn std::fmt::Display| {
+            NoBase::Unavailable(format!("no private directory to fetch {reference} into: {error}"))
+        };
+        let repositories = match &self.cache {
+            Some((repositories, _)) => repositories,
+            None => {
+                let directory = tempfile::tempdir().map_err(|error| failed(&error))?;
+                let repositories = Repositories::open(directory.path()).map_err(|error| failed(&error))?;
+                &self.cache.insert((repositories, directory)).0
+            }
+        };
+        let policy = BasePolicy { allowed: self.ways.allow_bases.clone(), ..BasePolicy::default() };
+        base(repositories, None, reference, &policy, &CancellationToken::new())
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod actor;
 mod announced;
+pub mod bases;
 mod brake;
 pub mod charts;
 mod contest;
@@ -36,6 +37,7 @@ pub(crate) mod settings;
 mod shared;
 mod signatures;
 mod status;
+mod status_news;
 mod status_waits;
 mod telling;
 mod term;

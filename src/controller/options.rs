@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::OperatorServer;
-use crate::notify::Reach;
+use crate::{notify::Reach, source::Place};
 
 /// How the controller runs.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Options {
     pub allow_file_repositories: bool,
     /// Hosts that submodules may come from, beside that of their repository.
     pub allow_submodule_hosts: Vec<String>,
+    /// Where bases of other repositories may be, that kustomizations name.
+    pub allow_bases: Vec<Place>,
     /// The namespaces whose Applications are served, and that are looked into;
     /// none for all.
     pub watch_namespaces: BTreeSet<String>,

@@ -33,6 +33,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long word of progress waits: what is over by then is told at once by its
 /// end.
 const GATHERED: Duration = Duration::from_millis(200);
+/// How long word of a commit that changed nothing waits at least, and at most
+/// twice as long: hundreds may have the same to say of each commit.
+const LEISURE: Duration = Duration::from_mins(1);
 /// How many events wait at most; more are dropped and counted.
 const EVENTS_WAITING: usize = 1_024;
 
@@ -84,6 +87,12 @@ impl Statuses {
         self.hand_over(owner, application, status, Instant::now() + GATHERED);
     }
 
+    /// Hands over what nobody waits for; the next status overtakes it.
+    pub(super) fn write_at_leisure(&self, owner: &OwnerKey, application: &Application, status: ApplicationStatus) {
+        let pause = LEISURE.mul_f64(rand::random_range(1.0..2.0));
+        self.hand_over(owner, application, status, Instant::now() + pause);
+    }
+
     fn hand_over(&self, owner: &OwnerKey, application: &Application, status: ApplicationStatus, due: Instant) {
         let application = Arc::new(Application { status: Some(status), ..application.clone() });
         let mut state = self.state();
@@ -118,7 +127,8 @@ impl Statuses {
         *self.state() = State::default();
     }
 
-    /// Writes statuses until the token ends it; what waits then is written.
+    /// Writes statuses until the token ends it; what waits then is written, but
+    /// for what nobody waits for.
     pub(super) async fn run(&self, desk: Desk<'_>, stop: CancellationToken) {
         let mut running = FuturesUnordered::new();
         loop {
@@ -141,13 +151,12 @@ impl Statuses {
     }
 
     /// The next status that is due and whose application has none on its way;
-    /// at the end all are due.
+    /// at the end word of progress is due.
     fn take_next(&self, at_the_end: bool) -> Option<(OwnerKey, Arc<Application>)> {
         let mut state = self.state();
         let now = Instant::now();
-        let free = |(owner, waiting): &(&OwnerKey, &Waiting)| {
-            !state.writing.contains(*owner) && (at_the_end || waiting.due <= now)
-        };
+        let due = if at_the_end { now + GATHERED } else { now };
+        let free = |(owner, waiting): &(&OwnerKey, &Waiting)| !state.writing.contains(*owner) && waiting.due <= due;
         let owner = state.waiting.iter().find(free)?.0.clone();
         let wanted = state.waiting.remove(&owner)?.application;
         state.writing.insert(owner.clone());

@@ -34,6 +34,8 @@ pub struct HeadEvent {
     pub asked: Asked,
     /// What came of it.
     pub found: Result<Found, Failure>,
+    /// Whether so many share the repository that most commits concern others.
+    pub of_many: bool,
 }
 
 /// A commit that was fetched.
@@ -382,13 +384,12 @@ impl<S: CredentialStore> Talk<S> {
             (Ok(found), Some(paths)) => (found, paths),
             (found, _) => return found,
         };
-        let credentials = self.credentials().await?;
         let (repositories, policy, cancel) =
             (self.repositories.clone(), self.policy.clone(), self.conversation.stop.clone());
         let (mirror, commit) = (found.mirror.clone(), found.commit.id.clone());
         let work = tokio::task::spawn_blocking(move || {
             let limits = Limits::default();
-            repositories.submodules(&mirror, &commit, &paths, &credentials, &policy, &limits, &cancel)
+            repositories.submodules(&mirror, &commit, &paths, &policy, &limits, &cancel)
         });
         let submodules = work.await.map_err(|error| internal(&error.to_string()))?;
         let submodules = submodules.map_err(|error| Failure::of(&error))?;
@@ -440,13 +441,14 @@ impl<S: CredentialStore> Talk<S> {
 
     fn tell_those(&self, found: &BTreeMap<Wanted, Result<Found, Failure>>, wanted: impl Fn(&OwnerKey) -> bool) {
         let mut state = lock(&self.conversation.state);
+        let of_many = state.subscriptions.len() > AT_ONCE;
         for (_, subscription) in state.subscriptions.iter_mut().filter(|(owner, _)| wanted(owner)) {
             let Some(result) = found.get(&subscription.wanted) else { continue };
             let told = result.as_ref().map(|found| found.commit.id.clone()).map_err(Clone::clone);
             if subscription.told.as_ref() == Some(&told) {
                 continue;
             }
-            let event = HeadEvent { asked: subscription.asked.clone(), found: result.clone() };
+            let event = HeadEvent { asked: subscription.asked.clone(), found: result.clone(), of_many };
             // A full inbox means that older news is waiting: it is told again
             // at the next look.
             if subscription.tell.try_send(event).is_ok() {

@@ -121,14 +121,14 @@ pub async fn run(
         warn!("the admission policies are not installed: who makes a request is recorded as unverified");
     }
     let urls = UrlPolicy { allow_file: options.allow_file_repositories, ..UrlPolicy::default() };
-    let addresses = SubmodulePolicy { urls, hosts: options.allow_submodule_hosts.clone() };
+    let addresses = SubmodulePolicy { urls: urls.clone(), hosts: options.allow_submodule_hosts.clone() };
     let (events, tell) =
         Events::start(store::Events::new(cluster.client().clone(), &options.identity), stop.child_token());
     let outbox = tokio::spawn(tell);
     let programs = Programs::find(options.helm.as_deref(), options.kustomize.as_deref());
     let charts = ChartCache::in_directory(options.cache.join("charts"));
     let shared = Arc::new(Shared {
-        poller: Poller::new(repositories, Arc::new(Secrets(store.clone())), addresses, stop.child_token()),
+        poller: Poller::new(repositories.clone(), Arc::new(Secrets(store.clone())), addresses, stop.child_token()),
         cluster,
         store,
         index,
@@ -149,6 +149,9 @@ pub async fn run(
         tasks: TaskTracker::new(),
         programs,
         charts,
+        repositories,
+        urls,
+        stop: stop.clone(),
         program_runs: Semaphore::new(PROGRAMS),
         renders: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
     });

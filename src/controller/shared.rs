@@ -8,7 +8,7 @@ use std::sync::{
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use super::{
@@ -25,6 +25,7 @@ use crate::{
     cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
     notify::{Courier, Inquirer},
     render::Programs,
+    source::{Repositories, UrlPolicy},
     telemetry::Metrics,
 };
 
@@ -62,6 +63,12 @@ pub(super) struct Shared {
     pub(super) programs: Programs,
     /// Charts of chart repositories.
     pub(super) charts: ChartCache,
+    /// The repositories that are fetched.
+    pub(super) repositories: Repositories,
+    /// Which of their addresses are allowed.
+    pub(super) urls: UrlPolicy,
+    /// When all work is to end.
+    pub(super) stop: CancellationToken,
 }
 
 impl Shared {

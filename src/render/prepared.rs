@@ -12,7 +12,7 @@ use super::{
     directory::{finished, no_directory},
     flatten::Object,
     helm::HelmChart,
-    kustomize::Kustomization,
+    kustomize::{Base, BaseReference, Kustomization, NoBase},
     path::normalise,
     reading::{Place, Probes, Reading},
     secrets, touches,
@@ -23,15 +23,27 @@ use crate::{
     source::files::Files,
 };
 
-/// Gives a packed chart of a repository, or says in words why it cannot be had.
-pub type FetchChart<'a> = dyn FnMut(&ChartReference) -> Result<Arc<[u8]>, String> + 'a;
+/// Gives what a render takes from elsewhere than its own repository.
+pub trait Elsewhere {
+    /// A packed chart of a chart repository.
+    ///
+    /// # Errors
+    /// In words: why it cannot be had.
+    fn chart(&mut self, chart: &ChartReference) -> Result<Arc<[u8]>, String>;
+
+    /// The repository of a remote base.
+    ///
+    /// # Errors
+    /// It may not be loaded, or cannot be fetched now.
+    fn base(&mut self, base: &BaseReference) -> Result<Base, NoBase>;
+}
 
 /// Why a render is not prepared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unprepared {
     /// All that is wrong with the files.
     Failed(RenderFailure),
-    /// Nothing is wrong with them, but a chart cannot be fetched now.
+    /// Nothing is wrong with them, but a chart or a base cannot be fetched now.
     Unavailable(String),
 }
 
@@ -61,8 +73,8 @@ enum Gathered {
     Kustomization(Kustomization),
 }
 
-/// Gathers what the chart or kustomization of a directory needs. `fetch` is
-/// asked for the charts of repositories that it takes.
+/// Gathers what the chart or kustomization of a directory needs, also from
+/// elsewhere.
 ///
 /// # Errors
 /// Everything that is missing, may not be read, or would be loaded from
@@ -72,7 +84,7 @@ pub fn prepare(
     kind: RenderType,
     common: &DirectoryOptions,
     helm: &HelmOptions,
-    fetch: &mut FetchChart<'_>,
+    elsewhere: &mut dyn Elsewhere,
 ) -> Result<Prepared, Unprepared> {
     let one = Unprepared::of;
     let limits: &Limits = &common.limits;
@@ -99,9 +111,11 @@ pub fn prepare(
         options["touches"] = touches;
     }
     let source = match kind {
-        RenderType::Kustomize => Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory, common)?),
+        RenderType::Kustomize => {
+            Gathered::Kustomization(Kustomization::prepare(&mut reading, &directory, common, elsewhere)?)
+        }
         _ => {
-            let chart = HelmChart::prepare(&mut reading, &directory, helm, common, fetch)?;
+            let chart = HelmChart::prepare(&mut reading, &directory, helm, common, elsewhere)?;
             options["helm"] = chart.inputs();
             Gathered::Chart(Box::new(chart))
         }

@@ -1,6 +1,6 @@
 //! What a renderer is given of a repository, and thereby what it read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Limits, path::resolve};
 use crate::{
@@ -18,10 +18,14 @@ const LINKS: usize = 16;
 /// was. Equal names at another commit mean that a render would read the same.
 pub type Probes = BTreeMap<String, Option<Vec<u8>>>;
 
-/// A repository that remembers what was read of it. Paths are clean and
-/// relative to its root; links are followed within the repository only.
+/// A repository that remembers what was read of it, and of others that it
+/// names, one of which is looked at at a time. Paths are clean and relative to
+/// the root of that one; links are followed within it only.
 pub(super) struct Reading<'a> {
     files: &'a dyn Files,
+    others: Vec<Arc<dyn Files>>,
+    /// Which of the others is looked at.
+    other: Option<usize>,
     limits: &'a Limits,
     probes: Probes,
     digests: BTreeMap<String, Digest>,
@@ -39,7 +43,35 @@ pub(super) enum Place {
 
 impl<'a> Reading<'a> {
     pub(super) fn new(files: &'a dyn Files, limits: &'a Limits) -> Self {
-        Self { files, limits, probes: Probes::new(), digests: BTreeMap::new(), bytes: 0 }
+        let (others, other) = (Vec::new(), None);
+        Self { files, others, other, limits, probes: Probes::new(), digests: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// Takes in another repository; gives its number.
+    pub(super) fn add(&mut self, files: Arc<dyn Files>) -> usize {
+        self.others.push(files);
+        self.others.len() - 1
+    }
+
+    /// Looks at another repository from here on, or at the first again.
+    pub(super) fn turn_to(&mut self, other: Option<usize>) {
+        self.other = other;
+    }
+
+    fn files(&self) -> &dyn Files {
+        match self.other {
+            Some(other) => &*self.others[other],
+            None => self.files,
+        }
+    }
+
+    /// What a path of the repository that is looked at is called among all that
+    /// is read: no path of the first one begins like those of others.
+    fn name(&self, path: &str) -> String {
+        match self.other {
+            Some(other) => format!("../{other}/{path}"),
+            None => path.to_owned(),
+        }
     }
 
     /// What is at a path, over links.
@@ -60,7 +92,8 @@ impl<'a> Reading<'a> {
     }
 
     fn probe(&mut self, path: &str) {
-        if !self.probes.contains_key(path) {
+        // Whether others changed is asked of them, not of the first.
+        if self.other.is_none() && !self.probes.contains_key(path) {
             self.probes.insert(path.to_owned(), self.files.content_id(path));
         }
     }
@@ -73,7 +106,7 @@ impl<'a> Reading<'a> {
                 wanted.match_indices('/').map(|(at, _)| at).chain([wanted.len()]).filter(|at| *at > 0).collect();
             for end in ends {
                 let here = &wanted[..end];
-                match self.files.find(here).map_err(unreadable)? {
+                match self.files().find(here).map_err(unreadable)? {
                     None => return Ok(None),
                     Some(Found::Directory) => {}
                     Some(Found::File { .. }) if end == wanted.len() => return Ok(Some(Place::File(wanted))),
@@ -118,8 +151,9 @@ impl<'a> Reading<'a> {
     }
 
     fn content(&mut self, path: &str, at: &str) -> Result<Vec<u8>, Problem> {
-        let content = self.files.read(at).map_err(|error| Problem::in_file(path, error.to_string()))?;
-        if !self.digests.contains_key(path) {
+        let content = self.files().read(at).map_err(|error| Problem::in_file(path, error.to_string()))?;
+        let name = self.name(path);
+        if !self.digests.contains_key(&name) {
             self.bytes = self.bytes.saturating_add(content.len() as u64);
             let (files, bytes) = (self.limits.files, self.limits.bytes);
             if self.digests.len() >= files {
@@ -128,7 +162,7 @@ impl<'a> Reading<'a> {
             if self.bytes > bytes {
                 return Err(Problem::in_file(path, format!("with it the render reads more than {bytes} bytes")));
             }
-            self.digests.insert(path.to_owned(), Digest::of(&content));
+            self.digests.insert(name, Digest::of(&content));
         }
         Ok(content)
     }
@@ -140,7 +174,7 @@ impl<'a> Reading<'a> {
     /// It is no directory, something cannot be read, or a limit is passed.
     pub(super) fn all_below(&mut self, directory: &str) -> Result<Vec<(String, Vec<u8>)>, Vec<Problem>> {
         let entries =
-            self.files.below(directory).map_err(|error| vec![Problem::in_file(directory, error.to_string())])?;
+            self.files().below(directory).map_err(|error| vec![Problem::in_file(directory, error.to_string())])?;
         self.probe(directory);
         let (mut files, mut problems) = (Vec::new(), Vec::new());
         for entry in entries {

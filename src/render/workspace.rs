@@ -64,7 +64,8 @@ impl Workspace {
     }
 }
 
-const TREE: &str = "tree";
+/// The directory of the copy.
+pub(super) const TREE: &str = "tree";
 const HOME: &str = "home";
 
 fn without(text: &str, name: &Path) -> String {

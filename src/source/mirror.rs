@@ -86,6 +86,10 @@ impl Mirror {
         &self.shared.url
     }
 
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.shared.credentials
+    }
+
     /// The files of a fetched commit below a path; `.` is the root.
     ///
     /// # Errors

@@ -74,6 +74,19 @@ impl Repositories {
         Ok(mirror)
     }
 
+    /// The mirror of a repository that another one names: seen by the other's
+    /// credentials where both are on one server, else without any.
+    ///
+    /// # Errors
+    /// The cache's directory cannot be used.
+    pub fn named_by(&self, other: &Mirror, url: &RepositoryUrl) -> Result<Mirror, SourceError> {
+        if other.url().is_beside(url) {
+            self.mirror(url, other.credentials())
+        } else {
+            self.mirror(url, &Credentials::none())
+        }
+    }
+
     /// As [`Mirror::fetch`].
     ///
     /// # Errors

@@ -131,6 +131,24 @@ impl RepositoryUrl {
         self.carries_credentials
     }
 
+    /// Whether another repository is on the same server, by scheme, host and
+    /// port, so that the credentials for one are those for the other.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        match (url::Url::parse(self.as_str()), url::Url::parse(other.as_str())) {
+            (Ok(one), Ok(other)) => {
+                let server = |url: &url::Url| {
+                    (
+                        url.scheme().to_owned(),
+                        url.host_str().map(str::to_ascii_lowercase),
+                        url.port_or_known_default().or((url.scheme() == "ssh").then_some(22)),
+                    )
+                };
+                server(&one) == server(&other)
+            }
+            _ => false,
+        }
+    }
+
     /// The address.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -276,5 +294,17 @@ mod tests {
     fn credentials_travel_encrypted(#[case] text: &str, #[case] leave: bool, #[case] carried: bool) {
         let policy = UrlPolicy { allow_plain_http_credentials: leave, ..UrlPolicy::default() };
         assert_eq!(RepositoryUrl::parse(text, &policy).unwrap().carries_credentials(), carried);
+    }
+
+    #[rstest]
+    #[case::the_same("https://h.example/x", true)]
+    #[case::the_port_written_out("https://H.example:443/x", true)]
+    #[case::another_port("https://h.example:8443/x", false)]
+    #[case::another_scheme("http://h.example/x", false)]
+    #[case::over_ssh("ssh://git@h.example/x", false)]
+    #[case::another_host("https://vendor.example/x", false)]
+    fn credentials_are_for_one_server(#[case] at: &str, #[case] same: bool) {
+        let of = |text: &str| RepositoryUrl::parse(text, &UrlPolicy::default()).unwrap();
+        assert_eq!(of("https://h.example/shop").is_beside(&of(at)), same);
     }
 }

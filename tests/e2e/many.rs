@@ -23,7 +23,7 @@ fn objects(number: usize, image: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn applications_that_hang_hold_up_nobody_and_a_fix_goes_past_what_hangs() {
     let site = Site::new();
-    let _controller = site.start(&Start::default());
+    let controller = site.start(&Start::default());
     let team = Team::at(&site, "many").await;
     let files: Vec<(String, String)> = (0..APPLICATIONS)
         .map(|number| {
@@ -72,6 +72,17 @@ async fn applications_that_hang_hold_up_nobody_and_a_fix_goes_past_what_hangs() 
     team.until_synced("app-00", &fix).await;
     assert_eq!(team.history("app-00").await, "1 Push Superseded\n2 Push Healthy");
     assert_eq!(team.list("releases").await.len(), releases + 1, "a commit in one path is one release");
+    // All know of it, and nobody waits to hear from each that is Synced that it
+    // changed nothing there.
+    let known = || {
+        let log = controller.log();
+        log.lines().filter(|line| line.contains("the head is known") && line.contains(&fix)).count()
+    };
+    eventually("all know of the commit", async || if known() == APPLICATIONS { Ok(()) } else { Err(known()) }).await;
+    team.polls(2).await;
+    let heads = team.list("applications").await;
+    let at = |commit: &str| heads.iter().filter(|one| one["status"]["head"]["commit"] == commit).count();
+    assert_eq!((at(&fix), at(&commit)), (HANGING, APPLICATIONS - HANGING));
     eprintln!(
         "figure: a fix behind a release that hangs: live {:.2} s after the push, polled each second",
         live.as_secs_f64()

@@ -62,9 +62,9 @@ async fn a_chart_is_deployed_with_values_from_git_from_a_secret_and_from_the_app
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kustomization_is_deployed_with_its_base_and_a_commit_elsewhere_renders_nothing() {
+async fn a_kustomization_is_deployed_with_its_bases_and_a_commit_elsewhere_renders_nothing() {
     let site = Site::new();
-    let controller = site.start(&Start::default());
+    let controller = site.start(&Start { arguments: vec!["--allow-bases", "127.0.0.1"], ..Start::default() });
     let team = Team::at(&site, "kustomize").await;
     let map =
         |value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: seen}}\ndata: {{a: {value}}}\n");
@@ -89,6 +89,34 @@ async fn a_kustomization_is_deployed_with_its_base_and_a_commit_elsewhere_render
     team.until_synced("shop", &second).await;
     assert_eq!(team.get("configmaps", "prod-seen").await.unwrap()["data"]["a"], "two");
     assert_eq!(team.history("shop").await, "1 Push Healthy\n2 Push Healthy");
+
+    // A base of another repository, whose branch moves on by itself.
+    let platform = team.git.create_repo("platform").unwrap();
+    platform.write("base/kustomization.yaml", "resources: [b.yaml]\n").unwrap();
+    platform.write("base/b.yaml", &map("three").replace("seen", "platform")).unwrap();
+    platform.commit_and_push("A base").unwrap();
+    let base = format!("{}//base?ref=main", team.git.url("platform"));
+    let overlay = format!("namePrefix: prod-\nresources: [../../base, \"{base}\"]\n");
+    let third = team.push("Another base", &[("overlays/prod/kustomization.yaml", overlay)]);
+    team.until_synced("shop", &third).await;
+    assert_eq!(team.get("configmaps", "prod-platform").await.unwrap()["data"]["a"], "three");
+    team.kubectl(&[
+        "patch",
+        "application",
+        "shop",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"render":{"kustomize":{"interval":"1s"}}}}"#,
+    ]);
+    platform.write("base/b.yaml", &map("four").replace("seen", "platform")).unwrap();
+    platform.commit_and_push("A newer base").unwrap();
+    eventually("the newer base", async || {
+        let map = team.get("configmaps", "prod-platform").await.unwrap();
+        if map["data"]["a"] == "four" { Ok(()) } else { Err(map["data"].to_string()) }
+    })
+    .await;
+    let newest = team.releases("shop").await.pop().unwrap();
+    assert_eq!((newest.spec.number, newest.spec.commit.id.as_str()), (4, third.as_str()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,9 +7,10 @@ use std::{
 };
 
 use bowline::{
+    controller::bases::{BasePolicy, may_load},
     render::{
-        BuiltIn, Capabilities, DirectoryOptions, HelmOptions, Limits, Prepared, Programs, Render, RenderFailure,
-        RenderType, Unprepared, detect, prepare,
+        Base, BaseReference, BuiltIn, Capabilities, ChartReference, DirectoryOptions, Elsewhere, HelmOptions, Limits,
+        NoBase, Prepared, Programs, Render, RenderFailure, RenderType, Unprepared, detect, prepare,
     },
     source::{files::Files, working::WorkingFiles},
 };
@@ -68,14 +69,28 @@ impl Repository {
     }
 }
 
-/// Prepares what takes no chart of elsewhere.
+/// What takes nothing from elsewhere, since nobody allows it.
+struct Nowhere;
+
+impl Elsewhere for Nowhere {
+    fn chart(&mut self, chart: &ChartReference) -> Result<Arc<[u8]>, String> {
+        panic!("{chart} is of elsewhere")
+    }
+
+    fn base(&mut self, base: &BaseReference) -> Result<Base, NoBase> {
+        may_load(base, &BasePolicy::default())?;
+        panic!("{base} is of elsewhere")
+    }
+}
+
+/// Prepares what takes nothing from elsewhere.
 pub fn prepared(
     files: &dyn Files,
     kind: RenderType,
     options: &DirectoryOptions,
     helm: &HelmOptions,
 ) -> Result<Prepared, RenderFailure> {
-    prepare(files, kind, options, helm, &mut |chart| panic!("{chart} is of elsewhere")).map_err(|error| match error {
+    prepare(files, kind, options, helm, &mut Nowhere).map_err(|error| match error {
         Unprepared::Failed(failure) => failure,
         Unprepared::Unavailable(message) => panic!("{message}"),
     })

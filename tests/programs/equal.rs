@@ -4,17 +4,17 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use bowline::{
     manifest::{ManifestDigest, ObjectId, yaml::RepeatedKeys},
-    render::{BuiltIn, DirectoryOptions, HelmOptions, Limits, RenderType, detect, directory},
+    render::{BuiltIn, DirectoryOptions, HelmOptions, Limits, Render, RenderType, detect, directory},
     source::tree::MemoryTree,
 };
 
 use super::case::{Case, Repository, options, program, words};
 
 /// The objects of a render by their digests.
-type Objects = BTreeMap<ObjectId, ManifestDigest>;
+pub type Objects = BTreeMap<ObjectId, ManifestDigest>;
 
 /// What the program itself makes of a directory, with what people would type.
-fn by_the_program(kind: RenderType, repository: &Path, path: &str, helm: &HelmOptions) -> Objects {
+pub fn by_the_program(kind: RenderType, repository: &Path, path: &str, helm: &HelmOptions) -> Objects {
     let directory_of = repository.join(path);
     let mut command = match kind {
         RenderType::Kustomize => {
@@ -59,6 +59,10 @@ fn read(output: Vec<u8>) -> Objects {
     limits.yaml.repeated_keys = RepeatedKeys::LastWins;
     let options = DirectoryOptions { limits, ..options(".") };
     let render = directory(&tree, &options, &BuiltIn).unwrap_or_else(|failure| panic!("{}", words(&failure)));
+    objects(&render)
+}
+
+pub fn objects(render: &Render) -> Objects {
     render.manifests.iter().map(|manifest| (manifest.id.clone(), manifest.digest.clone())).collect()
 }
 
@@ -85,8 +89,7 @@ fn each_case_renders_equal_to_the_program_itself() {
     for Case { name, path, helm, repository } in cases {
         let render = repository.render(&path, &helm);
         let render = render.unwrap_or_else(|failure| panic!("{name}: {}", words(&failure)));
-        let ours: Objects =
-            render.manifests.iter().map(|manifest| (manifest.id.clone(), manifest.digest.clone())).collect();
+        let ours = objects(&render);
         let kind = detect(&repository.files(), if path == "." { "" } else { &path }).unwrap();
         if kind == RenderType::Helm {
             build_dependencies(&repository.path().join(&path));

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bases;
 mod case;
 mod equal;
 mod hostile;

@@ -1,11 +1,14 @@
 //! Charts of chart repositories and registries, fetched by the real Helm.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command, sync::Arc};
 
 use bowline::{
     controller::charts::ChartCache,
     manifest::{ManifestDigest, ObjectId},
-    render::{BuiltIn, ChartReference, HelmOptions, Render, RenderType, RepositoryAccess, Unprepared, prepare},
+    render::{
+        Base, BaseReference, BuiltIn, ChartReference, Elsewhere, HelmOptions, NoBase, Render, RenderType,
+        RepositoryAccess, Unprepared, prepare,
+    },
 };
 use rig::{Authority, ChartRepository, Registry};
 
@@ -103,11 +106,8 @@ impl Wanted {
     }
 
     fn render(&mut self) -> Result<Render, String> {
-        let (options, access, fetched) = (options("app"), &self.access, &mut self.fetched);
-        let mut fetch = |chart: &ChartReference| {
-            *fetched += 1;
-            programs().fetch_chart(chart, access)
-        };
+        let options = options("app");
+        let mut fetch = Fetch { access: &self.access, fetched: &mut self.fetched };
         match prepare(&self.repository.files(), RenderType::Helm, &options, &self.helm, &mut fetch) {
             Ok(prepared) => prepared.render(programs(), &options, &BuiltIn).map_err(|failure| words(&failure)),
             Err(Unprepared::Failed(failure)) => Err(words(&failure)),
@@ -121,6 +121,23 @@ impl Wanted {
         let data = render.manifests[0].value.read()["data"].clone();
         let text = |key: &str| data[key].as_str().unwrap().to_owned();
         (text("version"), text("word"))
+    }
+}
+
+/// Charts of the server of a test.
+struct Fetch<'a> {
+    access: &'a RepositoryAccess,
+    fetched: &'a mut usize,
+}
+
+impl Elsewhere for Fetch<'_> {
+    fn chart(&mut self, chart: &ChartReference) -> Result<Arc<[u8]>, String> {
+        *self.fetched += 1;
+        programs().fetch_chart(chart, self.access)
+    }
+
+    fn base(&mut self, base: &BaseReference) -> Result<Base, NoBase> {
+        panic!("{base} is of no chart")
     }
 }
 

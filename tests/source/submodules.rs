@@ -39,9 +39,9 @@ fn policy(hosts: &[&str]) -> SubmodulePolicy {
 fn submodules(cache: &Cache, paths: &[&str]) -> Result<Submodules, SourceError> {
     let commit = cache.commit("main");
     let paths: Vec<String> = paths.iter().map(ToString::to_string).collect();
-    let (mirror, none) = (cache.mirror(), Credentials::none());
+    let mirror = cache.mirror();
     let (limits, cancel) = (Limits::default(), CancellationToken::new());
-    cache.repositories.submodules(&mirror, &commit, &paths, &none, &policy(&[]), &limits, &cancel)
+    cache.repositories.submodules(&mirror, &commit, &paths, &policy(&[]), &limits, &cancel)
 }
 
 /// All files below a path, with their contents.
@@ -254,8 +254,7 @@ impl Served {
         let commit: CommitId = self.outer.head().unwrap().parse().unwrap();
         mirror.fetch(&Revision::of(Some("main")).unwrap(), &limits, &cancel)?;
         let paths = ["app".to_owned()];
-        let found =
-            repositories.submodules(&mirror, &commit, &paths, &credentials, &policy(hosts), &limits, &cancel)?;
+        let found = repositories.submodules(&mirror, &commit, &paths, &policy(hosts), &limits, &cancel)?;
         let tree = mirror.tree_with(&commit, "app", &TreeLimits::default(), &found)?;
         Ok(tree.read("app/base/b.yaml").unwrap())
     }

@@ -158,6 +158,16 @@ impl OwnResources {
         self.of(key, |stores| &stores.applications).into_iter().next()
     }
 
+    /// Whether another application waits for this one (`spec.dependsOn`).
+    pub fn is_waited_for(&self, key: &OwnerKey) -> bool {
+        let Some(part) = self.part(key.namespace()) else { return false };
+        let applications = lock(&part.stores.applications);
+        let beside = applications.applications().filter(|other| other.namespace() == key.namespace());
+        beside
+            .flat_map(|other| applications.of(other))
+            .any(|other| other.spec.depends_on.iter().any(|name| name == key.name()))
+    }
+
     /// The releases of an application, by number.
     pub fn releases(&self, key: &OwnerKey) -> Vec<Arc<Release>> {
         let mut releases = self.of(key, |stores| &stores.releases);

@@ -86,6 +86,7 @@ impl Actor {
         if event.asked != self.asked() {
             return;
         }
+        self.known.of_many = event.of_many;
         match event.found {
             Ok(found) => {
                 self.shared.metrics.fetched("succeeded");
@@ -156,8 +157,9 @@ impl Actor {
         self.note_wishes();
     }
 
-    /// Looks at what the head reads beside Git: values of the cluster, and
-    /// charts of which there may be newer versions. While that cannot be read,
+    /// Looks at what the head reads beside its repository: values of the
+    /// cluster, charts of which there may be newer versions, and bases that may
+    /// have moved. While that cannot be read,
     /// what was rendered before stays.
     pub(super) async fn look_outside(&mut self) {
         self.known.outside_due = None;
@@ -168,8 +170,11 @@ impl Actor {
     /// When what is read beside Git is looked at next, with some jitter.
     fn note_outside(&mut self) {
         let reads = self.known.rendered_from.as_ref().is_some_and(|from| from.outside);
-        let helm = self.known.application.spec.render.helm.as_ref();
-        let interval = helm.and_then(|helm| helm.interval).map_or(OUTSIDE_INTERVAL, crate::api::Duration::signed);
+        let render = &self.known.application.spec.render;
+        let of_helm = render.helm.as_ref().and_then(|helm| helm.interval);
+        let of_kustomize = render.kustomize.as_ref().and_then(|kustomize| kustomize.interval);
+        // What is rendered is of one kind: the other's settings say nothing.
+        let interval = of_helm.or(of_kustomize).map_or(OUTSIDE_INTERVAL, crate::api::Duration::signed);
         let interval = interval.max(SHORTEST_OUTSIDE_INTERVAL).mul_f64(rand::random_range(0.9..1.1));
         self.known.outside_due = reads.then(|| Timestamp::now() + interval);
     }

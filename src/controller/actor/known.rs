@@ -120,6 +120,8 @@ pub(super) struct Known {
     pub(super) previews: BTreeMap<String, Content>,
     // The head.
     pub(super) found: Option<Found>,
+    /// Whether many others share the repository.
+    pub(super) of_many: bool,
     pub(super) reference: Option<String>,
     pub(super) head_commit: Option<CommitRecord>,
     pub(super) head: HeadView,
@@ -253,6 +255,7 @@ impl Known {
             resolutions: BTreeMap::new(),
             previews: BTreeMap::new(),
             found: None,
+            of_many: false,
             reference: None,
             head_commit: None,
             head: HeadView::Unknown,

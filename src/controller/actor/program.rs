@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     controller::{
+        bases::{self, BasePolicy},
         charts::{may_reach, repository_access},
         decide::Content as From,
         poller::Found,
@@ -27,10 +28,10 @@ use crate::{
     },
     manifest::{Digest, InputDigest},
     render::{
-        Capabilities, ChartReference, DirectoryOptions, Prepared, Probes, Render, RenderFailure, RenderType,
-        RepositoryAccess, Unprepared, prepare,
+        Base, BaseReference, Capabilities, ChartReference, DirectoryOptions, Elsewhere, NoBase, Prepared, Probes,
+        Render, RenderFailure, RenderType, RepositoryAccess, Unprepared, prepare,
     },
-    source::{TreeLimits, files::Files},
+    source::{Mirror, TreeLimits, files::Files},
 };
 
 impl Actor {
@@ -89,13 +90,9 @@ impl Actor {
             decryption,
             ..DirectoryOptions::default()
         };
-        let mut ranges = false;
-        let mut fetch = |chart: &ChartReference| {
-            ranges |= !chart.is_pinned();
-            self.fetch_chart(chart, &access)
-        };
-        let prepared = block_in_place(|| prepare(&files, kind, &common, &helm, &mut fetch));
-        let outside = ranges || values_from;
+        let mut elsewhere = FromElsewhere { actor: self, named_by: &found.mirror, access: &access, moves: false };
+        let prepared = block_in_place(|| prepare(&files, kind, &common, &helm, &mut elsewhere));
+        let outside = elsewhere.moves || values_from;
         let from =
             |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone(), outside };
         let prepared = match prepared {
@@ -106,7 +103,8 @@ impl Actor {
                 return Looked::Failed(from(Probes::new()), problems, may_change);
             }
             Err(Unprepared::Unavailable(message)) => {
-                return Looked::Undiscovered { reason: "ChartUnavailable", message };
+                let reason = if kind == RenderType::Helm { "ChartUnavailable" } else { "BaseUnavailable" };
+                return Looked::Undiscovered { reason, message };
             }
         };
         if let Some(content) = self.rendered_before(prepared.inputs()).await {
@@ -161,6 +159,34 @@ impl Actor {
         let kept = known.history.iter().rev().find(|release| release.spec.inputs == *inputs)?;
         // Content that cannot be read is rendered anew.
         self.content_of(From::Release(kept.spec.number)).await.ok()
+    }
+}
+
+/// What a render takes from elsewhere; blocks.
+struct FromElsewhere<'a> {
+    actor: &'a Actor,
+    /// The repository that is rendered.
+    named_by: &'a Mirror,
+    access: &'a [RepositoryAccess],
+    /// Whether something of it may be another tomorrow.
+    moves: bool,
+}
+
+impl Elsewhere for FromElsewhere<'_> {
+    fn chart(&mut self, chart: &ChartReference) -> Result<Arc<[u8]>, String> {
+        self.moves |= !chart.is_pinned();
+        self.actor.fetch_chart(chart, self.access)
+    }
+
+    fn base(&mut self, reference: &BaseReference) -> Result<Base, NoBase> {
+        self.moves |= !reference.is_pinned();
+        let Shared { options, repositories, urls, stop, .. } = &*self.actor.shared;
+        let policy = BasePolicy {
+            urls: urls.clone(),
+            allowed: options.allow_bases.clone(),
+            only_commits: self.actor.known.application.spec.source.verify.is_some(),
+        };
+        bases::base(repositories, Some(self.named_by), reference, &policy, stop)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         decide::{HeadView, Stage},
         outbox::Statuses,
         status::{Facts, application_status},
+        status_news::differs_by_the_commit_only,
     },
     health::HealthStatus,
 };
@@ -54,8 +55,22 @@ impl Actor {
             self.event("Held", &message, true);
         }
         self.tell_of_dependencies(&status);
-        write(&self.shared.statuses, &self.known.owner, &self.known.application, status.clone());
+        let (statuses, owner, application) = (&self.shared.statuses, &self.known.owner, &self.known.application);
+        if self.is_in_no_hurry(&status) {
+            statuses.write_at_leisure(owner, application, status.clone());
+        } else {
+            write(statuses, owner, application, status.clone());
+        }
         self.known.published = Some(status);
+    }
+
+    /// Whether all there is to say is that a commit of a repository that many
+    /// share changed nothing here, and nobody waits to hear it.
+    fn is_in_no_hurry(&self, status: &ApplicationStatus) -> bool {
+        let known = &self.known;
+        known.of_many
+            && known.published.as_ref().is_some_and(|before| differs_by_the_commit_only(before, status))
+            && !self.shared.own.is_waited_for(&known.owner)
     }
 
     /// Tells once of each new reason why the dependencies hold up new content.

@@ -24,7 +24,7 @@ use crate::{
     render::{
         DirectoryOptions, RenderFailure,
         path::{join, relative_to},
-        prepared::{FetchChart, Unprepared},
+        prepared::{Elsewhere, Unprepared},
         reading::Reading,
         secrets, sops,
         workspace::Workspace,
@@ -75,7 +75,7 @@ impl Chart {
         directory: &str,
         options: &HelmOptions,
         common: &DirectoryOptions,
-        fetch: &mut FetchChart<'_>,
+        elsewhere: &mut dyn Elsewhere,
         room: Room,
     ) -> Result<Self, Unprepared> {
         let workspace = Workspace::new().map_err(|error| {
@@ -96,10 +96,10 @@ impl Chart {
             fetched: BTreeMap::new(),
         };
         let (problems, unavailable) = (Vec::new(), Vec::new());
-        let mut copying = Copying { reading, chart, options, common, fetch, problems, unavailable, room };
+        let mut copying = Copying { reading, chart, options, common, elsewhere, problems, unavailable, room };
         match &options.chart {
             None => copying.chart_at(directory, "", 0),
-            Some(elsewhere) => copying.chart_of_elsewhere(elsewhere),
+            Some(reference) => copying.chart_of_elsewhere(reference),
         }
         copying.values(directory);
         let Copying { mut chart, mut problems, unavailable, .. } = copying;
@@ -130,12 +130,12 @@ impl Chart {
     }
 }
 
-struct Copying<'a, 'b, 'c> {
+struct Copying<'a, 'b> {
     reading: &'a mut Reading<'b>,
     chart: Chart,
     options: &'a HelmOptions,
     common: &'a DirectoryOptions,
-    fetch: &'a mut FetchChart<'c>,
+    elsewhere: &'a mut dyn Elsewhere,
     problems: Vec<Problem>,
     /// Why charts of repositories cannot be had.
     unavailable: Vec<String>,
@@ -152,7 +152,7 @@ struct Dependency {
     at: Position,
 }
 
-impl Copying<'_, '_, '_> {
+impl Copying<'_, '_> {
     /// Copies the chart of a directory of the repository to a place below the
     /// chart that is rendered, with those that it has by `file://`.
     fn chart_at(&mut self, directory: &str, place: &str, depth: usize) {
@@ -188,7 +188,7 @@ impl Copying<'_, '_, '_> {
 
     /// A chart of a repository, if it can be had.
     fn fetched(&mut self, reference: &ChartReference) -> Option<Arc<[u8]>> {
-        match (self.fetch)(reference) {
+        match self.elsewhere.chart(reference) {
             Ok(content) => {
                 self.chart.fetched.insert(reference.to_string(), Digest::of(&content).to_string());
                 Some(content)

@@ -31,7 +31,7 @@ use chart::Chart;
 use super::{
     DirectoryOptions, RenderType,
     flatten::Object,
-    prepared::{FetchChart, Unprepared},
+    prepared::{Elsewhere, Unprepared},
     programs::Programs,
     reading::Reading,
 };
@@ -50,10 +50,10 @@ impl HelmChart {
         directory: &str,
         options: &HelmOptions,
         common: &DirectoryOptions,
-        fetch: &mut FetchChart<'_>,
+        elsewhere: &mut dyn Elsewhere,
     ) -> Result<Self, Unprepared> {
         let room = Room { bytes: common.limits.bytes, files: common.limits.files };
-        let chart = Chart::prepare(reading, directory, options, common, fetch, room)?;
+        let chart = Chart::prepare(reading, directory, options, common, elsewhere, room)?;
         Ok(Self { chart, options: options.clone() })
     }
 

@@ -1,7 +1,9 @@
 //! The files that a kustomization needs: what it names, what those name, and
-//! nothing else. Whatever it would load from elsewhere is refused.
+//! nothing else. Bases of other repositories are copied beside it, where they
+//! may be loaded, and named there; whatever else would come from elsewhere is
+//! refused.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
@@ -11,13 +13,20 @@ use crate::{
         yaml::{self, Positions, read_documents},
     },
     render::{
-        DirectoryOptions,
+        DirectoryOptions, RenderFailure,
         detect::KUSTOMIZATIONS,
         path::{join, relative_to},
+        prepared::{Elsewhere, Unprepared},
         reading::{Place, Reading},
         secrets, sops,
         workspace::Workspace,
     },
+    source::redact,
+};
+
+use super::{
+    base::{BaseReference, NoBase},
+    bases::{Bases, Spot},
 };
 
 /// Kustomizations that one render may consist of.
@@ -39,24 +48,38 @@ const CHARTS: &[&str] = &["helmCharts", "helmChartInflationGenerator"];
 /// Fields of plugins that may hold paths of files.
 const OF_PLUGINS: &[&str] = &["path", "paths", "files", "envs", "env", "crds", "replacements"];
 
+/// What was copied.
+pub(super) struct Copied {
+    /// What was decrypted, which no message may hold.
+    pub(super) secrets: Vec<String>,
+    /// The bases of other repositories.
+    pub(super) bases: Bases,
+}
+
 /// Copies all that the kustomization of a directory needs, decrypted where it
-/// is encrypted. Gives what was decrypted, which no message may hold.
+/// is encrypted.
 ///
 /// # Errors
-/// All that is missing, that may not be loaded, or that cannot be decrypted.
+/// All that is missing, that may not be loaded, or that cannot be decrypted;
+/// else what cannot be fetched.
 pub(super) fn copy(
     reading: &mut Reading<'_>,
     directory: &str,
     workspace: &Workspace,
     options: &DirectoryOptions,
-) -> Result<Vec<String>, Vec<Problem>> {
+    elsewhere: &mut dyn Elsewhere,
+) -> Result<Copied, Unprepared> {
     let mut closure = Closure {
         reading,
         workspace,
         options,
+        elsewhere,
+        bases: Bases::default(),
+        here: None,
         secrets: Vec::new(),
         problems: Vec::new(),
-        pending: VecDeque::from([directory.to_owned()]),
+        unavailable: Vec::new(),
+        pending: VecDeque::from([Spot { base: None, directory: directory.to_owned() }]),
         seen: BTreeSet::new(),
     };
     while let Some(next) = closure.pending.pop_front() {
@@ -68,21 +91,32 @@ pub(super) fn copy(
             closure.problems.push(Problem::in_file(directory, message));
             break;
         }
-        closure.kustomization(&next);
+        closure.visit(&next);
     }
-    let Closure { mut problems, mut secrets, .. } = closure;
+    closure.reading.turn_to(None);
+    let Closure { mut problems, mut secrets, bases, unavailable, .. } = closure;
     secrets::without_in(&mut secrets, &mut problems);
-    if problems.is_empty() { Ok(secrets) } else { Err(problems) }
+    match (problems.is_empty(), unavailable.is_empty()) {
+        (true, true) => Ok(Copied { secrets, bases }),
+        (true, false) => Err(Unprepared::Unavailable(unavailable.join("; "))),
+        (false, _) => Err(RenderFailure { problems }.into()),
+    }
 }
 
 struct Closure<'a, 'b> {
     reading: &'a mut Reading<'b>,
     workspace: &'a Workspace,
     options: &'a DirectoryOptions,
+    elsewhere: &'a mut dyn Elsewhere,
+    bases: Bases,
+    /// The repository that is looked at: one of the bases, or the first.
+    here: Option<usize>,
     secrets: Vec<String>,
     problems: Vec<Problem>,
-    pending: VecDeque<String>,
-    seen: BTreeSet<String>,
+    /// Why bases cannot be had now.
+    unavailable: Vec<String>,
+    pending: VecDeque<Spot>,
+    seen: BTreeSet<Spot>,
 }
 
 /// A file of a kustomization that names others.
@@ -99,8 +133,21 @@ impl Naming<'_> {
 }
 
 impl Closure<'_, '_> {
+    /// Copies a kustomization; what is wrong in a base is told of that.
+    fn visit(&mut self, spot: &Spot) {
+        let before = self.problems.len();
+        self.here = spot.base;
+        self.reading.turn_to(spot.base);
+        self.kustomization(&spot.directory);
+        if let Some(base) = spot.base {
+            for problem in &mut self.problems[before..] {
+                problem.file = self.bases.name(base, &problem.file);
+            }
+        }
+    }
+
     fn kustomization(&mut self, directory: &str) {
-        if let Err(error) = self.workspace.make(directory) {
+        if let Err(error) = self.workspace.make(&Bases::copy_of(self.here, directory)) {
             return self.problems.push(Problem::in_file(directory, error.to_string()));
         }
         let mut found = Vec::new();
@@ -118,13 +165,68 @@ impl Closure<'_, '_> {
         };
         let (documents, problems) = read_documents(file, content, &yaml::Limits::default());
         self.problems.extend(problems);
+        let mut moved = BTreeMap::new();
         for document in &documents {
             let naming = Naming { file, directory, positions: &document.positions };
-            self.of_kustomization(&document.value, &naming);
+            self.of_kustomization(&document.value, &naming, &mut moved);
+        }
+        if let ([document], false) = (documents.as_slice(), moved.is_empty()) {
+            self.name_copies(file, &document.value, moved);
         }
     }
 
-    fn of_kustomization(&mut self, value: &Value, naming: &Naming<'_>) {
+    /// Has the copy of a kustomization name the copies of bases.
+    fn name_copies(&mut self, file: &str, value: &Value, moved: BTreeMap<String, String>) {
+        let mut value = value.clone();
+        for (pointer, place) in moved {
+            if let Some(named) = value.pointer_mut(&pointer) {
+                *named = place.into();
+            }
+        }
+        let text = serde_yaml::to_string(&value).map_err(std::io::Error::other);
+        let written = text.and_then(|text| self.workspace.put(&Bases::copy_of(self.here, file), text.as_bytes()));
+        if let Err(error) = written {
+            self.problems.push(Problem::in_file(file, error.to_string()));
+        }
+    }
+
+    /// A base of another repository; gives where its copy is, as the
+    /// kustomization is to name it.
+    fn base(&mut self, written: &str, at: Position, naming: &Naming<'_>) -> Option<String> {
+        let Some(reference) = BaseReference::parse(written) else {
+            let problem = remote(naming.file, written).at(at);
+            self.problems
+                .push(problem.hint("copy it into the repository: only directories of Git repositories are loaded"));
+            return None;
+        };
+        match self.bases.take(&reference, self.reading, self.elsewhere) {
+            Ok(base) => {
+                self.reading.turn_to(Some(base));
+                let found = self.reading.locate(&reference.path);
+                self.reading.turn_to(self.here);
+                if !matches!(found, Ok(Some(Place::Directory(_)))) {
+                    let message = format!("{} has no directory {:?}", reference.place(), reference.path);
+                    self.problems.push(Problem::in_file(naming.file, message).at(at));
+                    return None;
+                }
+                self.pending.push_back(Spot { base: Some(base), directory: reference.path.clone() });
+                Some(Bases::way(self.here, naming.directory, base, &reference.path))
+            }
+            Err(NoBase::Refused { because, hint }) => {
+                let message = format!("{} {because}", reference);
+                self.problems.push(Problem::in_file(naming.file, message).at(at).hint(hint));
+                None
+            }
+            Err(NoBase::Unavailable(message)) => {
+                self.unavailable.push(message);
+                None
+            }
+        }
+    }
+
+    /// Copies what a kustomization names. `moved` takes in what is named by
+    /// other paths in the copy, by its pointer.
+    fn of_kustomization(&mut self, value: &Value, naming: &Naming<'_>, moved: &mut BTreeMap<String, String>) {
         for field in CHARTS {
             if value.get(*field).is_some_and(|charts| !charts.is_null()) {
                 let message = format!("{field} would load charts while rendering, which is not done");
@@ -135,7 +237,11 @@ impl Closure<'_, '_> {
         }
         for field in RESOURCES {
             for (pointer, path) in texts(value.get(*field), &format!("/{field}")) {
-                self.named(path, &pointer, naming, true);
+                if !is_remote(path) {
+                    self.named(path, &pointer, naming, true);
+                } else if let Some(place) = self.base(path, naming.at(&pointer), naming) {
+                    moved.insert(pointer, place);
+                }
             }
         }
         for field in PLUGINS {
@@ -228,7 +334,9 @@ impl Closure<'_, '_> {
                 Ok(content) => return content.map(|content| (whole, content)),
                 Err(problems) => self.problems.extend(problems),
             },
-            Ok(Some(Place::Directory(_))) if may_be_directory => self.pending.push_back(whole),
+            Ok(Some(Place::Directory(_))) if may_be_directory => {
+                self.pending.push_back(Spot { base: self.here, directory: whole });
+            }
             Ok(Some(Place::Directory(_))) => {
                 self.problems
                     .push(Problem::in_file(naming.file, format!("{path:?} is a directory, not a file")).at(at));
@@ -248,13 +356,14 @@ impl Closure<'_, '_> {
             self.secrets.extend(decrypted.secrets);
             content = decrypted.content;
         }
-        let copied = self.workspace.put(path, &content);
+        let copied = self.workspace.put(&Bases::copy_of(self.here, path), &content);
         copied.map_err(|error| vec![Problem::in_file(path, error.to_string())])?;
         Ok(Some(content))
     }
 }
 
 fn remote(file: &str, path: &str) -> Problem {
+    let path = redact(path);
     Problem::in_file(file, format!("{path:?} would be loaded from elsewhere while rendering, which is not done"))
         .hint("copy it into the repository")
 }

@@ -5,20 +5,23 @@
 //! repository ──closure──> workspace ──kustomize build──> YAML ──origins──> objects
 //! ```
 //!
-//! The program never loads anything by itself: remote bases, charts and plugins
-//! that are programs are refused before it is started. Its own limits hold too:
-//! files come from below their kustomization.
+//! The program never loads anything by itself: bases of other repositories are
+//! fetched before it is started, charts and plugins that are programs are
+//! refused. Its own limits hold too: files come from below their kustomization.
 
+mod base;
+mod bases;
 mod closure;
 mod origins;
 
 use std::ffi::OsStr;
 
 use super::{
-    DirectoryOptions, RenderFailure, RenderType,
+    DirectoryOptions, RenderType,
     detect::KUSTOMIZATIONS,
     flatten::{Object, flatten},
     path::join,
+    prepared::{Elsewhere, Unprepared},
     programs::Programs,
     reading::Reading,
     workspace::Workspace,
@@ -27,6 +30,9 @@ use crate::manifest::{
     Problem,
     yaml::{self, read_documents},
 };
+
+pub use self::base::{Base, BaseReference, NoBase};
+use self::{bases::Bases, closure::Copied};
 
 /// A kustomization with all that it needs, ready to be built.
 pub(super) struct Kustomization {
@@ -40,6 +46,7 @@ pub(super) struct Kustomization {
     asks_for_origins: bool,
     /// Values of encrypted files, which no message may hold.
     secrets: Vec<String>,
+    bases: Bases,
 }
 
 impl Kustomization {
@@ -48,20 +55,20 @@ impl Kustomization {
         reading: &mut Reading<'_>,
         directory: &str,
         options: &DirectoryOptions,
-    ) -> Result<Self, RenderFailure> {
+        elsewhere: &mut dyn Elsewhere,
+    ) -> Result<Self, Unprepared> {
         let failed = |error: std::io::Error| {
             let problem = Problem::in_file(directory, format!("no private directory to render in: {error}"));
-            RenderFailure { problems: vec![problem] }
+            Unprepared::of(problem)
         };
         let workspace = Workspace::new().map_err(failed)?;
-        let secrets =
-            closure::copy(reading, directory, &workspace, options).map_err(|problems| RenderFailure { problems })?;
+        let Copied { secrets, bases } = closure::copy(reading, directory, &workspace, options, elsewhere)?;
         let name = |name: &&str| join(directory, name);
         let is_there = |file: &String| workspace.tree().join(file).is_file();
         let file = KUSTOMIZATIONS.iter().map(name).find(is_there);
         let file = file.unwrap_or_else(|| if directory.is_empty() { ".".to_owned() } else { directory.to_owned() });
         let asks_for_origins = origins::ask(&workspace.tree().join(&file)).map_err(failed)?;
-        Ok(Self { workspace, directory: directory.to_owned(), file, asks_for_origins, secrets })
+        Ok(Self { workspace, directory: directory.to_owned(), file, asks_for_origins, secrets, bases })
     }
 
     /// What no message may hold.
@@ -90,7 +97,7 @@ impl Kustomization {
         let mut problems: Vec<Problem> = problems.into_iter().map(rendered).collect();
         let mut objects = Vec::new();
         for mut document in documents {
-            let origin = origins::take(&mut document.value, self.asks_for_origins, &self.directory);
+            let origin = origins::take(&mut document.value, self.asks_for_origins, &self.directory, &self.bases);
             let origin = crate::manifest::Origin::new(origin.unwrap_or_else(|| self.file.clone()), None);
             flatten(Object { value: document.value, origin, positions: None }, &mut objects, &mut problems);
         }
@@ -100,7 +107,7 @@ impl Kustomization {
     /// What the program says, in the repository's own names.
     fn complaint(&self, text: &str) -> String {
         let text = self.workspace.without_its_name(text.trim());
-        let text = text.strip_prefix("Error: ").unwrap_or(&text);
+        let text = self.bases.by_their_names(text.strip_prefix("Error: ").unwrap_or(&text));
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("# Warning:")).collect();
         format!("kustomize: {}", lines.join("; "))
     }

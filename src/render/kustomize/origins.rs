@@ -8,6 +8,7 @@ use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
+use super::bases::Bases;
 use crate::{
     manifest::yaml::{self, read_documents},
     render::path::relative_to,
@@ -39,9 +40,9 @@ fn can_be_asked(text: &str) -> bool {
     problems.is_empty() && in_block && one && !fields.contains_key("buildMetadata")
 }
 
-/// The file that an object comes from, from the root of the repository. The
-/// annotation goes if nobody but us asked for it.
-pub(super) fn take(object: &mut Value, asked: bool, directory: &str) -> Option<String> {
+/// The file that an object comes from, from the root of the repository, or in a
+/// base of another one. The annotation goes if nobody but us asked for it.
+pub(super) fn take(object: &mut Value, asked: bool, directory: &str, bases: &Bases) -> Option<String> {
     let annotations = object.pointer_mut("/metadata/annotations")?.as_object_mut()?;
     let text = annotations.get(ORIGIN)?.as_str()?.to_owned();
     if asked {
@@ -56,7 +57,7 @@ pub(super) fn take(object: &mut Value, asked: bool, directory: &str) -> Option<S
     let fields: &Map<String, Value> = documents.first()?.value.as_object()?;
     // An object that a generator made is named where that is configured.
     let path = ["path", "configuredIn"].iter().find_map(|field| fields.get(*field)?.as_str())?;
-    relative_to(directory, path)
+    relative_to(directory, path).or_else(|| bases.file(directory, path))
 }
 
 #[cfg(test)]
@@ -81,12 +82,12 @@ mod tests {
     #[test]
     fn an_origin_is_read_and_taken_away() {
         let mut object = json!({"metadata": {"name": "a", "annotations": {ORIGIN: "path: ../../base/web.yaml\n"}}});
-        assert_eq!(take(&mut object, true, "overlays/prod").as_deref(), Some("base/web.yaml"));
+        assert_eq!(take(&mut object, true, "overlays/prod", &Bases::default()).as_deref(), Some("base/web.yaml"));
         assert_eq!(object, json!({"metadata": {"name": "a"}}));
         let text =
             "configuredIn: kustomization.yaml\nconfiguredBy:\n  apiVersion: builtin\n  kind: ConfigMapGenerator\n";
         let mut object = json!({"metadata": {"annotations": {ORIGIN: text, "b": "c"}}});
-        assert_eq!(take(&mut object, false, "app").as_deref(), Some("app/kustomization.yaml"));
+        assert_eq!(take(&mut object, false, "app", &Bases::default()).as_deref(), Some("app/kustomization.yaml"));
         assert_eq!(object["metadata"]["annotations"][ORIGIN], text);
     }
 }

@@ -1,6 +1,9 @@
 //! Where a submodule is, and whether it may be asked.
 
-use crate::source::url::{RepositoryUrl, UrlPolicy};
+use crate::source::{
+    place::is_host,
+    url::{RepositoryUrl, UrlPolicy},
+};
 
 /// The address of a submodule: as it is written, or relative to that of the
 /// repository that has it, as git-submodule(1) says.
@@ -47,13 +50,7 @@ fn relative(outer: &str, written: &str) -> Result<String, String> {
 /// In words: it may not.
 pub(super) fn check_host(outermost: &RepositoryUrl, url: &RepositoryUrl, allowed: &[String]) -> Result<(), String> {
     let (own, host) = (host(outermost), host(url));
-    let is_allowed = |pattern: &String| {
-        let pattern = pattern.to_ascii_lowercase();
-        match pattern.strip_prefix("*.") {
-            Some(domain) => host.strip_suffix(domain).is_some_and(|below| below.ends_with('.')),
-            None => host == pattern,
-        }
-    };
+    let is_allowed = |pattern: &String| is_host(pattern, &host);
     if outermost.is_local() == url.is_local() && own == host || !url.is_local() && allowed.iter().any(is_allowed) {
         return Ok(());
     }
@@ -61,24 +58,6 @@ pub(super) fn check_host(outermost: &RepositoryUrl, url: &RepositoryUrl, allowed
         "it is at {url}, and submodules come from the host of the repository itself, or from those that the operator \
          allows (--allow-submodule-hosts)"
     ))
-}
-
-/// Whether two repositories are on one server, by scheme, host and port, so
-/// that the credentials for one are those for the other.
-pub(super) fn is_same_server(one: &RepositoryUrl, other: &RepositoryUrl) -> bool {
-    match (url::Url::parse(one.as_str()), url::Url::parse(other.as_str())) {
-        (Ok(one), Ok(other)) => {
-            let server = |url: &url::Url| {
-                (
-                    url.scheme().to_owned(),
-                    url.host_str().map(str::to_ascii_lowercase),
-                    url.port_or_known_default().or((url.scheme() == "ssh").then_some(22)),
-                )
-            };
-            server(&one) == server(&other)
-        }
-        _ => false,
-    }
 }
 
 fn host(url: &RepositoryUrl) -> String {
@@ -140,16 +119,5 @@ mod tests {
     fn a_local_repository_leads_to_local_ones_only() {
         assert!(check_host(&url("file:///srv/a"), &url("file:///srv/b"), &[]).is_ok());
         assert!(check_host(&url("file:///srv/a"), &url("https://h.example/b"), &[]).is_err());
-    }
-
-    #[rstest]
-    #[case::the_same("https://h.example/x", true)]
-    #[case::the_port_written_out("https://H.example:443/x", true)]
-    #[case::another_port("https://h.example:8443/x", false)]
-    #[case::another_scheme("http://h.example/x", false)]
-    #[case::over_ssh("ssh://git@h.example/x", false)]
-    #[case::another_host("https://vendor.example/x", false)]
-    fn credentials_are_for_one_server(#[case] at: &str, #[case] same: bool) {
-        assert_eq!(is_same_server(&url("https://h.example/shop"), &url(at)), same);
     }
 }

@@ -26,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::gitmodules::Named;
 use super::{
-    credentials::Credentials,
     error::SourceError,
     generation::Generation,
     id::CommitId,
@@ -139,13 +138,11 @@ impl Repositories {
     /// # Errors
     /// [`SourceError::SubmoduleRefused`] where one is not allowed, or is not
     /// where `.gitmodules` says; others where one cannot be fetched.
-    #[expect(clippy::too_many_arguments, reason = "each is another part of who asks for what, within which bounds")]
     pub fn submodules(
         &self,
         mirror: &Mirror,
         commit: &CommitId,
         paths: &[String],
-        credentials: &Credentials,
         policy: &SubmodulePolicy,
         limits: &Limits,
         cancel: &CancellationToken,
@@ -164,9 +161,7 @@ impl Repositories {
                 }
                 let url = address::resolve(outer.mirror.url(), &link.url, &policy.urls).map_err(&refuse)?;
                 address::check_host(mirror.url(), &url, &policy.hosts).map_err(&refuse)?;
-                let own = address::is_same_server(mirror.url(), &url);
-                let credentials = if own { credentials.clone() } else { Credentials::none() };
-                let inner = self.mirror(&url, &credentials)?;
+                let inner = self.named_by(mirror, &url)?;
                 let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
                 let limits = Limits { deadline: left, ..limits.clone() };
                 inner.fetch(&Revision::Commit(link.commit.clone()), &limits, cancel)?;
