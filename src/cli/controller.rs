@@ -149,7 +149,7 @@ pub async fn run(args: &Args, connection: &Connection, output: &mut Output) -> R
         None => LogFormat::Json,
     };
     let logs = LogOptions { format, filter: args.log.clone(), terminal, in_cluster: !terminal };
-    init(&logs, std::io::stderr)
+    init(&logs, None, std::io::stderr)
         .map_err(|error| CommandError::usage(chain(&error)).hint("an example of a filter: --log warn,bowline=debug"))?;
 
     let cluster = Cluster::connect(&connection.options("bowline-controller")).await?;

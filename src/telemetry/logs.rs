@@ -4,9 +4,16 @@ use std::io::{self, Write};
 
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::ParseError, fmt, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan,
+    EnvFilter, Layer,
+    filter::{FilterExt as _, ParseError, filter_fn},
+    fmt,
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+use super::{SPANS, SpanLayer};
 
 /// What is logged without a filter: ourselves, and only the troubles of others.
 const DEFAULT_FILTER: &str = "warn,bowline=info";
@@ -64,17 +71,51 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Sets the logs of the process up. They go to the writer, a line in one write.
-pub fn init<W>(options: &LogOptions, writer: W) -> Result<(), TelemetryError>
+/// Sets the logs of the process up, and what takes up its spans, if anything
+/// does. Logs go to the writer, a line in one write.
+///
+/// # Errors
+/// The filter is not understood, or logs were set up before.
+pub fn init<W>(options: &LogOptions, spans: Option<SpanLayer>, writer: W) -> Result<(), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    subscriber(options, writer)?.try_init().map_err(|_| TelemetryError::Twice)
+    let set_up = match spans {
+        None => subscriber(options, writer)?.try_init(),
+        Some(spans) => subscriber_with_spans(options, spans, writer)?.try_init(),
+    };
+    set_up.map_err(|_| TelemetryError::Twice)
 }
 
-/// The same for a part of a process.
+/// The logs alone, for a part of a process.
+///
+/// # Errors
+/// The filter is not understood.
 pub fn subscriber<W>(options: &LogOptions, writer: W) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryError>
 where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    Ok(tracing_subscriber::registry().with(layer(options, writer)?))
+}
+
+/// The logs, and what takes up spans, for a part of a process.
+///
+/// # Errors
+/// The filter is not understood.
+pub fn subscriber_with_spans<W>(
+    options: &LogOptions,
+    spans: SpanLayer,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    Ok(tracing_subscriber::registry().with(spans).with(layer(options, writer)?))
+}
+
+fn layer<S, W>(options: &LogOptions, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let directives = options.filter.as_deref().map(str::trim).filter(|filter| !filter.is_empty());
@@ -82,17 +123,13 @@ where
     let filter = EnvFilter::builder()
         .parse(directives)
         .map_err(|source| TelemetryError::Filter { filter: directives.to_owned(), source })?;
-    let json = options.format.is_json(options.terminal, options.in_cluster);
-    Ok(tracing_subscriber::registry().with(layer(json, OneLine(writer)).with_filter(filter)))
-}
-
-fn layer<S, W>(json: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync + 'static>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let layer = fmt::layer().with_ansi(false).with_writer(writer);
-    if json { layer.json().flatten_event(true).boxed() } else { layer.with_target(false).boxed() }
+    let lines = fmt::layer().with_ansi(false).with_writer(OneLine(writer));
+    let lines: Box<dyn Layer<S> + Send + Sync> = match options.format.is_json(options.terminal, options.in_cluster) {
+        true => lines.json().flatten_event(true).boxed(),
+        false => lines.with_target(false).boxed(),
+    };
+    // Spans of traces would lengthen each line by what it says itself.
+    Ok(lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != SPANS))).boxed())
 }
 
 /// Writes each message as one line: control characters of what a user wrote
@@ -159,6 +196,12 @@ mod tests {
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
+    impl Sink {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
@@ -175,8 +218,7 @@ mod tests {
         let writer = sink.clone();
         let subscriber = subscriber(options, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, log);
-        let bytes = sink.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        sink.text()
     }
 
     fn options(format: LogFormat) -> LogOptions {
@@ -220,6 +262,30 @@ mod tests {
         assert_eq!(value["application"], "team-a/shop");
         assert_eq!(value["message"], "cannot \"read\"");
         assert_eq!(value["level"], "WARN");
+    }
+
+    #[rstest]
+    #[case(LogFormat::Text)]
+    #[case(LogFormat::Json)]
+    fn spans_of_traces_are_in_no_log_whoever_takes_them_up(#[case] format: LogFormat) {
+        let loud = LogOptions { filter: Some("trace".into()), ..options(format) };
+        let within = |spans: bool| {
+            let sink = Sink::default();
+            let writer = sink.clone();
+            // Takes up all spans there are.
+            let layer: SpanLayer = Box::new(tracing_subscriber::layer::Identity::new());
+            let subscriber = subscriber_with_spans(&loud, layer, move || writer.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                let _application = tracing::info_span!("application", name = "shop").entered();
+                let _plan = spans.then(|| tracing::info_span!(target: SPANS, "plan", secret = "x").entered());
+                tracing::info!("planned");
+            });
+            let text = sink.text();
+            // All but the time.
+            text.split_once('Z').map(|(_, rest)| rest.to_owned()).unwrap()
+        };
+        assert_eq!(within(true), within(false));
+        assert!(within(true).contains("application"), "other spans are");
     }
 
     #[test]

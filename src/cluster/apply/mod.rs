@@ -23,6 +23,7 @@ use std::{
 use futures::{StreamExt as _, stream::FuturesUnordered};
 pub(in crate::cluster) use request::{Mode, Target};
 use serde_json::Value;
+use tracing::{Instrument as _, Span, info_span};
 pub(in crate::cluster) use write::being_deleted;
 
 use super::{Cluster, Identity};
@@ -32,6 +33,7 @@ use crate::{
         Action, DryRun, Observation, Observations, ServerError, Verb,
         ownership::{ByHand, handed_over},
     },
+    telemetry::SPANS,
 };
 
 /// How many actions of a kind are under way; the cluster's own limit decides
@@ -157,18 +159,33 @@ pub async fn apply_stage(
         }
         // Without a server the others of the kind need not wait in vain.
         let out_of_reach = AtomicBool::new(false);
+        let span = span_of(&group);
         let mut waiting = group.into_iter();
         let mut running = FuturesUnordered::new();
-        loop {
-            let room = UNDER_WAY - running.len();
-            running.extend(waiting.by_ref().take(room).map(|action| begin(stage, action, &out_of_reach)));
-            let Some(mut result) = running.next().await else { break };
-            failed |= !result.outcome.is_done();
-            progress(&mut result);
-            results.push(result);
-        }
+        let carrying_out = async {
+            loop {
+                let room = UNDER_WAY - running.len();
+                running.extend(waiting.by_ref().take(room).map(|action| begin(stage, action, &out_of_reach)));
+                let Some(mut result) = running.next().await else { break };
+                failed |= !result.outcome.is_done();
+                progress(&mut result);
+                results.push(result);
+            }
+        };
+        carrying_out.instrument(span).await;
     }
     results
+}
+
+/// The span of the writes of one kind.
+fn span_of(group: &[&Action]) -> Span {
+    let Some(first) = group.first() else { return Span::none() };
+    let objects = i64::try_from(group.len()).unwrap_or(i64::MAX);
+    if first.verb == Verb::Delete {
+        info_span!(target: SPANS, "prune", "bowline.kind" = %first.id.group_kind(), "bowline.objects" = objects)
+    } else {
+        info_span!(target: SPANS, "write", "bowline.kind" = %first.id.group_kind(), "bowline.objects" = objects)
+    }
 }
 
 /// Makes what was added by hand to an object the application's own, so that the

@@ -131,6 +131,9 @@ impl Actor {
 
     /// Takes up a release that is to be carried out.
     pub(super) async fn take_up(&mut self, number: u64, content: Content, resumed: bool) {
+        if let Some(release) = self.known.history.get(number) {
+            self.known.trace.taken_up(release);
+        }
         let before = self.healthy_before(number).await;
         let mut attempt = Attempt::new(number);
         attempt.changed = changed(before.as_ref(), &content);

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
 use super::{
     Actor, StepError,
     known::{Content, Foreseen, Underway},
-    outcome,
+    outcome, trace,
 };
 use crate::{
     api::{Cause, ObjectFailure},
@@ -50,6 +50,9 @@ const FAILURES_NAMED: usize = 20;
 impl Actor {
     /// Does what was decided.
     pub(super) async fn carry_out(&mut self, decision: Decision) -> Result<(), StepError> {
+        if matches!(decision, Decision::Plan | Decision::Apply | Decision::End(_)) {
+            self.known.trace.works();
+        }
         match decision {
             Decision::Rest(_) => Ok(()),
             Decision::Look { request } => {
@@ -69,7 +72,12 @@ impl Actor {
             }
             Decision::End(end) => self.end(end).await,
             Decision::TryAgain => self.try_again().await,
-            Decision::Repair => self.repair().await,
+            Decision::Repair => {
+                self.known.trace.alone("repair");
+                let repaired = self.repair().await;
+                self.known.trace.alone_ended();
+                repaired
+            }
             Decision::NoteDegraded { release, message, rollback, by_analysis } => {
                 self.note_degraded(release, message, rollback, by_analysis).await
             }
@@ -176,8 +184,11 @@ impl Actor {
             return Ok(());
         }
         let began = std::time::Instant::now();
-        let (plan, observations) = self.plan_as_foreseen(&content, &occasion).await;
+        let span = self.known.trace.plan();
+        let (plan, observations) = self.plan_as_foreseen(&content, &occasion).instrument(span.clone()).await;
         let plan = self.still_approved(number, plan, &content, &observations, &occasion);
+        trace::planned(&span, &plan);
+        drop(span);
         self.shared.metrics.took(Step::Plan, began.elapsed());
         self.known.took.planned(began.elapsed());
         self.known.server_trouble = observations.values().any(Observation::is_for_want_of_a_server);
@@ -396,15 +407,18 @@ impl Actor {
             observations,
             permit: &permit,
         };
-        apply::apply_stage(&stage, actions, |done| {
+        let span = self.known.trace.apply(actions);
+        let writing = apply::apply_stage(&stage, actions, |done| {
             if let Outcome::Applied(applied) = &mut done.outcome {
                 self.shared.index.record(&applied.object);
                 applied.fingerprint = policy.fingerprint(&applied.object);
                 // Ten thousand objects as they are in the cluster fill the memory.
                 *applied.object = serde_json::Value::Null;
             }
-        })
-        .await
+        });
+        let results = writing.instrument(span.clone()).await;
+        trace::applied(&span, &results);
+        results
     }
 
     /// Notes in the inventory what is about to be created, so that a crash

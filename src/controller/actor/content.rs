@@ -103,6 +103,7 @@ impl Actor {
                 }
                 self.known.fetch_error = None;
                 self.known.took.fetched(found.commit.id.to_string(), found.took);
+                self.known.trace.fetched(found.took);
                 self.known.fetched_at = Some(Instant::now());
                 self.known.reference.clone_from(&found.reference);
                 self.known.found = Some(found);
@@ -214,7 +215,11 @@ impl Actor {
         let began = Instant::now();
         let last = self.known.rendered_from.clone().filter(|_| self.known.content.is_some());
         let keeps = outside && last.is_some();
-        match self.look_at(&wanted, last.filter(|_| !outside)).await {
+        let looked = self.look_at(&wanted, last.filter(|_| !outside)).await;
+        let same = |render: &Render| self.known.content.as_ref().is_some_and(|known| known.id.bundle == render.bundle);
+        let comes_to_the_same = keeps && matches!(&looked, Looked::Rendered(_, render) if same(render));
+        self.trace_render(commit.id.as_str(), began.elapsed(), &looked, comes_to_the_same);
+        match looked {
             Looked::Same => match &mut self.known.content {
                 Some(content) => content.id.commit = commit,
                 None => return,
@@ -519,7 +524,7 @@ fn cut(text: &str) -> String {
     text.chars().take(TEXT_KEPT).collect()
 }
 
-fn problem_words(commit: &str, problems: &[Problem]) -> String {
+pub(super) fn problem_words(commit: &str, problems: &[Problem]) -> String {
     let named: Vec<String> = problems.iter().take(PROBLEMS_NAMED).map(ToString::to_string).collect();
     let more = problems.len().saturating_sub(PROBLEMS_NAMED);
     let more = if more > 0 { format!("; and {more} more (bowline validate shows all)") } else { String::new() };

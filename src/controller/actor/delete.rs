@@ -53,7 +53,10 @@ impl Actor {
             return Ok(());
         }
         if self.known.application.spec.deletion_policy == DeletionPolicy::Prune {
-            self.prune_all().await?;
+            self.known.trace.alone("delete");
+            let pruned = self.prune_all().await;
+            self.known.trace.alone_ended();
+            pruned?;
         }
         if !self.shared.leadership.may_write() {
             return Err(StepError::NotLeading);

@@ -76,6 +76,7 @@ impl Actor {
         let chain = self.known.history.tip();
         info!(release = end.release, outcome = %end.phase, commit, chain = ?chain, message = end.message, "the release ended");
         self.shared.metrics.release_ended(cause.as_str(), end.phase.as_str());
+        self.known.trace.ended(end.phase, &end.message);
         self.tell_of_end(&end, &commit);
         self.tell_brake(end.phase, touched);
         if end.phase != Phase::Superseded {

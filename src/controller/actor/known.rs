@@ -9,7 +9,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
-use super::{again::Again, analyse::Analysed, hooks::RunningHook, retain::Damage, tell::Tellings, took::Took};
+use super::{
+    again::Again, analyse::Analysed, hooks::RunningHook, retain::Damage, tell::Tellings, took::Took, trace::Trace,
+};
 use crate::{
     api::{Application, ApplicationStatus, CommitRecord, Pin, RollbackRequest, Suspension, SyncRequest},
     cluster::{OwnerKey, index::LiveSummary, store::StoredInventory},
@@ -195,6 +197,8 @@ pub(super) struct Known {
     pub(super) fetched_at: Option<Instant>,
     /// How long the parts of the running release took.
     pub(super) took: Took,
+    /// The spans of what is on its way to the cluster.
+    pub(super) trace: Trace,
     pub(super) watched_at: Option<Timestamp>,
     pub(super) approved_release: Option<u64>,
     /// Whether another application let go of an object for this one since it
@@ -238,6 +242,7 @@ impl Known {
         };
         let application = Application::new(owner.name(), spec);
         let settings = crate::controller::settings::settings(&application, false, SignedDuration::ZERO);
+        let trace = Trace::of(&owner);
         Self {
             owner,
             tell,
@@ -307,6 +312,7 @@ impl Known {
             kept_bytes: 0,
             fetched_at: None,
             took: Took::default(),
+            trace,
             watched_at: None,
             approved_release: None,
             offered: false,

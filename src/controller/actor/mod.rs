@@ -26,6 +26,7 @@ mod requests;
 mod retain;
 mod tell;
 mod took;
+mod trace;
 
 use std::{sync::Arc, time::Duration};
 
@@ -316,6 +317,7 @@ impl Actor {
             let looks = [self.known.render_retry_at, self.known.outside_due];
             let due = [until, ask, late, sweep, forget, unserved].into_iter().chain(looks);
             let until = due.flatten().chain(contested).min();
+            self.trace_rest();
             return Ok(Step::Rest(until));
         }
         debug!(?decision, "decided");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, warn};
 
-use super::{Actor, StepError, outcome};
+use super::{Actor, StepError, outcome, trace};
 use crate::{
     api::Cause,
     cluster::apply::{self, ActionResult, Outcome},
@@ -38,7 +38,10 @@ impl Actor {
         let content = self.content_of(From::Release(number)).await?;
         // A repair puts back; what is to go was decided by a release.
         let occasion = Occasion { prune: Some(false), rollback, ..Occasion::default() };
-        let (plan, observations) = self.plan(&content, &occasion).await;
+        let span = self.known.trace.plan();
+        let (plan, observations) = self.plan(&content, &occasion).instrument(span.clone()).await;
+        trace::planned(&span, &plan);
+        drop(span);
         self.known.server_trouble = observations.values().any(Observation::is_for_want_of_a_server);
         match plan.refusals.first() {
             Some(refusal) if self.known.server_trouble => {
@@ -146,6 +149,7 @@ impl Actor {
         let pause = pause.mul_f64(rand::random_range(0.8..1.2));
         self.known.repair_failures += 1;
         self.shared.metrics.repaired("failed", 1);
+        self.known.trace.alone_failed("RepairFailed", message);
         warn!(message, ?pause, "drift could not be repaired");
         self.event("RepairFailed", &format!("drift could not be repaired: {message}"), true);
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
