@@ -20,7 +20,7 @@ fn checkout() -> &'static Path {
 fn gathered(directory: &Path) -> Image {
     let binary = directory.join("bowline");
     stripped(Path::new(env!("CARGO_BIN_EXE_bowline")), &binary).unwrap();
-    Controller { binary: &binary, name: NAME, version: "1.2.3", checkout: checkout() }.image().unwrap()
+    Controller { binary: &binary, name: NAME, version: "1.2.3", checkout: checkout(), features: &[] }.image().unwrap()
 }
 
 /// The files of an archive by their names.

@@ -59,7 +59,8 @@ impl World {
         stripped(Path::new(env!("CARGO_BIN_EXE_bowline")), &binary).unwrap();
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
         let name = "registry.local/bowline:test";
-        let image = Controller { binary: &binary, name, version: env!("CARGO_PKG_VERSION"), checkout };
+        let version = env!("CARGO_PKG_VERSION");
+        let image = Controller { binary: &binary, name, version, checkout, features: &[] };
         node.import_image(&image.image().unwrap()).unwrap();
         for version in ["v1", "v2", "v3", "v4", "v5"] {
             let image = sample(&format!("registry.local/web:{version}"), Sample::Answers(version)).unwrap();

@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Write the files of the image into this directory instead, for a build that copies them
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     root: Option<PathBuf>,
+    /// Features of the program that are off by default: otel
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    features: Vec<String>,
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -31,11 +34,12 @@ fn name(text: &str) -> Result<String, String> {
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     crate::tools::build_some(&["helm", "kustomize"])?;
-    let binary = program(arguments.debug)?;
+    let binary = program(arguments)?;
     let version = env!("CARGO_PKG_VERSION");
     let name = arguments.name.clone().unwrap_or_else(|| format!("bowline:{version}"));
     let checkout = workspace().canonicalize()?;
-    let image = Controller { binary: &binary, name: &name, version, checkout: &checkout }.image()?;
+    let features = &arguments.features;
+    let image = Controller { binary: &binary, name: &name, version, checkout: &checkout, features }.image()?;
     let size = fs::metadata(&binary)?.len();
     if !arguments.debug {
         within("the program", size, BINARY_LIMIT)?;
@@ -68,9 +72,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// The program, built and without symbols.
-fn program(debug: bool) -> Result<PathBuf, Box<dyn std::error::Error>> {
+fn program(arguments: &Arguments) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let debug = arguments.debug;
     let mut build = cargo();
     build.args(["build", "--locked", "--package", "bowline", "--bin", "bowline"]);
+    build.args(["--features", &arguments.features.join(",")]);
     if !debug {
         build.arg("--release");
     }

@@ -17,8 +17,14 @@ use crate::{
 };
 
 /// The bill of the image: the same for the same sources.
-pub(super) fn of(checkout: &Path, version: &str, programs: &[&str], libraries: &[PathBuf]) -> Result<Value> {
-    let mut components = crates(checkout)?;
+pub(super) fn of(
+    checkout: &Path,
+    features: &[String],
+    version: &str,
+    programs: &[&str],
+    libraries: &[PathBuf],
+) -> Result<Value> {
+    let mut components = crates(checkout, features)?;
     for program in programs {
         components.extend(modules(program)?);
     }
@@ -45,11 +51,12 @@ pub(super) fn of(checkout: &Path, version: &str, programs: &[&str], libraries: &
 }
 
 /// The crates that are compiled into the program, not those of its tests.
-fn crates(checkout: &Path) -> Result<Vec<Value>> {
+fn crates(checkout: &Path, features: &[String]) -> Result<Vec<Value>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     cargo
         .args(["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", &target])
+        .args(["--features", &features.join(",")])
         .current_dir(checkout);
     let unexpected = |reason: &str| Error::Content {
         path: checkout.join("Cargo.toml"),
@@ -77,7 +84,9 @@ fn crates(checkout: &Path) -> Result<Vec<Value>> {
         }
     }
     reached.remove(root);
-    let described = reached.iter().filter_map(|id| packages.get(id)).map(|package| {
+    // What has no source is a package of the checkout.
+    let others = reached.iter().filter_map(|id| packages.get(id)).filter(|package| package["source"].is_string());
+    let described = others.map(|package| {
         let (name, version) = (text(&package["name"]), text(&package["version"]));
         let mut component = json!({
             "type": "library",

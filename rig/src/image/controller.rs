@@ -37,6 +37,8 @@ pub struct Controller<'a> {
     pub version: &'a str,
     /// The checkout it was built from.
     pub checkout: &'a Path,
+    /// The features it was built with, beside those by default.
+    pub features: &'a [String],
 }
 
 impl Controller<'_> {
@@ -49,7 +51,7 @@ impl Controller<'_> {
             programs.copy(&format!("usr/local/bin/{name}"), &tools::path(name)?, 0o755);
         }
         let libraries = libraries(self.binary)?;
-        let bill = bill::of(self.checkout, self.version, &RENDERERS, &libraries)?;
+        let bill = bill::of(self.checkout, self.features, self.version, &RENDERERS, &libraries)?;
         let mut own = Layer::default();
         own.copy("usr/local/bin/bowline", self.binary, 0o755);
         own.copy("usr/share/doc/bowline/LICENSE", &self.checkout.join("LICENSE"), 0o644);
