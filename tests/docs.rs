@@ -35,6 +35,22 @@ fn each_reason_of_a_refusal_says_what_to_do() {
 }
 
 #[test]
+fn each_attribute_of_a_span_is_described() {
+    let page = read("docs/traces.md");
+    let without_tests = |name| read(name).split("#[cfg(test)]").next().unwrap().to_owned();
+    let code = ["src/controller/actor/trace.rs", "src/cluster/apply/mod.rs"].map(without_tests).concat();
+    let literals = code.split('"').skip(1).step_by(2).filter(|literal| literal.starts_with("bowline."));
+    // These are taken out before a span is exported.
+    let inner = [bowline::telemetry::EARLIER, bowline::telemetry::TOOK];
+    let mut names: Vec<&str> = literals.filter(|name| !inner.contains(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() > 8, "the attributes are not read rightly: {names:?}");
+    let absent: Vec<&str> = names.into_iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(absent.is_empty(), "docs/traces.md does not know {absent:?}");
+}
+
+#[test]
 fn each_metric_is_described_and_no_other() {
     let page = read("docs/metrics.md");
     let metrics = bowline::telemetry::Metrics::new("1.2.3");

@@ -10,7 +10,7 @@ use std::{
 use clap::builder::BoolishValueParser;
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, Connection, Output, render::ProgramArgs};
+use super::{CommandError, Connection, Output, render::ProgramArgs, traces::Traces};
 use crate::{
     api::Duration,
     cluster::{Cluster, error::chain},
@@ -149,11 +149,26 @@ pub async fn run(args: &Args, connection: &Connection, output: &mut Output) -> R
         None => LogFormat::Json,
     };
     let logs = LogOptions { format, filter: args.log.clone(), terminal, in_cluster: !terminal };
-    init(&logs, None, std::io::stderr)
+    let identity = args.identity.clone().unwrap_or_else(random_identity);
+    let traces = Traces::of_environment(&identity, pod_namespace().and_then(|namespace| Some((namespace, host()?))));
+    init(&logs, traces.layer(), std::io::stderr)
         .map_err(|error| CommandError::usage(chain(&error)).hint("an example of a filter: --log warn,bowline=debug"))?;
+    traces.tell();
 
+    let ended = lead_and_follow(args, connection, output, identity, terminal).await;
+    traces.end().await;
+    ended
+}
+
+async fn lead_and_follow(
+    args: &Args,
+    connection: &Connection,
+    output: &mut Output,
+    identity: String,
+    terminal: bool,
+) -> Result<u8, CommandError> {
     let cluster = Cluster::connect(&connection.options("bowline-controller")).await?;
-    let options = options(args, own_namespace(connection, &cluster));
+    let options = options(args, own_namespace(connection, &cluster), identity);
     let stop = CancellationToken::new();
     end_on_signals(stop.clone())?;
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"));
@@ -165,16 +180,22 @@ pub async fn run(args: &Args, connection: &Connection, output: &mut Output) -> R
 }
 
 fn own_namespace(connection: &Connection, cluster: &Cluster) -> String {
-    let pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|text| text.trim().to_owned());
+    let of_pod = connection.kubeconfig.is_none() && connection.context.is_none();
     connection
         .namespace
         .clone()
-        .or_else(|| if connection.kubeconfig.is_none() && connection.context.is_none() { pod() } else { None })
+        .or_else(|| if of_pod { pod_namespace() } else { None })
         .filter(|namespace| !namespace.is_empty())
         .unwrap_or_else(|| cluster.client().default_namespace().to_owned())
 }
 
-fn options(args: &Args, own_namespace: String) -> Options {
+/// The namespace of the pod that this process runs in, if it is in one.
+fn pod_namespace() -> Option<String> {
+    let text = std::fs::read_to_string(POD_NAMESPACE).ok()?;
+    Some(text.trim().to_owned()).filter(|namespace| !namespace.is_empty())
+}
+
+fn options(args: &Args, own_namespace: String, identity: String) -> Options {
     Options {
         cache: args.cache.clone(),
         allow_file_repositories: args.allow_file_repositories,
@@ -185,7 +206,7 @@ fn options(args: &Args, own_namespace: String) -> Options {
         trust_unverified_requests: args.trust_unverified_requests,
         lease_namespace: args.lease_namespace.clone().unwrap_or(own_namespace),
         lease_name: args.lease_name.clone(),
-        identity: args.identity.clone().unwrap_or_else(random_identity),
+        identity,
         listen: args.listen,
         hooks: args.hooks_secrets.clone().map(|secrets| HooksOptions {
             listen: args.hooks_listen,
@@ -219,9 +240,13 @@ fn options(args: &Args, own_namespace: String) -> Options {
 /// The host's name, for people, and a random part, so that two processes of a
 /// host are never taken for one.
 fn random_identity() -> String {
+    format!("{}-{:08x}", host().unwrap_or_else(|| "bowline".to_owned()), rand::random::<u32>())
+}
+
+/// The host's name; in a pod, that of the pod.
+fn host() -> Option<String> {
     let host = std::env::var("HOSTNAME").ok().or_else(|| std::fs::read_to_string("/etc/hostname").ok());
-    let host = host.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    format!("{}-{:08x}", host.unwrap_or_else(|| "bowline".to_owned()), rand::random::<u32>())
+    host.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn end_on_signals(stop: CancellationToken) -> Result<(), CommandError> {
@@ -268,7 +293,7 @@ mod tests {
     #[test]
     fn a_pod_needs_no_flags() {
         let args = Cli::parse_from(["controller"]).args;
-        let options = options(&args, "bowline-system".into());
+        let options = options(&args, "bowline-system".into(), random_identity());
         assert_eq!(
             (options.lease_namespace.as_str(), options.lease_name.as_str()),
             ("bowline-system", "bowline-controller")

@@ -48,6 +48,7 @@ mod sync;
 mod table;
 #[cfg(test)]
 mod testing;
+mod traces;
 pub mod validate;
 mod words;
 

@@ -1,5 +1,6 @@
 //! What leaves to the outside: word of what happened, to a server of people's
-//! choice, and questions to a Prometheus-compatible one.
+//! choice, questions to a Prometheus-compatible one, and spans to a collector
+//! of OpenTelemetry.
 //!
 //! ```text
 //! Letter ──sign──> one POST, again with back-off ──> Delivery
@@ -13,6 +14,7 @@
 //! ever shown.
 
 mod access;
+mod collector;
 mod courier;
 mod exchange;
 mod letter;
@@ -21,6 +23,7 @@ mod reach;
 mod signature;
 
 pub use access::{Access, NotUsable};
+pub use collector::Collector;
 pub use courier::{Courier, Delivery, KeyRing, Place};
 pub use exchange::ExchangeError;
 pub use letter::{About, Letter};

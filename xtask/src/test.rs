@@ -40,6 +40,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         if !succeeds(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))? {
             failed.push("lints");
         }
+        // What only the feature `otel` has is a few lines that put together what
+        // tests/otel.rs tests without it: they are compiled, and not built a second
+        // time with all tests.
+        step("lints with the feature otel");
+        let with_otel = ["--package", "bowline", "--features", "otel", "--lib", "--", "-D", "warnings"];
+        if !succeeds(cargo().args(["clippy", "--locked"]).args(with_otel))? {
+            failed.push("lints with the feature otel");
+        }
     }
     step("compiling the tests");
     let mut tests = vec!["test", "--locked"];
