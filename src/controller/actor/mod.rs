@@ -33,7 +33,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, Span, debug, error, info_span, warn};
 
 use self::{
     analyse::Asked,
@@ -99,7 +99,7 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle
     let wake = Arc::new(Notify::new());
     let (stop, lost) = (term.stop.child_token(), term.lost.clone());
     let handle = Handle { wake: wake.clone(), stop: stop.clone() };
-    let span = info_span!("application", namespace = owner.namespace(), name = owner.name());
+    let span = span_of_logs(&owner);
     let tasks = shared.tasks.clone();
     tasks.spawn(
         async move {
@@ -136,6 +136,12 @@ pub(super) fn spawn(shared: Arc<Shared>, owner: OwnerKey, term: &Term) -> Handle
         .instrument(span),
     );
     handle
+}
+
+/// What each line of an application's log is in.
+fn span_of_logs(owner: &OwnerKey) -> Span {
+    // A field `name` would stand beside the span's own name in JSON.
+    info_span!("application", application = owner.as_str())
 }
 
 struct Actor {
@@ -372,5 +378,43 @@ async fn sleep_until(time: Option<tokio::time::Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::Mutex,
+    };
+
+    use super::*;
+    use crate::telemetry::{LogFormat, LogOptions, subscriber};
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_says_of_which_application_it_is_with_no_key_twice() {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let options = LogOptions { format: LogFormat::Json, filter: Some("info".into()), ..LogOptions::default() };
+        tracing::subscriber::with_default(subscriber(&options, move || writer.clone()).unwrap(), || {
+            span_of_logs(&OwnerKey::new("team-a", "shop")).in_scope(|| tracing::info!("planned"));
+        });
+        let line = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        assert!(line.contains(r#""span":{"application":"team-a/shop","name":"application"}"#), "{line}");
     }
 }
