@@ -32,7 +32,7 @@ fn hands() -> BTreeSet<String> {
 fn policy() -> Policy {
     let membership = Membership { set: "set".into(), application: "team-a/shop".into(), manager: MANAGER.into() };
     Policy {
-        membership,
+        membership: membership.into(),
         prune: true,
         preflight: true,
         conflicts: ConflictPolicy::Take,

@@ -1,11 +1,13 @@
 //! Inventory: what an application has in the cluster, by identity and uid, in
 //! hash buckets so that a small change rewrites one of them.
 
+use std::{fmt, str::FromStr};
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{Fingerprint, GroupVersionKind, ManifestDigest, ObjectId};
+use crate::manifest::{Digest, Fingerprint, GroupKind, GroupVersionKind, ManifestDigest, ObjectId};
 
 /// One bucket of the inventory of an application.
 #[derive(CustomResource, Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -32,42 +34,127 @@ pub struct InventorySpec {
     pub bucket: u32,
     /// How many buckets there are.
     pub buckets: u32,
-    /// The objects, sorted by identity.
+    /// The objects, sorted by identity, a line each: API version, kind, uid, digest of the manifest, fingerprint, flags, and namespace and name with a slash; `-` where there is no value.
     #[serde(default)]
-    #[schemars(length(max = 4096))]
+    #[schemars(with = "Vec<String>", length(max = 4096))]
     pub entries: Vec<InventoryEntry>,
 }
 
 /// One object that an application has in the cluster, or is about to create.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+///
+/// In the cluster it is one line of text, fields between spaces, `-` where one
+/// has no value: API version, kind, uid, digest of the manifest, fingerprint,
+/// flags, and namespace and name with a slash. A structure would say the same
+/// and cost the API server five times the work, for thousands of objects at
+/// each release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct InventoryEntry {
-    /// Identity.
-    #[schemars(with = "InventoryId")]
+    /// Identity; its group is that of the API version.
     pub id: ObjectId,
     /// API version by which it was applied last.
     pub api_version: String,
     /// uid of the live object; none while it is only intended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// Digest of the manifest that was applied last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<ManifestDigest>,
     /// Hash of the owned fields after that apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
     /// Whether it was seen complete: a Job that is done is not run again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
     /// Whether it is the object of a hook.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hook: bool,
 }
+
+/// Why a line is no entry of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no entry of an inventory: {1}")]
+pub struct NotAnEntry(String, &'static str);
+
+/// What stands where there is no value.
+const NONE: &str = "-";
+/// The flag of an object that was seen complete.
+const DONE: &str = "done";
+/// The flag of the object of a hook.
+const HOOK: &str = "hook";
 
 impl InventoryEntry {
     /// The type by which it was applied last.
     pub fn gvk(&self) -> Option<GroupVersionKind> {
         GroupVersionKind::from_api_version(&self.api_version, &self.id.kind)
+    }
+}
+
+impl fmt::Display for InventoryEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, api_version, uid, manifest, fingerprint, done, hook } = self;
+        let flags = match (done, hook) {
+            (false, false) => NONE,
+            (true, false) => DONE,
+            (false, true) => HOOK,
+            (true, true) => "done,hook",
+        };
+        write!(f, "{api_version} {} {}", id.kind, uid.as_deref().unwrap_or(NONE))?;
+        match manifest {
+            Some(manifest) => write!(f, " {manifest}")?,
+            None => write!(f, " {NONE}")?,
+        }
+        match fingerprint {
+            Some(fingerprint) => write!(f, " {fingerprint}")?,
+            None => write!(f, " {NONE}")?,
+        }
+        // A name may have spaces, so it stands at the end.
+        write!(f, " {flags} {}/{}", id.namespace.as_deref().unwrap_or_default(), id.name)
+    }
+}
+
+impl FromStr for InventoryEntry {
+    type Err = NotAnEntry;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        fn value(text: &str) -> Option<&str> {
+            Some(text).filter(|text| *text != NONE)
+        }
+        let refuse = |because| NotAnEntry(text.to_owned(), because);
+        let fields: Vec<&str> = text.splitn(7, ' ').collect();
+        let [api_version, kind, uid, manifest, fingerprint, flags, name] = fields[..] else {
+            return Err(refuse("it has fewer than seven fields"));
+        };
+        let (namespace, name) = name.split_once('/').ok_or_else(|| refuse("its name has no slash"))?;
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(str::to_owned);
+        let (mut done, mut hook) = (false, false);
+        for flag in value(flags).into_iter().flat_map(|flags| flags.split(',')) {
+            match flag {
+                DONE => done = true,
+                HOOK => hook = true,
+                _ => return Err(refuse("it has a flag that is not known")),
+            }
+        }
+        let digest = |text: &str| Digest::try_from(text.to_owned()).map_err(|_| refuse("it has a digest that is none"));
+        Ok(Self {
+            id: ObjectId::new(GroupKind::new(group, kind), namespace, name),
+            api_version: api_version.to_owned(),
+            uid: value(uid).map(str::to_owned),
+            manifest: value(manifest).map(digest).transpose()?.map(ManifestDigest),
+            fingerprint: value(fingerprint).map(digest).transpose()?.map(Fingerprint),
+            done,
+            hook,
+        })
+    }
+}
+
+impl From<InventoryEntry> for String {
+    fn from(entry: InventoryEntry) -> Self {
+        entry.to_string()
+    }
+}
+
+impl TryFrom<String> for InventoryEntry {
+    type Error = NotAnEntry;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
@@ -81,4 +168,40 @@ pub(super) struct InventoryId {
     #[serde(default)]
     namespace: Option<String>,
     name: String,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const DIGEST: &str = "v1:0000000000000000000000000000000000000000000000000000000000000000";
+
+    #[rstest]
+    #[case("v1 ConfigMap 1c2d-uid DIGEST DIGEST - team-a/web")]
+    #[case("apps/v1 Deployment - - - - team-a/web")]
+    #[case("batch/v1 Job uid DIGEST - done,hook team-a/web")]
+    #[case("batch/v1 Job uid DIGEST - hook team-a/web")]
+    #[case("rbac.authorization.k8s.io/v1 ClusterRole uid - DIGEST done /a role: with spaces")]
+    fn an_entry_is_a_line(#[case] line: &str) {
+        let line = line.replace("DIGEST", DIGEST);
+        let entry: InventoryEntry = line.parse().unwrap();
+        assert_eq!(entry.to_string(), line);
+        assert_eq!(entry.gvk().unwrap().group_kind(), entry.id.group_kind());
+        let json = serde_json::to_value(&entry).unwrap();
+        assert_eq!(json, line);
+        assert_eq!(serde_json::from_value::<InventoryEntry>(json).unwrap(), entry);
+    }
+
+    #[rstest]
+    #[case("v1 ConfigMap team-a/web", "it has fewer than seven fields")]
+    #[case("v1 ConfigMap - - - - web", "its name has no slash")]
+    #[case("v1 ConfigMap - v1:xyz - - team-a/web", "it has a digest that is none")]
+    #[case("v1 ConfigMap - - - soon team-a/web", "it has a flag that is not known")]
+    fn what_is_no_entry_is_told(#[case] line: &str, #[case] because: &str) {
+        let error = line.parse::<InventoryEntry>().unwrap_err().to_string();
+        assert_eq!(error, format!("{line:?} is no entry of an inventory: {because}"));
+    }
 }

@@ -148,7 +148,7 @@ fn masker(plan: &Plan, salt: &[u8]) -> Masker {
     let mut masker = Masker::new(salt);
     for action in plan.actions.iter().filter(|action| action.id.group.is_empty() && action.id.kind == "Secret") {
         if let Some(body) = &action.body {
-            masker.learn(body);
+            masker.learn(&body.read());
         }
         for change in &action.changes {
             for value in [&change.before, &change.after].into_iter().flatten() {

@@ -1,6 +1,6 @@
 //! From an Application to what planning and deciding take: pure.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::SignedDuration;
 
@@ -64,7 +64,7 @@ pub fn policy(application: &Application, membership: &Membership, occasion: &Occ
     let spec = &application.spec;
     let namespace = destination(application);
     Policy {
-        membership: membership.clone(),
+        membership: Arc::new(membership.clone()),
         prune: occasion.prune.unwrap_or(spec.sync.prune),
         preflight: occasion.preflight || spec.sync.preflight == Preflight::Always,
         ignore: spec.sync.ignore.iter().map(ignore_rule).collect(),

@@ -8,8 +8,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
     api::{InventoryEntry, InventorySpec},
     manifest::ObjectId,
@@ -17,11 +15,11 @@ use crate::{
 };
 
 /// How many entries a bucket has on average at most, before there are more buckets.
-const FULL: usize = 96;
+const FULL: usize = 192;
 /// How many a bucket has when their number is chosen.
-const TARGET: usize = 64;
+const TARGET: usize = 128;
 /// Below this average there are fewer buckets.
-const SPARSE: usize = 12;
+const SPARSE: usize = 24;
 /// The number of buckets never passes this; a bucket then has more entries.
 const MOST_BUCKETS: u32 = 1024;
 
@@ -59,7 +57,7 @@ impl Layout {
     }
 }
 
-/// The number of buckets for a number of objects: a power of two with 64
+/// The number of buckets for a number of objects: a power of two with 128
 /// entries a bucket or less.
 pub fn buckets_for(objects: usize) -> u32 {
     let wanted = objects.div_ceil(TARGET).max(1).next_power_of_two();
@@ -68,9 +66,8 @@ pub fn buckets_for(objects: usize) -> u32 {
 
 /// The bucket of an object: the same for all of its API versions.
 pub fn bucket_of(id: &ObjectId, buckets: u32) -> u32 {
-    let hash = Sha256::digest(id.key());
-    let first: [u8; 4] = [hash[0], hash[1], hash[2], hash[3]];
-    u32::from_be_bytes(first) % buckets.max(1)
+    let [first, second, third, fourth, ..] = *id.hash();
+    u32::from_be_bytes([first, second, third, fourth]) % buckets.max(1)
 }
 
 /// All buckets of a layout, also the empty ones.
@@ -219,21 +216,21 @@ mod tests {
 
     #[rstest]
     #[case(0, 1)]
-    #[case(64, 1)]
-    #[case(65, 2)]
-    #[case(1_000, 16)]
-    #[case(10_000, 256)]
+    #[case(128, 1)]
+    #[case(129, 2)]
+    #[case(1_000, 8)]
+    #[case(10_000, 128)]
     #[case(1_000_000, 1024)]
-    fn buckets_have_64_entries_or_less(#[case] objects: usize, #[case] expected: u32) {
+    fn buckets_have_128_entries_or_less(#[case] objects: usize, #[case] expected: u32) {
         assert_eq!(buckets_for(objects), expected);
     }
 
     #[rstest]
-    #[case::it_fits(4, 256, 4)]
-    #[case::a_little_over_is_borne(4, 380, 4)]
-    #[case::too_full(4, 400, 8)]
-    #[case::a_little_under_is_borne(4, 60, 4)]
-    #[case::too_sparse(4, 40, 1)]
+    #[case::it_fits(4, 512, 4)]
+    #[case::a_little_over_is_borne(4, 760, 4)]
+    #[case::too_full(4, 800, 8)]
+    #[case::a_little_under_is_borne(4, 120, 4)]
+    #[case::too_sparse(4, 80, 1)]
     #[case::one_bucket_may_be_empty(1, 0, 1)]
     fn the_layout_changes_only_when_it_must(#[case] buckets: u32, #[case] objects: usize, #[case] expected: u32) {
         let before = Layout { generation: 3, buckets };

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// A group and a kind, the version-free type of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,9 +35,14 @@ impl fmt::Display for GroupKind {
     }
 }
 
-/// A group, version and kind: the type by which a manifest is applied.
+/// A group, version and kind: the type by which a manifest is applied. Each is
+/// kept once, as an [`ObjectId`] is.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupVersionKind(Arc<TypeName>);
+
+/// What a [`GroupVersionKind`] says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct GroupVersionKind {
+pub struct TypeName {
     /// API group, empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub group: String,
@@ -49,7 +55,20 @@ pub struct GroupVersionKind {
 impl GroupVersionKind {
     /// Makes a group-version-kind.
     pub fn new(group: impl Into<String>, version: impl Into<String>, kind: impl Into<String>) -> Self {
-        Self { group: group.into(), version: version.into(), kind: kind.into() }
+        Self::of(TypeName { group: group.into(), version: version.into(), kind: kind.into() })
+    }
+
+    fn of(name: TypeName) -> Self {
+        let mut types = TYPES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = types.get(&name) {
+            return Self(known.clone());
+        }
+        if types.len() >= ENOUGH_TYPES {
+            types.retain(|known| Arc::strong_count(known) > 1);
+        }
+        let name = Arc::new(name);
+        types.insert(name.clone());
+        Self(name)
     }
 
     /// Splits an `apiVersion` (`v1`, `apps/v1`) and joins it with a kind.
@@ -72,6 +91,38 @@ impl GroupVersionKind {
         GroupKind::new(self.group.clone(), self.kind.clone())
     }
 }
+
+impl Deref for GroupVersionKind {
+    type Target = TypeName;
+
+    fn deref(&self) -> &TypeName {
+        &self.0
+    }
+}
+
+impl fmt::Debug for GroupVersionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GroupVersionKind({self})")
+    }
+}
+
+impl Serialize for GroupVersionKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for GroupVersionKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        TypeName::deserialize(deserializer).map(Self::of)
+    }
+}
+
+/// The types that somebody has.
+static TYPES: LazyLock<Mutex<HashSet<Arc<TypeName>>>> = LazyLock::new(Mutex::default);
+
+/// So many types may be kept before those that nobody has any more are let go.
+const ENOUGH_TYPES: usize = 1024;
 
 impl fmt::Display for GroupVersionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,6 +167,12 @@ impl ObjectId {
         IDENTITIES.lock().unwrap_or_else(PoisonError::into_inner).get(identity)
     }
 
+    /// What spreads objects evenly and is the same for one for ever: the SHA-256
+    /// of [`ObjectId::key`].
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.0.hash
+    }
+
     /// The type of the object.
     pub fn group_kind(&self) -> GroupKind {
         GroupKind::new(self.group.clone(), self.kind.clone())
@@ -124,7 +181,7 @@ impl ObjectId {
     /// The unambiguous form for programs: `kind.group/namespace/name`, with an
     /// empty namespace for cluster-scoped objects.
     pub fn key(&self) -> String {
-        format!("{}/{}/{}", self.group_kind(), self.namespace.as_deref().unwrap_or_default(), self.name)
+        unambiguous(self)
     }
 }
 
@@ -195,12 +252,19 @@ impl<'de> Deserialize<'de> for ObjectId {
     }
 }
 
+fn unambiguous(ObjectKey { group, kind, namespace, name }: &ObjectKey) -> String {
+    let dot = if group.is_empty() { "" } else { "." };
+    format!("{kind}{dot}{group}/{}/{name}", namespace.as_deref().unwrap_or_default())
+}
+
 /// An identity with what sorts it.
 struct Kept {
     identity: ObjectKey,
     /// All of it, so that one comparison of bytes tells the order; what is equal
     /// here and not the same has names that no object can have.
     key: Box<[u8]>,
+    /// The SHA-256 of its unambiguous form.
+    hash: [u8; 32],
 }
 
 impl Kept {
@@ -219,7 +283,8 @@ impl Kept {
         }
         key.push(0);
         key.extend_from_slice(name.as_bytes());
-        Self { key: key.into(), identity }
+        let hash = Sha256::digest(unambiguous(&identity)).into();
+        Self { key: key.into(), hash, identity }
     }
 }
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Owned, Propagation,
+    Body, Owned, Propagation,
     ownership::TakenField,
     schedule::{Hook, HookPhase, HookRun},
 };
-use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, Packed, PlanDigest};
+use crate::manifest::{BundleDigest, GroupVersionKind, ManifestDigest, ObjectId, PlanDigest};
 
 /// What an action does to its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -120,7 +120,7 @@ pub struct Action {
     pub precondition: Precondition,
     /// What is sent for Create, Update, Adopt and Replace: the manifest with label and
     /// annotation, without what is ignored.
-    pub body: Option<Packed>,
+    pub body: Option<Body>,
     /// Digest of the manifest behind `body`. None for a deletion, and for the
     /// namespace of `createNamespace`, which is no member of the application
     /// and never enters its inventory.

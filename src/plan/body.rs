@@ -1,13 +1,15 @@
 //! What is sent: the manifest, marked as the application's own, without what
 //! is to be left alone.
 
+use std::{borrow::Cow, sync::Arc};
+
 use serde_json::{Map, Value};
 
 use super::{
-    APPLICATION_ANNOTATION, Policy, SET_LABEL,
+    APPLICATION_ANNOTATION, Membership, Policy, SET_LABEL,
     ownership::{Element, FieldSet, entries, entry_of, tokens_of},
 };
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Packed};
 
 /// The body of the server-side apply that brings a manifest, for its dry-run
 /// as well as for the write itself.
@@ -17,23 +19,58 @@ use crate::manifest::Manifest;
 /// is neither changed nor reset to a default; what somebody else took over is
 /// left out. Fields that a manager of a rule owns are left out too.
 pub fn body(manifest: &Manifest, live: Option<&Value>, policy: &Policy) -> Value {
+    let Some(live) = live else { return marked(manifest, &policy.membership) };
     let mut body = manifest.value.read().into_owned();
-    if let Some(live) = live {
-        for rule in policy.ignore.iter().filter(|rule| rule.concerns(&manifest.id)) {
-            for pointer in &rule.pointers {
-                keep_as_live(&mut body, live, &tokens_of(pointer), &policy.membership.manager);
-            }
-            for entry in entries(live) {
-                if entry.manager != policy.membership.manager && rule.managers.iter().any(|name| name == entry.manager)
-                {
-                    leave_out(&mut body, entry.fields, true);
-                }
+    for rule in policy.ignore.iter().filter(|rule| rule.concerns(&manifest.id)) {
+        for pointer in &rule.pointers {
+            keep_as_live(&mut body, live, &tokens_of(pointer), &policy.membership.manager);
+        }
+        for entry in entries(live) {
+            if entry.manager != policy.membership.manager && rule.managers.iter().any(|name| name == entry.manager) {
+                leave_out(&mut body, entry.fields, true);
             }
         }
     }
-    mark(&mut body, "labels", SET_LABEL, &policy.membership.set);
-    mark(&mut body, "annotations", APPLICATION_ANNOTATION, &policy.membership.application);
+    mark_as(&mut body, &policy.membership);
     body
+}
+
+/// What is sent for an object of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Its manifest with the marks of the application, put together whenever it
+    /// is sent: for thousands of new objects it would be all of them once more.
+    Marked(Arc<Manifest>, Arc<Membership>),
+    /// Something of its own.
+    Own(Packed),
+}
+
+impl Body {
+    /// The body.
+    pub fn read(&self) -> Cow<'_, Value> {
+        match self {
+            Self::Marked(manifest, membership) => Cow::Owned(marked(manifest, membership)),
+            Self::Own(body) => body.read(),
+        }
+    }
+}
+
+impl From<Value> for Body {
+    fn from(body: Value) -> Self {
+        Self::Own(body.into())
+    }
+}
+
+/// A manifest as it is sent for an object that is to be made.
+fn marked(manifest: &Manifest, membership: &Membership) -> Value {
+    let mut body = manifest.value.read().into_owned();
+    mark_as(&mut body, membership);
+    body
+}
+
+fn mark_as(body: &mut Value, membership: &Membership) {
+    mark(body, "labels", SET_LABEL, &membership.set);
+    mark(body, "annotations", APPLICATION_ANNOTATION, &membership.application);
 }
 
 fn mark(body: &mut Value, map: &str, name: &str, value: &str) {

@@ -37,7 +37,7 @@ mod settle;
 pub(crate) mod testing;
 
 pub use action::{Action, ActiveHook, FieldChange, Gate, Plan, Precondition, Refusal, RefusalReason, Verb};
-pub use body::body;
+pub use body::{Body, body};
 pub use conclude::conclude;
 pub use diff::compared;
 pub use observation::{DryRun, KIND_UNKNOWN, Observation, Observations, ServerError};

@@ -1,6 +1,9 @@
 //! What an application allows and wants, as far as planning is concerned.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::schedule::HookRun;
 use crate::manifest::{ObjectId, PlanDigest};
@@ -67,7 +70,7 @@ pub enum ConflictPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How its objects are marked.
-    pub membership: Membership,
+    pub membership: Arc<Membership>,
     /// Whether objects that the bundle no longer has are deleted.
     pub prune: bool,
     /// Whether the server tries each change before the first is written.

@@ -292,7 +292,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        manifest::{Digest, Fingerprint, ManifestDigest},
+        manifest::{Digest, Fingerprint, GroupVersionKind, ManifestDigest},
         plan::testing::{bundle, config_map, manifest, owned, policy},
     };
 
@@ -315,7 +315,7 @@ mod tests {
     #[rstest]
     #[case::as_it_was(|_: &mut Owned| {}, None)]
     #[case::another_manifest(|o: &mut Owned| o.manifest = Some(ManifestDigest(Digest::of(b"old"))), Some(Why::Changed))]
-    #[case::another_version(|o: &mut Owned| o.gvk.version = "v1beta1".into(), Some(Why::Changed))]
+    #[case::another_version(|o: &mut Owned| o.gvk = GroupVersionKind::new("", "v1beta1", "ConfigMap"), Some(Why::Changed))]
     #[case::only_intended(|o: &mut Owned| o.uid = None, Some(Why::Unconfirmed))]
     #[case::no_manifest(|o: &mut Owned| o.manifest = None, Some(Why::Unconfirmed))]
     #[case::no_fingerprint(|o: &mut Owned| o.fingerprint = None, Some(Why::Unconfirmed))]

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeSet};
 use serde_json::{Value, json};
 
 use super::{
-    Action, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal, RefusalReason,
-    Verb, Why, adopt, backward, body,
+    Action, Body, Candidate, DryRun, FieldChange, Observation, Owned, Policy, Precondition, Proposal, Refusal,
+    RefusalReason, Verb, Why, adopt, backward, body,
     claim::{TAKE_OVER, carries_our_marks, claimant, other_managers, taken_over_by, uid},
     conflict,
     diff::{Difference, asked, diff},
@@ -20,7 +20,6 @@ use crate::manifest::{GroupKind, Manifest, ObjectId};
 const FIELDS_NAMED: usize = 3;
 
 /// What is decided on one object.
-#[expect(clippy::large_enum_variant, reason = "a verdict lives for one step and is never kept in a list")]
 pub(super) enum Verdict {
     /// Something is done to it.
     Act(Action),
@@ -196,7 +195,10 @@ fn create(candidate: &Candidate, manifest: &Manifest, dry_run: &DryRun, policy: 
         }
     }
     action.changes = diff(&named, &desired).into_iter().map(|change| field_change(change, true)).collect();
-    action.body = Some(body.into());
+    action.body = Some(match &candidate.desired {
+        Some(desired) => Body::Marked(desired.clone(), policy.membership.clone()),
+        None => body.into(),
+    });
     action.manifest = Some(manifest.digest.clone());
     action.unproven = later;
     action.untried = untried(dry_run);

@@ -21,11 +21,11 @@ pub(crate) fn hands() -> BTreeSet<String> {
 
 pub(crate) fn policy() -> Policy {
     Policy {
-        membership: Membership {
+        membership: Arc::new(Membership {
             set: "set-of-shop".into(),
             application: "team-a/shop".into(),
             manager: MANAGER.into(),
-        },
+        }),
         prune: true,
         preflight: true,
         conflicts: super::ConflictPolicy::Take,

@@ -161,7 +161,7 @@ async fn two_applications_with_one_object_are_told_apart() {
     first.bring(&[&a]).await;
     let mut second = Application::new(World::new().await);
     second.world.identity = Identity::Own;
-    second.world.policy.membership.set = "set-2".into();
+    Arc::make_mut(&mut second.world.policy.membership).set = "set-2".into();
     let plan = second.bring(&[&first.world.config_map("a", "second")]).await;
     assert_eq!(plan.refusals.len(), 1, "{plan:?}");
     assert_eq!(plan.refusals[0].reason, RefusalReason::OwnedByOther);

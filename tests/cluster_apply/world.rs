@@ -229,11 +229,11 @@ impl Drop for World {
 
 pub fn policy(namespace: &str) -> Policy {
     Policy {
-        membership: Membership {
+        membership: Arc::new(Membership {
             set: "set-1".into(),
             application: format!("{namespace}/app"),
             manager: format!("bowline/{namespace}/app"),
-        },
+        }),
         prune: true,
         preflight: true,
         conflicts: ConflictPolicy::Take,

@@ -294,7 +294,9 @@ async fn a_deleted_deployment_takes_its_pods_with_it() {
 async fn one_refused_object_does_not_stop_its_kind_and_nothing_later_is_begun() {
     let world = World::new().await;
     let mut broken = world.make(&world.config_map("b", "1"));
-    broken.body.as_mut().unwrap()["dada"] = json!({});
+    let mut body = broken.body.take().unwrap().read().into_owned();
+    body["dada"] = json!({});
+    broken.body = Some(body.into());
     let actions = [
         world.make(&world.config_map("a", "1")),
         broken,

@@ -1,6 +1,9 @@
 //! A fingerprint that is wrong cannot stay unseen where deep checks are on.
 
-use bowline::plan::{Policy, ownership::fingerprint};
+use bowline::{
+    api::InventoryEntry,
+    plan::{Policy, ownership::fingerprint},
+};
 use serde_json::{Value, json};
 
 use crate::world::{SYSTEM, Site, Start, Team, config_map, eventually, yaml};
@@ -13,9 +16,13 @@ async fn record_as_it_is(team: &Team<'_>, resource: &str, name: &str) {
     let mut recorded = 0;
     for bucket in team.list("inventories").await {
         let mut entries = bucket["spec"]["entries"].clone();
-        for entry in entries.as_array_mut().into_iter().flatten().filter(|entry| entry["id"]["name"] == name) {
-            entry["fingerprint"] = json!(wrong.to_string());
-            recorded += 1;
+        for line in entries.as_array_mut().into_iter().flatten() {
+            let mut entry: InventoryEntry = line.as_str().unwrap().parse().unwrap();
+            if entry.id.name == name {
+                entry.fingerprint = Some(wrong.clone());
+                *line = json!(entry.to_string());
+                recorded += 1;
+            }
         }
         let bucket_name = bucket["metadata"]["name"].as_str().unwrap();
         team.patch("inventories", bucket_name, "test", &json!({"spec": {"entries": entries}})).await;

@@ -22,7 +22,11 @@ struct Case {
 
 fn policy() -> Policy {
     Policy {
-        membership: Membership { set: "shop".into(), application: "team-a/shop".into(), manager: MANAGER.into() },
+        membership: Arc::new(Membership {
+            set: "shop".into(),
+            application: "team-a/shop".into(),
+            manager: MANAGER.into(),
+        }),
         prune: true,
         preflight: true,
         conflicts: ConflictPolicy::Take,

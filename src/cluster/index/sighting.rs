@@ -31,7 +31,7 @@ impl FingerprintPolicy {
     /// judged.
     pub fn new(policy: &Policy, checks: OwnChecks) -> Self {
         Self {
-            membership: policy.membership.clone(),
+            membership: (*policy.membership).clone(),
             ignore: policy.ignore.clone(),
             hand_managers: policy.hand_managers.clone(),
             checks,

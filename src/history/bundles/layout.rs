@@ -19,7 +19,7 @@ const BITS: usize = 256;
 
 /// A manifest with its place in the trie and the size of its JSON.
 pub(super) struct Leaf<'a> {
-    hash: [u8; 32],
+    hash: &'a [u8; 32],
     bytes: usize,
     pub(super) manifest: &'a Manifest,
 }
@@ -31,7 +31,7 @@ pub(super) type Group<'a> = Vec<Leaf<'a>>;
 pub(super) fn groups<'a>(sorted: &[&'a Manifest]) -> Result<Vec<Group<'a>>, BundleError> {
     let leaves = sorted.iter().map(|manifest| {
         let bytes = content::bytes(manifest).ok_or_else(|| BundleError::Identity(manifest.id.clone()))?;
-        Ok(Leaf { hash: Sha256::digest(manifest.id.key()).into(), bytes, manifest })
+        Ok(Leaf { hash: manifest.id.hash(), bytes, manifest })
     });
     let leaves: Vec<Leaf<'_>> = leaves.collect::<Result<_, BundleError>>()?;
     let mut found = Vec::new();

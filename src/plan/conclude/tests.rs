@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    manifest::{Digest, Manifest, ManifestDigest, Packed},
+    manifest::{Digest, Manifest, ManifestDigest},
     plan::{
-        DryRun, Owned, OwnedObjects, RefusalReason, RollbackPolicy, ServerError, body, propose,
+        Body, DryRun, Owned, OwnedObjects, RefusalReason, RollbackPolicy, ServerError, body, propose,
         testing::{
             MANAGER, bundle, config_map, fields_of, live, manifest, owned, policy, set_own_fields, uid_of, with_entry,
         },
@@ -94,7 +94,7 @@ fn a_plan_of_very_many_creations_keeps_the_content_of_few_and_its_digest_covers_
     let (one, other) = (plan(&many("one")), plan(&many("other")));
     let in_full = one.actions.iter().filter(|action| !action.changes.is_empty()).count();
     assert_eq!((one.writes().count(), in_full), (600, CREATIONS_IN_FULL));
-    assert!(one.actions.iter().all(|action| action.body.as_ref().is_some_and(Packed::is_packed)));
+    assert!(one.actions.iter().all(|action| matches!(action.body, Some(Body::Marked(..)))));
     assert_ne!(one.digest, other.digest);
 }
 
@@ -169,7 +169,7 @@ fn a_new_object_is_created_with_its_marks() {
     let action = only(&plan);
     assert_eq!((action.verb, action.reason.as_str()), (Verb::Create, "is new"));
     assert_eq!(action.precondition, Precondition::default());
-    assert_eq!(action.body.as_ref().unwrap()["metadata"]["labels"]["bowline.dev/set"], json!("set-of-shop"));
+    assert_eq!(action.body.as_ref().unwrap().read()["metadata"]["labels"]["bowline.dev/set"], json!("set-of-shop"));
     assert_eq!(action.manifest.as_ref(), Some(&a.digest));
     let changes: Vec<_> = action.changes.iter().map(|change| change.path.as_str()).collect();
     assert_eq!(changes, ["data"], "what identifies it is no change, nor are the marks");

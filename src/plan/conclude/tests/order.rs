@@ -151,7 +151,10 @@ fn hooks_come_before_the_sync_and_after_it_is_healthy_and_tests_last() {
     let last: Vec<&str> = plan.last_gate.hooks.iter().map(|run| run.id.name.as_str()).collect();
     assert_eq!(last, ["migrate", "notify", "smoke"]);
     let migrate = plan.actions.iter().find(|action| action.id.name == "migrate").unwrap();
-    assert_eq!(migrate.body.as_ref().unwrap()["metadata"]["annotations"]["bowline.dev/hook-run"], json!("7/PreSync"));
+    assert_eq!(
+        migrate.body.as_ref().unwrap().read()["metadata"]["annotations"]["bowline.dev/hook-run"],
+        json!("7/PreSync")
+    );
 }
 
 #[test]
