@@ -1,6 +1,6 @@
 //! Digests: SHA-256 with the scheme that was hashed under.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +14,8 @@ const SCHEME: &str = "v1";
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest {
-    scheme: String,
+    /// That of this version takes no memory of its own.
+    scheme: Cow<'static, str>,
     bytes: [u8; 32],
 }
 
@@ -23,10 +24,27 @@ pub struct Digest {
 #[error("`{0}` is not a digest of the form v1:<64 hex digits>")]
 pub struct NotADigest(String);
 
+/// Parts that are hashed one after the other: see [`Digest::of_parts`].
+#[derive(Default)]
+pub struct Parts(Sha256);
+
+impl Parts {
+    /// Hashes another part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    /// The digest of all parts.
+    pub fn digest(self) -> Digest {
+        Digest { scheme: Cow::Borrowed(SCHEME), bytes: self.0.finalize().into() }
+    }
+}
+
 impl Digest {
     /// Hashes bytes under the current scheme.
     pub fn of(bytes: &[u8]) -> Self {
-        Self { scheme: SCHEME.to_owned(), bytes: Sha256::digest(bytes).into() }
+        Self { scheme: Cow::Borrowed(SCHEME), bytes: Sha256::digest(bytes).into() }
     }
 
     /// Hashes parts under the current scheme, each with its length before it,
@@ -36,13 +54,11 @@ impl Digest {
         I: IntoIterator<Item = P>,
         P: AsRef<[u8]>,
     {
-        let mut hasher = Sha256::new();
+        let mut hashed = Parts::default();
         for part in parts {
-            let part = part.as_ref();
-            hasher.update((part.len() as u64).to_be_bytes());
-            hasher.update(part);
+            hashed.add(part.as_ref());
         }
-        Self { scheme: SCHEME.to_owned(), bytes: hasher.finalize().into() }
+        hashed.digest()
     }
 
     /// Whether the digest was made under the scheme of this version.
@@ -93,7 +109,8 @@ impl FromStr for Digest {
         for (index, byte) in bytes.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).map_err(|_| refuse())?;
         }
-        Ok(Self { scheme: scheme.to_owned(), bytes })
+        let scheme = if scheme == SCHEME { Cow::Borrowed(SCHEME) } else { Cow::Owned(scheme.to_owned()) };
+        Ok(Self { scheme, bytes })
     }
 }
 

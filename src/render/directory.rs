@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     manifest::{
-        BundleDigest, Digest, InputDigest, Manifest, Problem, Scope, bundle_digest,
+        BundleDigest, Digest, GroupVersionKind, InputDigest, Manifest, Parts, Problem, Scope, bundle_digest,
         yaml::{self, Document, read_documents},
     },
     source::tree::Tree,
@@ -153,7 +153,9 @@ pub fn directory_after(
     };
     let assembly = Assembly::new(scopes, default_namespace.as_deref(), options.lenient, touches);
     let (waiting, secrets) = (Vec::new(), Vec::new());
-    let mut rendering = Rendering { tree, options, before, known, assembly, waiting, scopes, programs, secrets };
+    let last_scope = None;
+    let mut rendering =
+        Rendering { tree, options, before, known, assembly, waiting, scopes, programs, secrets, last_scope };
     let mut render = rendering.run();
     let Rendering { mut secrets, assembly: Assembly { mut problems, .. }, .. } = rendering;
     secrets::without_in(&mut secrets, &mut problems);
@@ -188,6 +190,8 @@ struct Rendering<'a> {
     programs: &'a Programs,
     /// What no message may hold.
     secrets: Vec<String>,
+    /// The type that was asked for last, and its scope.
+    last_scope: Option<(GroupVersionKind, Option<Scope>)>,
 }
 
 impl Rendering<'_> {
@@ -207,7 +211,7 @@ impl Rendering<'_> {
         Some(Render {
             manifests,
             bundle,
-            inputs: InputDigest(Digest::of_parts(inputs)),
+            inputs: InputDigest(inputs.digest()),
             files: selected.len(),
             renderer: renderer(self.programs, RenderType::Directory, &self.options.touches),
             warnings: std::mem::take(&mut self.assembly.warnings),
@@ -232,7 +236,7 @@ impl Rendering<'_> {
         Some(path)
     }
 
-    fn input_options(&self, path: &str) -> Vec<Vec<u8>> {
+    fn input_options(&self, path: &str) -> Parts {
         // Keys are none of it: with any that fit, the same files come to the same.
         let DirectoryOptions { include, exclude, default_namespace, .. } = self.options;
         let mut options = serde_json::json!({
@@ -242,10 +246,12 @@ impl Rendering<'_> {
         if let Some(touches) = self.options.touches.inputs() {
             options["touches"] = touches;
         }
-        vec![options.to_string().into_bytes()]
+        let mut inputs = Parts::default();
+        inputs.add(options.to_string().as_bytes());
+        inputs
     }
 
-    fn read(&mut self, selected: &[Selected], inputs: &mut Vec<Vec<u8>>) -> Option<()> {
+    fn read(&mut self, selected: &[Selected], inputs: &mut Parts) -> Option<()> {
         let limits = &self.options.limits;
         if selected.len() > limits.files {
             let message = format!("holds {} manifest files, more than the limit of {}", selected.len(), limits.files);
@@ -258,8 +264,8 @@ impl Rendering<'_> {
             if let Some(known) = id.as_ref().and_then(|id| self.known_before(file, id)) {
                 bytes_read = bytes_read.saturating_add(known.bytes);
                 objects_read += known.manifests.len();
-                inputs.push(file.path.clone().into_bytes());
-                inputs.push(known.digest.clone().into_bytes());
+                inputs.add(file.path.as_bytes());
+                inputs.add(known.digest.to_string().as_bytes());
                 known.manifests.iter().for_each(|(_, manifest)| self.assembly.add(Arc::clone(manifest)));
                 self.assembly.images_met.extend(&known.images_met);
                 self.known.files.insert(file.path.clone(), known);
@@ -292,9 +298,9 @@ impl Rendering<'_> {
             objects.into_iter().for_each(|object| self.assembly.place(object));
             let images_met = std::mem::replace(&mut self.assembly.images_met, images_before);
             self.assembly.images_met.extend(&images_met);
-            let digest = Digest::of(&content).to_string();
-            inputs.push(file.path.clone().into_bytes());
-            inputs.push(digest.clone().into_bytes());
+            let digest = Digest::of(&content);
+            inputs.add(file.path.as_bytes());
+            inputs.add(digest.to_string().as_bytes());
             // Where a file defines kinds, others depend on it, and what it could
             // not place by itself depends on others.
             let by_itself = self.assembly.problems.len() == problems_before
@@ -302,9 +308,8 @@ impl Rendering<'_> {
                 && self.assembly.newest.iter().all(|(_, manifest)| manifest.id.group != "apiextensions.k8s.io");
             if let Some(id) = id.filter(|_| by_itself) {
                 let (bytes, manifests) = (content.len() as u64, std::mem::take(&mut self.assembly.newest));
-                self.known
-                    .files
-                    .insert(file.path.clone(), KnownFile { content: id, bytes, digest, manifests, images_met });
+                let known = KnownFile { content: id, bytes, digest, manifests, images_met };
+                self.known.files.insert(file.path.clone(), Arc::new(known));
             }
         }
         Some(())
@@ -331,16 +336,28 @@ impl Rendering<'_> {
     }
 
     /// What is known of a file, if it would come to the same again.
-    fn known_before(&self, file: &Selected, id: &[u8]) -> Option<KnownFile> {
+    fn known_before(&mut self, file: &Selected, id: &[u8]) -> Option<Arc<KnownFile>> {
         let DirectoryOptions { default_namespace, touches, .. } = self.options;
         let same = self.before.default_namespace == *default_namespace && self.before.touches == *touches;
         if !same || self.before.decryption != self.known.decryption {
             return None;
         }
         let known = self.before.files.get(&file.path).filter(|known| known.content == id)?;
-        let same =
-            |(scope, manifest): &(Scope, Arc<Manifest>)| self.scopes.scope(&manifest.gvk.group_kind()) == Some(*scope);
-        known.manifests.iter().all(same).then(|| known.clone())
+        let known = known.clone();
+        for (scope, manifest) in &known.manifests {
+            // Thousands are of one type.
+            let found = match &self.last_scope {
+                Some((gvk, found)) if *gvk == manifest.gvk => *found,
+                _ => {
+                    let found = self.scopes.scope(&manifest.gvk.group_kind());
+                    self.last_scope.insert((manifest.gvk.clone(), found)).1
+                }
+            };
+            if found != Some(*scope) {
+                return None;
+            }
+        }
+        Some(known)
     }
 
     /// Has what waits patched, and puts it where the rest is.

@@ -18,7 +18,7 @@ pub struct KnownFiles {
     pub(super) touches: Touches,
     /// The keys that files were decrypted by: without them there would be none.
     pub(super) decryption: Option<Digest>,
-    pub(super) files: HashMap<String, KnownFile>,
+    pub(super) files: HashMap<String, Arc<KnownFile>>,
 }
 
 /// A file all of whose manifests depend on nothing but its content, the scopes
@@ -30,7 +30,7 @@ pub(super) struct KnownFile {
     /// How many bytes it has.
     pub(super) bytes: u64,
     /// Digest of its content.
-    pub(super) digest: String,
+    pub(super) digest: Digest,
     /// Its manifests, with the scopes that they were read by.
     pub(super) manifests: Vec<(Scope, Arc<Manifest>)>,
     /// Which of the images that are replaced it has.

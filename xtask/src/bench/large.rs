@@ -106,7 +106,7 @@ fn elsewhere(report: &mut Report, stage: &mut Stage) -> Outcome {
     stage.controller()?.until_at_rest(LIMIT)?;
     let requests = Requests::since(&stage.cluster, audit)?;
     requests.explain();
-    report.add("requests after a commit elsewhere", counted(requests.asked()), "", Some(0.0));
+    report.add("requests after a commit elsewhere", counted(requests.asked()), "", Some(1.0));
     let worked = stage.controller()?.worked()? - worked;
     report.add("  time of processors", milliseconds(worked), "ms", None);
     Ok(())
