@@ -66,52 +66,41 @@ pub fn buckets_for(objects: usize) -> u32 {
 
 /// The bucket of an object: the same for all of its API versions.
 pub fn bucket_of(id: &ObjectId, buckets: u32) -> u32 {
-    let [first, second, third, fourth, ..] = *id.hash();
+    let [first, second, third, fourth, ..] = *id.sha256();
     u32::from_be_bytes([first, second, third, fourth]) % buckets.max(1)
-}
-
-/// All buckets of a layout, also the empty ones.
-pub fn split<'a>(
-    application: &str,
-    objects: impl IntoIterator<Item = (&'a ObjectId, &'a Owned)>,
-    layout: Layout,
-) -> Vec<InventorySpec> {
-    let mut buckets: Vec<InventorySpec> = (0..layout.buckets.max(1))
-        .map(|bucket| InventorySpec {
-            application: application.to_owned(),
-            generation: layout.generation,
-            bucket,
-            buckets: layout.buckets.max(1),
-            entries: Vec::new(),
-        })
-        .collect();
-    for (id, owned) in objects {
-        if let Some(bucket) = buckets.get_mut(bucket_of(id, layout.buckets) as usize) {
-            bucket.entries.push(entry(id, owned));
-        }
-    }
-    buckets
 }
 
 /// What changes in an inventory: what is known of an object from now on, or
 /// nothing where the application has it no more.
 pub type Changes = BTreeMap<ObjectId, Option<Owned>>;
 
-/// The buckets of a layout that hold what changed, or held it; `objects` is the
-/// inventory after the change.
-pub fn changed_buckets<'a>(
-    application: &str,
-    objects: &OwnedObjects,
-    changed: impl IntoIterator<Item = &'a ObjectId>,
+/// All buckets of a layout, also the empty ones.
+pub fn split(application: &str, objects: &OwnedObjects, layout: Layout) -> Vec<InventorySpec> {
+    buckets(application, objects, (0..layout.buckets.max(1)).collect(), layout).collect()
+}
+
+/// Some buckets of a layout, each made when it is asked for: all at once would
+/// be the whole inventory once more.
+pub fn buckets<'a>(
+    application: &'a str,
+    objects: &'a OwnedObjects,
+    wanted: BTreeSet<u32>,
     layout: Layout,
-) -> Vec<InventorySpec> {
-    let changed: BTreeSet<u32> = changed.into_iter().map(|id| bucket_of(id, layout.buckets)).collect();
-    if changed.is_empty() {
-        return Vec::new();
+) -> impl Iterator<Item = InventorySpec> + 'a {
+    let mut held: BTreeMap<u32, Vec<(&ObjectId, &Owned)>> =
+        wanted.into_iter().map(|bucket| (bucket, Vec::new())).collect();
+    for (id, owned) in objects {
+        if let Some(bucket) = held.get_mut(&bucket_of(id, layout.buckets)) {
+            bucket.push((id, owned));
+        }
     }
-    let of_changed = objects.iter().filter(|(id, _)| changed.contains(&bucket_of(id, layout.buckets)));
-    let buckets = split(application, of_changed, layout);
-    buckets.into_iter().filter(|bucket| changed.contains(&bucket.bucket)).collect()
+    held.into_iter().map(move |(bucket, objects)| InventorySpec {
+        application: application.to_owned(),
+        generation: layout.generation,
+        bucket,
+        buckets: layout.buckets.max(1),
+        entries: objects.into_iter().map(|(id, owned)| entry(id, owned)).collect(),
+    })
 }
 
 /// An inventory as it was put together from what is in the cluster.
@@ -251,9 +240,11 @@ mod tests {
         let layout = Layout::first(before.len());
         let mut after = before.clone();
         after.insert(id(7), owned_object(99));
-        let changed = changed_buckets("shop", &after, [&id(7)], layout);
-        assert_eq!(changed.len(), 1);
-        assert_eq!(changed.first(), split("shop", &after, layout).get(bucket_of(&id(7), layout.buckets) as usize));
+        let bucket = bucket_of(&id(7), layout.buckets);
+        let mut all = split("shop", &before, layout);
+        all.extend(buckets("shop", &after, BTreeSet::from([bucket]), layout));
+        all.swap_remove(bucket as usize);
+        assert_eq!(all, split("shop", &after, layout));
     }
 
     #[test]
@@ -308,7 +299,8 @@ mod tests {
             let mut stored = split("shop", &before, layout);
             let all: BTreeSet<&ObjectId> = before.keys().chain(after.keys()).collect();
             let changed = all.into_iter().filter(|id| before.get(*id) != after.get(*id));
-            for bucket in changed_buckets("shop", &after, changed, layout) {
+            let changed = changed.map(|id| bucket_of(id, layout.buckets)).collect();
+            for bucket in buckets("shop", &after, changed, layout) {
                 let number = bucket.bucket as usize;
                 stored[number] = bucket;
             }

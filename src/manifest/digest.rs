@@ -24,11 +24,11 @@ pub struct Digest {
 #[error("`{0}` is not a digest of the form v1:<64 hex digits>")]
 pub struct NotADigest(String);
 
-/// Parts that are hashed one after the other: see [`Digest::of_parts`].
+/// DigestOfParts that are hashed one after the other: see [`Digest::of_parts`].
 #[derive(Default)]
-pub struct Parts(Sha256);
+pub struct DigestOfParts(Sha256);
 
-impl Parts {
+impl DigestOfParts {
     /// Hashes another part.
     pub fn add(&mut self, part: &[u8]) {
         self.0.update((part.len() as u64).to_be_bytes());
@@ -54,7 +54,7 @@ impl Digest {
         I: IntoIterator<Item = P>,
         P: AsRef<[u8]>,
     {
-        let mut hashed = Parts::default();
+        let mut hashed = DigestOfParts::default();
         for part in parts {
             hashed.add(part.as_ref());
         }

@@ -169,7 +169,7 @@ impl ObjectId {
 
     /// What spreads objects evenly and is the same for one for ever: the SHA-256
     /// of [`ObjectId::key`].
-    pub fn hash(&self) -> &[u8; 32] {
+    pub fn sha256(&self) -> &[u8; 32] {
         &self.0.hash
     }
 

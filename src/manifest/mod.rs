@@ -27,7 +27,8 @@ pub use canonical::{CanonicalError, bundle_digest, canonical, canonical_json, is
 pub(crate) use construct::is_dns_label;
 pub use construct::{Scope, gvk_of};
 pub use digest::{
-    BundleDigest, Digest, Fingerprint, InputDigest, ManifestDigest, NotADigest, Parts, PlanDigest, ReleaseDigest,
+    BundleDigest, Digest, DigestOfParts, Fingerprint, InputDigest, ManifestDigest, NotADigest, PlanDigest,
+    ReleaseDigest,
 };
 pub use identity::{GroupKind, GroupVersionKind, ObjectId, ObjectKey};
 pub use lines::FieldLines;

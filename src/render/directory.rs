@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     manifest::{
-        BundleDigest, Digest, GroupVersionKind, InputDigest, Manifest, Parts, Problem, Scope, bundle_digest,
+        BundleDigest, Digest, DigestOfParts, GroupVersionKind, InputDigest, Manifest, Problem, Scope, bundle_digest,
         yaml::{self, Document, read_documents},
     },
     source::tree::Tree,
@@ -236,7 +236,7 @@ impl Rendering<'_> {
         Some(path)
     }
 
-    fn input_options(&self, path: &str) -> Parts {
+    fn input_options(&self, path: &str) -> DigestOfParts {
         // Keys are none of it: with any that fit, the same files come to the same.
         let DirectoryOptions { include, exclude, default_namespace, .. } = self.options;
         let mut options = serde_json::json!({
@@ -246,12 +246,12 @@ impl Rendering<'_> {
         if let Some(touches) = self.options.touches.inputs() {
             options["touches"] = touches;
         }
-        let mut inputs = Parts::default();
+        let mut inputs = DigestOfParts::default();
         inputs.add(options.to_string().as_bytes());
         inputs
     }
 
-    fn read(&mut self, selected: &[Selected], inputs: &mut Parts) -> Option<()> {
+    fn read(&mut self, selected: &[Selected], inputs: &mut DigestOfParts) -> Option<()> {
         let limits = &self.options.limits;
         if selected.len() > limits.files {
             let message = format!("holds {} manifest files, more than the limit of {}", selected.len(), limits.files);

@@ -259,6 +259,44 @@ fn secrets_of_servers_and_of_webhooks_are_files_of_the_pod() {
 }
 
 #[test]
+fn replicas_hand_webhooks_to_each_other_whatever_else_the_network_policy_allows() {
+    let objects = rendered(&[
+        "controller={\"hooks\":{\"secretName\":\"bowline-hooks\"}}",
+        "networkPolicy={\"hooksFrom\":[{\"ipBlock\":{\"cidr\":\"192.0.2.0/24\"}}],\"egress\":{\"enabled\":true}}",
+    ]);
+    let policy = &one(&objects, "NetworkPolicy bowline-controller")["spec"];
+    let replicas = json!({"podSelector": {"matchLabels": policy["podSelector"]["matchLabels"]}});
+    let hooks = json!([{"port": "hooks", "protocol": "TCP"}]);
+    let of_hooks = |rules: &Value| {
+        let rules = rules.as_array().unwrap().iter().filter(|rule| rule["ports"] == hooks);
+        rules.cloned().collect::<Vec<Value>>()
+    };
+    assert_eq!(
+        of_hooks(&policy["ingress"]),
+        [json!({"ports": hooks, "from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}, replicas]})]
+    );
+    assert_eq!(of_hooks(&policy["egress"]), [json!({"to": [replicas], "ports": hooks})]);
+    let pod = &one(&objects, "Deployment bowline-controller")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert!(container["args"].as_array().unwrap().contains(&json!("--hooks-advertise=$(POD_IP)")));
+    let address = json!({"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}});
+    assert!(container["env"].as_array().unwrap().contains(&address), "{}", container["env"]);
+}
+
+#[test]
+fn bases_of_other_repositories_are_allowed_by_the_chart() {
+    let argument = |objects: &[Value]| {
+        let pod = &one(objects, "Deployment bowline-controller")["spec"]["template"]["spec"];
+        let arguments = pod["containers"][0]["args"].as_array().unwrap().iter();
+        let texts = arguments.map(|argument| argument.as_str().unwrap().to_owned());
+        texts.filter(|argument| argument.starts_with("--allow-bases")).collect::<Vec<_>>()
+    };
+    assert!(argument(&rendered(&[])).is_empty());
+    let objects = rendered(&["controller={\"allowBases\":[\"git.example.com/platform\",\"*.example.org\"]}"]);
+    assert_eq!(argument(&objects), ["--allow-bases=git.example.com/platform,*.example.org"]);
+}
+
+#[test]
 fn the_notes_end_with_the_next_command() {
     let notes = |settings: &[&str]| {
         let mut arguments = vec!["install", "bowline", ".", "--namespace=bowline-system", "--dry-run=client"];

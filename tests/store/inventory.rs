@@ -52,7 +52,7 @@ async fn the_second_of_two_writers_must_read_again() {
 async fn the_buckets_grow_and_shrink_with_the_objects() {
     let world = World::new().await;
     let mut stored = world.shop.load_inventory().await.unwrap();
-    for (count, buckets) in [(10, 1), (300, 8), (290, 8), (20, 1)] {
+    for (count, buckets) in [(10, 1), (600, 8), (580, 8), (20, 1)] {
         stored = write(&world, &stored, objects(0..count)).await.unwrap();
         let names = world.kubectl(&["get", "inventories", "-o", "name"]).unwrap();
         assert_eq!(names.lines().count(), buckets, "{count} objects: {names}");

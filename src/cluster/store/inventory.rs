@@ -1,6 +1,6 @@
 //! The inventory: buckets that are replaced only as they were read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::{PostParams, Preconditions};
@@ -8,7 +8,8 @@ use kube::api::{PostParams, Preconditions};
 use super::{ApplicationStore, FIELD_MANAGER, IN_FLIGHT, StoreError, delete, send};
 use crate::{
     api::{Inventory, InventorySpec},
-    history::inventory::{Changes, Joined, Layout, changed_buckets, join, split},
+    history::inventory::{Changes, Joined, Layout, bucket_of, buckets, join},
+    manifest::ObjectId,
     plan::OwnedObjects,
 };
 
@@ -49,17 +50,19 @@ impl ApplicationStore {
         if changes.is_empty() {
             return Ok(());
         }
-        for (id, owned) in &changes {
+        let changed: Vec<ObjectId> = changes.keys().cloned().collect();
+        for (id, owned) in changes {
             match owned {
-                Some(owned) => stored.objects.insert(id.clone(), owned.clone()),
-                None => stored.objects.remove(id),
+                Some(owned) => stored.objects.insert(id, owned),
+                None => stored.objects.remove(&id),
             };
         }
         let layout = Self::next_layout(stored, stored.objects.len());
-        let changed = match stored.layout == Some(layout) {
-            true => changed_buckets(&self.application, &stored.objects, changes.keys(), layout),
-            false => split(&self.application, &stored.objects, layout),
+        let changed: BTreeSet<u32> = match stored.layout == Some(layout) {
+            true => changed.iter().map(|id| bucket_of(id, layout.buckets)).collect(),
+            false => (0..layout.buckets.max(1)).collect(),
         };
+        let changed = buckets(&self.application, &stored.objects, changed, layout);
         let mut versions = stored.versions.clone();
         let written: Vec<(BucketKey, String)> = stream::iter(changed)
             .map(|bucket| {

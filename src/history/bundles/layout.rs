@@ -31,7 +31,7 @@ pub(super) type Group<'a> = Vec<Leaf<'a>>;
 pub(super) fn groups<'a>(sorted: &[&'a Manifest]) -> Result<Vec<Group<'a>>, BundleError> {
     let leaves = sorted.iter().map(|manifest| {
         let bytes = content::bytes(manifest).ok_or_else(|| BundleError::Identity(manifest.id.clone()))?;
-        Ok(Leaf { hash: manifest.id.hash(), bytes, manifest })
+        Ok(Leaf { hash: manifest.id.sha256(), bytes, manifest })
     });
     let leaves: Vec<Leaf<'_>> = leaves.collect::<Result<_, BundleError>>()?;
     let mut found = Vec::new();
