@@ -121,6 +121,9 @@ impl FromStr for InventoryEntry {
             return Err(refuse("it has fewer than seven fields"));
         };
         let (namespace, name) = name.split_once('/').ok_or_else(|| refuse("its name has no slash"))?;
+        if namespace.contains(' ') {
+            return Err(refuse("it has a space where none can be"));
+        }
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
         let namespace = Some(namespace).filter(|namespace| !namespace.is_empty()).map(str::to_owned);
         let (mut done, mut hook) = (false, false);
@@ -200,6 +203,7 @@ mod tests {
     #[case("v1 ConfigMap - - - - web", "its name has no slash")]
     #[case("v1 ConfigMap - v1:xyz - - team-a/web", "it has a digest that is none")]
     #[case("v1 ConfigMap - - - soon team-a/web", "it has a flag that is not known")]
+    #[case("v1 Config Map - - - - team-a/web", "it has a space where none can be")]
     fn what_is_no_entry_is_told(#[case] line: &str, #[case] because: &str) {
         let error = line.parse::<InventoryEntry>().unwrap_err().to_string();
         assert_eq!(error, format!("{line:?} is no entry of an inventory: {because}"));

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use super::application;
 use crate::{
     api::Application,
     controller::{
-        bases::{BasePolicy, base},
+        bases::{BASES_DEADLINE, BasePolicy, Bases},
         charts::access_to,
         settings::{asked_type, helm_options, touches},
     },
@@ -349,7 +350,7 @@ impl Ways {
 struct FromHere<'a> {
     ways: &'a Ways,
     /// Where repositories are fetched to, once one is.
-    cache: Option<(Repositories, tempfile::TempDir)>,
+    cache: Option<(Bases, tempfile::TempDir)>,
 }
 
 impl Elsewhere for FromHere<'_> {
@@ -361,16 +362,16 @@ impl Elsewhere for FromHere<'_> {
         let failed = |error: &dyn std::fmt::Display| {
             NoBase::Unavailable(format!("no private directory to fetch {reference} into: {error}"))
         };
-        let repositories = match &self.cache {
-            Some((repositories, _)) => repositories,
+        let bases = match &self.cache {
+            Some((bases, _)) => bases,
             None => {
                 let directory = tempfile::tempdir().map_err(|error| failed(&error))?;
                 let repositories = Repositories::open(directory.path()).map_err(|error| failed(&error))?;
-                &self.cache.insert((repositories, directory)).0
+                &self.cache.insert((Bases::of(repositories), directory)).0
             }
         };
         let policy = BasePolicy { allowed: self.ways.allow_bases.clone(), ..BasePolicy::default() };
-        base(repositories, None, reference, &policy, &CancellationToken::new())
+        bases.base(None, reference, &policy, Instant::now() + BASES_DEADLINE, &CancellationToken::new())
     }
 }
 

@@ -1,20 +1,29 @@
 //! Bases of other repositories, for the kustomizations that name them: fetched
 //! as the Application's own repository is, from where the operator allows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     render::{Base, BaseReference, NoBase},
     source::{
-        Credentials, Limits, Mirror, Place, Repositories, RepositoryUrl, Revision, SourceError, Submodules, TreeLimits,
-        UrlPolicy,
+        CommitId, Credentials, Limits, Mirror, Place, Repositories, RepositoryUrl, Revision, SourceError, Submodules,
+        TreeLimits, UrlPolicy,
     },
 };
 
-/// How long fetching one may take: its application waits.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How long fetching all bases of a render may take: its application waits.
+pub const BASES_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an answer is good for others that name the same base.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+/// How many answers are kept before all are forgotten.
+const ANSWERS: usize = 1_000;
 
 /// Where bases may come from.
 #[derive(Debug, Clone, Default)]
@@ -28,37 +37,89 @@ pub struct BasePolicy {
     pub only_commits: bool,
 }
 
-/// The repository of a base, at what its revision means now. It is shown the
-/// credentials of the repository that names it where both are on one server.
-///
-/// # Errors
-/// It may not be loaded, or cannot be fetched now.
-pub fn base(
-    repositories: &Repositories,
-    named_by: Option<&Mirror>,
-    reference: &BaseReference,
-    policy: &BasePolicy,
-    cancel: &CancellationToken,
-) -> Result<Base, NoBase> {
-    let fetched = || -> Result<Base, SourceError> {
-        let url = RepositoryUrl::parse(&reference.repository, &policy.urls)?;
-        let revision = Revision::of(reference.revision.as_deref())?;
-        let mirror = match named_by {
-            Some(other) => repositories.named_by(other, &url)?,
-            None => repositories.mirror(&url, &Credentials::none())?,
+/// A repository as some credentials see it, and a revision of it.
+type Question = (PathBuf, Option<String>);
+/// What came of asking, and when. Who asks meanwhile waits for it.
+type Answer = Arc<Mutex<Option<(Instant, Result<CommitId, SourceError>)>>>;
+
+/// The bases of all applications: however many name one, its repository is
+/// asked once.
+#[derive(Debug)]
+pub struct Bases {
+    repositories: Repositories,
+    answers: Mutex<HashMap<Question, Answer>>,
+}
+
+impl Bases {
+    /// Those that are fetched into a cache.
+    pub fn of(repositories: Repositories) -> Self {
+        Self { repositories, answers: Mutex::default() }
+    }
+
+    /// The repository of a base, at what its revision means now. It is shown the
+    /// credentials of the repository that names it where both are on one server.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// It may not be loaded, or cannot be fetched now, or by then.
+    pub fn base(
+        &self,
+        named_by: Option<&Mirror>,
+        reference: &BaseReference,
+        policy: &BasePolicy,
+        until: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<Base, NoBase> {
+        may_load(reference, policy)?;
+        let fetched = || -> Result<Base, SourceError> {
+            let url = RepositoryUrl::parse(&reference.repository, &policy.urls)?;
+            let mirror = match named_by {
+                Some(other) => self.repositories.named_by(other, &url)?,
+                None => self.repositories.mirror(&url, &Credentials::none())?,
+            };
+            let commit = self.commit(&mirror, reference, until, cancel)?;
+            let files = mirror.files(&commit, &TreeLimits::default(), &Submodules::default())?;
+            Ok(Base { files: Arc::new(files) })
         };
-        let limits = Limits { deadline: DEADLINE, ..Limits::default() };
-        let commit = mirror.fetch(&revision, &limits, cancel)?.resolved.commit;
-        let files = mirror.files(&commit, &TreeLimits::default(), &Submodules::default())?;
-        Ok(Base { files: Arc::new(files) })
-    };
-    may_load(reference, policy)?;
-    fetched().map_err(|error| match error {
-        SourceError::RevisionRefused(_) => {
-            refused(format!("cannot be loaded: {error}"), "name a branch, a tag or a commit")
+        fetched().map_err(|error| match error {
+            SourceError::RevisionRefused(_) => {
+                refused(format!("cannot be loaded: {error}"), "name a branch, a tag or a commit")
+            }
+            error => NoBase::Unavailable(format!("{reference} cannot be fetched: {error}")),
+        })
+    }
+
+    fn commit(
+        &self,
+        mirror: &Mirror,
+        reference: &BaseReference,
+        until: Instant,
+        cancel: &CancellationToken,
+    ) -> Result<CommitId, SourceError> {
+        let revision = Revision::of(reference.revision.as_deref())?;
+        let answer = {
+            let mut answers = lock(&self.answers);
+            if answers.len() >= ANSWERS {
+                answers.clear();
+            }
+            answers.entry((mirror.directory().to_owned(), reference.revision.clone())).or_default().clone()
+        };
+        let mut answer = lock(&answer);
+        if let Some((at, known)) = &*answer
+            && at.elapsed() < GOOD_FOR
+        {
+            return known.clone();
         }
-        error => NoBase::Unavailable(format!("{reference} cannot be fetched: {error}")),
-    })
+        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let limits = Limits { deadline: left, ..Limits::default() };
+        let commit = mirror.fetch(&revision, &limits, cancel).map(|fetched| fetched.resolved.commit);
+        *answer = Some((Instant::now(), commit.clone()));
+        commit
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a base may be loaded at all.

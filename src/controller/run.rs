@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::{
     Options,
     actor::{self, Handle},
+    bases::Bases,
     charts::ChartCache,
     deep_check::Rota,
     dependencies::Dependents,
@@ -149,7 +150,7 @@ pub async fn run(
         tasks: TaskTracker::new(),
         programs,
         charts,
-        repositories,
+        bases: Bases::of(repositories),
         urls,
         stop: stop.clone(),
         program_runs: Semaphore::new(PROGRAMS),

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::{
     Options,
+    bases::Bases,
     brake::Brake,
     charts::ChartCache,
     deep_check,
@@ -25,7 +26,7 @@ use crate::{
     cluster::{Cluster, index::LiveIndex, lease::Leadership, store::Store, watch::OwnResources},
     notify::{Courier, Inquirer},
     render::Programs,
-    source::{Repositories, UrlPolicy},
+    source::UrlPolicy,
     telemetry::Metrics,
 };
 
@@ -63,8 +64,8 @@ pub(super) struct Shared {
     pub(super) programs: Programs,
     /// Charts of chart repositories.
     pub(super) charts: ChartCache,
-    /// The repositories that are fetched.
-    pub(super) repositories: Repositories,
+    /// Bases of other repositories.
+    pub(super) bases: Bases,
     /// Which of their addresses are allowed.
     pub(super) urls: UrlPolicy,
     /// When all work is to end.

@@ -144,9 +144,15 @@ impl Check<'_> {
         let kind = self.text(value.get("kind"), "/kind");
         let (api_version, kind) = (api_version?, kind?);
         let gvk = GroupVersionKind::from_api_version(&api_version, &kind);
-        if gvk.is_none() {
+        let is_word = |text: &str| !text.contains(|letter: char| letter.is_whitespace() || letter.is_control());
+        if !is_word(&kind) {
+            self.problem("/kind", format!("kind {kind:?} is not valid"), None);
+            return None;
+        }
+        if gvk.is_none() || !is_word(&api_version) {
             let hint = "it is a version (v1) or a group and a version (apps/v1)";
             self.problem("/apiVersion", format!("apiVersion {api_version:?} is not valid"), Some(hint));
+            return None;
         }
         gvk
     }

@@ -24,7 +24,7 @@ pub struct Digest {
 #[error("`{0}` is not a digest of the form v1:<64 hex digits>")]
 pub struct NotADigest(String);
 
-/// DigestOfParts that are hashed one after the other: see [`Digest::of_parts`].
+/// Parts that are hashed one after the other: see [`Digest::of_parts`].
 #[derive(Default)]
 pub struct DigestOfParts(Sha256);
 

@@ -60,14 +60,15 @@ impl GroupVersionKind {
 
     fn of(name: TypeName) -> Self {
         let mut types = TYPES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = types.get(&name) {
+        if let Some(known) = types.known.get(&name) {
             return Self(known.clone());
         }
-        if types.len() >= ENOUGH_TYPES {
-            types.retain(|known| Arc::strong_count(known) > 1);
+        if types.known.len() >= types.enough {
+            types.known.retain(|known| Arc::strong_count(known) > 1);
+            types.enough = (2 * types.known.len()).max(1024);
         }
         let name = Arc::new(name);
-        types.insert(name.clone());
+        types.known.insert(name.clone());
         Self(name)
     }
 
@@ -119,10 +120,14 @@ impl<'de> Deserialize<'de> for GroupVersionKind {
 }
 
 /// The types that somebody has.
-static TYPES: LazyLock<Mutex<HashSet<Arc<TypeName>>>> = LazyLock::new(Mutex::default);
+static TYPES: LazyLock<Mutex<Types>> = LazyLock::new(Mutex::default);
 
-/// So many types may be kept before those that nobody has any more are let go.
-const ENOUGH_TYPES: usize = 1024;
+#[derive(Default)]
+struct Types {
+    known: HashSet<Arc<TypeName>>,
+    /// How many there may be until those that nobody has any more are let go.
+    enough: usize,
+}
 
 impl fmt::Display for GroupVersionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -112,10 +112,11 @@ impl<'a> Reading<'a> {
                     Some(Found::File { .. }) if end == wanted.len() => return Ok(Some(Place::File(wanted))),
                     Some(Found::File { .. }) => return Ok(None),
                     Some(Found::Submodule) => {
-                        return Err(Problem::in_file(
-                            path,
-                            "is in a submodule, which is read only with source.submodules",
-                        ));
+                        let message = match self.other {
+                            Some(_) => "is in a submodule, which is not read of a base",
+                            None => "is in a submodule, which is read only with source.submodules",
+                        };
+                        return Err(Problem::in_file(path, message));
                     }
                     Some(Found::Symlink { target }) => {
                         let message = || format!("is a link to {target:?}, which leaves the repository");

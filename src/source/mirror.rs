@@ -223,7 +223,9 @@ impl Mirror {
         read || Arc::strong_count(&self.shared) > 1
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    /// Where it is on this disk: each repository, and each of its credentials,
+    /// has a directory of its own.
+    pub fn directory(&self) -> &Path {
         &self.shared.directory
     }
 

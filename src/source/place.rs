@@ -23,6 +23,11 @@ impl Place {
     /// Whether a repository is there.
     pub fn holds(&self, url: &RepositoryUrl) -> bool {
         let Some((host, port, path)) = parts(url) else { return false };
+        // A server may read it as a way out of the path.
+        let lower = path.to_ascii_lowercase();
+        if !self.path.is_empty() && ["%2f", "%5c", "%2e"].iter().any(|escaped| lower.contains(escaped)) {
+            return false;
+        }
         let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         is_host(&self.host, &host)
             && self.port.is_none_or(|wanted| port == Some(wanted))
@@ -106,6 +111,9 @@ mod tests {
     #[case("git.example/team", "https://git.example/team-of-others/base", false)]
     #[case("git.example/team", "https://git.example/team/../evil/base", false)]
     #[case("git.example/team", "https://git.example/team/%2e%2e/evil/base", false)]
+    #[case("git.example/team", "https://git.example/team/..%2fevil/base", false)]
+    #[case("git.example/team", "https://git.example/team/x%5C..%5C..%5Cevil", false)]
+    #[case("git.example", "https://git.example/team/a%2fb", true)]
     #[case("git.example/team", "https://git.example/Team/base", false)]
     #[case("git.example:8443", "https://git.example:8443/base", true)]
     #[case("git.example:8443", "https://git.example/base", false)]

@@ -102,7 +102,7 @@ impl RepositoryUrl {
         // What a host or a user of such a name would be to other programs.
         let odd = |text: &str| text.starts_with('-') || text.chars().any(|character| !character.is_ascii_graphic());
         let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if odd(&host) || odd(url.username()) || url.username().contains('%') {
+        if odd(&host) || odd(url.username()) || [&host, url.username()].iter().any(|text| text.contains('%')) {
             return Err("its user or host has characters that they cannot have".to_owned());
         }
         if url.path().trim_matches('/').is_empty() {

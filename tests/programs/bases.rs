@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bowline::{
-    controller::bases::{BasePolicy, base},
+    controller::bases::{BASES_DEADLINE, BasePolicy, Bases},
     manifest::InputDigest,
     render::{Base, BaseReference, BuiltIn, Elsewhere, HelmOptions, NoBase, Render, RenderType, Unprepared, prepare},
     source::Repositories,
@@ -18,7 +18,7 @@ use super::{
 
 /// Bases from the servers of this test.
 struct Allowed {
-    repositories: Repositories,
+    bases: Bases,
     _directory: tempfile::TempDir,
     policy: BasePolicy,
     asked: usize,
@@ -29,8 +29,8 @@ impl Allowed {
         let directory = tempfile::tempdir().unwrap();
         let allowed = places.iter().map(|place| place.parse().unwrap()).collect();
         let policy = BasePolicy { allowed, ..BasePolicy::default() };
-        let repositories = Repositories::open(directory.path()).unwrap();
-        Self { repositories, _directory: directory, policy, asked: 0 }
+        let bases = Bases::of(Repositories::open(directory.path()).unwrap());
+        Self { bases, _directory: directory, policy, asked: 0 }
     }
 
     fn render(&mut self, repository: &Repository, path: &str) -> Result<(Render, InputDigest), String> {
@@ -52,7 +52,8 @@ impl Elsewhere for Allowed {
 
     fn base(&mut self, reference: &BaseReference) -> Result<Base, NoBase> {
         self.asked += 1;
-        base(&self.repositories, None, reference, &self.policy, &CancellationToken::new())
+        let until = std::time::Instant::now() + BASES_DEADLINE;
+        self.bases.base(None, reference, &self.policy, until, &CancellationToken::new())
     }
 }
 
@@ -123,7 +124,7 @@ fn files(render: &Render) -> BTreeMap<String, String> {
 fn bases_of_other_repositories_render_equal_to_the_program_itself() {
     let platform = Platform::new();
     let text = format!(
-        "# An overlay.\nnamePrefix: prod-\nresources:\n- own.yaml\n- {}\ncomponents:\n- {}\npatches:\n- target: {{kind: ConfigMap, name: web}}\n  patch: |\n    - {{op: add, path: /data/b, value: \"0644\"}}\n",
+        "# An overlay.\nnamePrefix: prod-\ncommonAnnotations: {{inject: \"no\", since: \"2024_01\"}}\nimages: [{{name: web, newTag: \"2024_01\"}}]\nresources:\n- own.yaml\n- {}\ncomponents:\n- {}\npatches:\n- target: {{kind: ConfigMap, name: web}}\n  patch: |\n    - {{op: add, path: /data/b, value: \"0644\"}}\n",
         platform.at("web?ref=v1"),
         platform.at("extra?ref=v1"),
     );
@@ -153,17 +154,17 @@ fn bases_of_other_repositories_render_equal_to_the_program_itself() {
 fn what_a_base_comes_to_counts_and_not_where_its_branch_is() {
     let platform = Platform::new();
     let repository = platform.overlay(&platform.at("web?ref=main"));
-    let mut allowed = Allowed::new(&["127.0.0.1"]);
-    let (first, inputs) = allowed.render(&repository, "overlays/prod").unwrap();
+    let render = |repository: &Repository| Allowed::new(&["127.0.0.1"]).render(repository, "overlays/prod").unwrap();
+    let (first, inputs) = render(&repository);
     push(&platform.platform, &[("README.md", "Words.\n")]);
-    let (_, elsewhere) = allowed.render(&repository, "overlays/prod").unwrap();
+    let (_, elsewhere) = render(&repository);
     assert_eq!(elsewhere, inputs, "a commit elsewhere in the other repository");
     push(&platform.platform, &[("shared/b.yaml", &map("shared", "two"))]);
-    let (second, moved) = allowed.render(&repository, "overlays/prod").unwrap();
+    let (second, moved) = render(&repository);
     assert_ne!(moved, inputs);
     assert_ne!(second.bundle, first.bundle);
     // A tag stays where it is.
-    let (tagged, _) = allowed.render(&platform.overlay(&platform.at("web?ref=v1")), "overlays/prod").unwrap();
+    let (tagged, _) = render(&platform.overlay(&platform.at("web?ref=v1")));
     assert_eq!(tagged.bundle, first.bundle);
 }
 
@@ -207,4 +208,28 @@ fn what_is_wrong_with_a_base_is_told_where_it_is() {
     let repository = platform.overlay(&web);
     let gone = Allowed::new(&["127.0.0.1"]).render(&repository, "overlays/prod").unwrap_err();
     assert!(gone.starts_with(&format!("unavailable: {url}@v1//web cannot be fetched: ")), "{gone}");
+}
+
+#[test]
+fn what_would_have_kustomize_itself_load_a_base_is_refused() {
+    let platform = Platform::new();
+    let web = platform.at("web?ref=v1");
+    let told = |files: &[(&str, &str)]| {
+        let told = Allowed::new(&["127.0.0.1"]).render(&Repository::new(files), "app").err().unwrap_or_default();
+        told.replace(&web, "WEB").replace(&platform.server.url("platform"), "URL")
+    };
+    let naming = format!("resources: [\"{web}\"]\n");
+    // Another spelling, two documents, and a file that is data as well.
+    insta::assert_snapshot!(told(&[("app/kustomization.yaml", &naming.replace("resources", "Re\u{17f}ources"))]), @r#"
+    app/kustomization.yaml:1:1: "Reſources" is read as resources by Kustomize
+      hint: write resources
+    "#);
+    insta::assert_snapshot!(told(&[("app/kustomization.yaml", &format!("{naming}---\n{naming}"))]), @"app/kustomization.yaml: has 2 documents, of which Kustomize reads one");
+    let generator = "resources: [sub]\nconfigMapGenerator: [{name: k, files: [sub/kustomization.yaml]}]\n";
+    insta::assert_snapshot!(told(&[("app/kustomization.yaml", generator), ("app/sub/kustomization.yaml", &naming)]), @"app/sub/kustomization.yaml: names a base of another repository, and cannot be a file for something else as well");
+    let item = "configMapGenerator: [{name: k, Files: [\"http://127.0.0.1:1/x\"]}]\n";
+    insta::assert_snapshot!(told(&[("app/kustomization.yaml", item)]), @r#"
+    app/kustomization.yaml:1:32: "Files" is read as files by Kustomize
+      hint: write files
+    "#);
 }

@@ -112,6 +112,7 @@ fn tries() -> Vec<Try> {
         kustomization("a base from another host, in short form", "resources:\n- github.com/org/repo//base\n"),
         kustomization("a base by SSH", "components:\n- git@example.com:org/repo.git\n"),
         kustomization("a file of this machine's own network", "resources:\n- http://127.0.0.1:8080/metrics\n"),
+        kustomization("a base from another host, in another spelling", "Re\u{17f}ources:\n- http://127.0.0.1:8080/a.yaml\n"),
         kustomization("a URL for which the repository has a directory", "resources:\n- https://example.com/a.yaml\n")
             .file("app/https:/example.com/a.yaml", MAP),
         kustomization("data from another host", "resources: [a.yaml]\nconfigMapGenerator:\n- name: c\n  files: [\"x=https://example.com/x\"]\n"),

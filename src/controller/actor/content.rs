@@ -170,14 +170,20 @@ impl Actor {
 
     /// When what is read beside Git is looked at next, with some jitter.
     fn note_outside(&mut self) {
-        let reads = self.known.rendered_from.as_ref().is_some_and(|from| from.outside);
+        let reads = self.known.rendered_from.as_ref().and_then(|from| from.outside);
         let render = &self.known.application.spec.render;
-        let of_helm = render.helm.as_ref().and_then(|helm| helm.interval);
-        let of_kustomize = render.kustomize.as_ref().and_then(|kustomize| kustomize.interval);
-        // What is rendered is of one kind: the other's settings say nothing.
-        let interval = of_helm.or(of_kustomize).map_or(OUTSIDE_INTERVAL, crate::api::Duration::signed);
-        let interval = interval.max(SHORTEST_OUTSIDE_INTERVAL).mul_f64(rand::random_range(0.9..1.1));
-        self.known.outside_due = reads.then(|| Timestamp::now() + interval);
+        let interval = match reads {
+            Some(RenderType::Kustomize) => render.kustomize.as_ref().and_then(|kustomize| kustomize.interval),
+            _ => render.helm.as_ref().and_then(|helm| helm.interval),
+        };
+        let interval = interval.map_or(OUTSIDE_INTERVAL, crate::api::Duration::signed).max(SHORTEST_OUTSIDE_INTERVAL);
+        // A server that is silent costs time each time it is asked.
+        let patience = match self.known.outside_failures {
+            0 => SignedDuration::ZERO,
+            failures => FIRST_RENDER_RETRY.saturating_mul(1 << (failures - 1).min(6)),
+        };
+        let pause = interval.max(patience).mul_f64(rand::random_range(0.9..1.1));
+        self.known.outside_due = reads.map(|_| Timestamp::now() + pause);
     }
 
     /// What is read beside Git cannot be read now: that is told once.
@@ -187,6 +193,7 @@ impl Actor {
             self.event(reason, &format!("{message}; what was rendered before stays"), true);
         }
         self.known.outside_error = Some(message);
+        self.known.outside_failures += 1;
         self.note_outside();
     }
 
@@ -238,6 +245,7 @@ impl Actor {
                 self.known.rendered_from = Some(from);
                 // Whatever the reason was, what is not in Git was read just now.
                 self.known.outside_error = None;
+                self.known.outside_failures = 0;
                 self.note_outside();
             }
             Looked::Unreadable(error) if keeps => {
@@ -462,7 +470,7 @@ fn look(
         Ok(tree) => tree,
         Err(error) => return Looked::Unreadable(error),
     };
-    let from = RenderedFrom { read: ReadFrom::Tree(id), settings, outside: false };
+    let from = RenderedFrom { read: ReadFrom::Tree(id), settings, outside: None };
     if before.rendered == Some(&from) {
         return Looked::Same;
     }

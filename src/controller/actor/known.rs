@@ -27,7 +27,7 @@ use crate::{
     history::{History, bundles::KnownChunks},
     manifest::{Fingerprint, Manifest, ObjectId},
     plan::{Observations, Plan, Proposal, schedule::HookRun},
-    render::{KnownFiles, Probes},
+    render::{KnownFiles, Probes, RenderType},
     source::TreeId,
 };
 
@@ -47,7 +47,7 @@ pub(super) struct RenderedFrom {
     pub(super) read: ReadFrom,
     pub(super) settings: String,
     /// Whether something was read that changes without a commit.
-    pub(super) outside: bool,
+    pub(super) outside: Option<RenderType>,
 }
 
 /// What a render read of the repository.
@@ -158,6 +158,8 @@ pub(super) struct Known {
     pub(super) outside_due: Option<Timestamp>,
     /// What of it could not be read when it was looked at last.
     pub(super) outside_error: Option<String>,
+    /// How often in a row it could not be looked at.
+    pub(super) outside_failures: u32,
     /// The request that pinned a revision, until it is carried out.
     pub(super) pinned_by: Option<String>,
     /// The resourceVersion at which the finalizer was changed last.
@@ -286,6 +288,7 @@ impl Known {
             render_retry_at: None,
             outside_due: None,
             outside_error: None,
+            outside_failures: 0,
             render_retries: 0,
             pinned_by: None,
             finalizer_at: None,

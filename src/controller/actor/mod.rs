@@ -294,8 +294,6 @@ impl Actor {
         if std::mem::take(&mut self.known.needs_render) || due {
             self.known.render_retry_at = None;
             self.render_head().await;
-        } else if self.known.outside_due.is_some_and(|at| at <= now) {
-            self.look_outside().await;
         }
         self.finish_hooks().await?;
         self.note_wishes();
@@ -305,6 +303,11 @@ impl Actor {
         let decision = decide(&self.known.view(now));
         if let Decision::Rest(until) = decision {
             if self.deep_check().await? {
+                return Ok(Step::Done);
+            }
+            if self.known.outside_due.is_some_and(|at| at <= now) {
+                // Whatever a repair or a rollback needs is done.
+                self.look_outside().await;
                 return Ok(Step::Done);
             }
             self.settle().await?;

@@ -5,7 +5,7 @@
 //! hand, or of a kept release, whose content is in the cluster. So a restart
 //! renders nothing anew, and a chart with random values keeps those that run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::{runtime::Handle, task::block_in_place};
 use tracing::info;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     controller::{
-        bases::{self, BasePolicy},
+        bases::{BASES_DEADLINE, BasePolicy},
         charts::{may_reach, repository_access},
         decide::Content as From,
         poller::Found,
@@ -90,9 +90,15 @@ impl Actor {
             decryption,
             ..DirectoryOptions::default()
         };
-        let mut elsewhere = FromElsewhere { actor: self, named_by: &found.mirror, access: &access, moves: false };
+        let mut elsewhere = FromElsewhere {
+            actor: self,
+            named_by: &found.mirror,
+            access: &access,
+            until: Instant::now() + BASES_DEADLINE,
+            moves: false,
+        };
         let prepared = block_in_place(|| prepare(&files, kind, &common, &helm, &mut elsewhere));
-        let outside = elsewhere.moves || values_from;
+        let outside = (elsewhere.moves || values_from).then_some(kind);
         let from =
             |probes: Probes| RenderedFrom { read: ReadFrom::Probes(probes), settings: settings.clone(), outside };
         let prepared = match prepared {
@@ -168,6 +174,8 @@ struct FromElsewhere<'a> {
     /// The repository that is rendered.
     named_by: &'a Mirror,
     access: &'a [RepositoryAccess],
+    /// How long bases may be fetched.
+    until: Instant,
     /// Whether something of it may be another tomorrow.
     moves: bool,
 }
@@ -180,13 +188,13 @@ impl Elsewhere for FromElsewhere<'_> {
 
     fn base(&mut self, reference: &BaseReference) -> Result<Base, NoBase> {
         self.moves |= !reference.is_pinned();
-        let Shared { options, repositories, urls, stop, .. } = &*self.actor.shared;
+        let Shared { options, bases, urls, stop, .. } = &*self.actor.shared;
         let policy = BasePolicy {
             urls: urls.clone(),
             allowed: options.allow_bases.clone(),
             only_commits: self.actor.known.application.spec.source.verify.is_some(),
         };
-        bases::base(repositories, Some(self.named_by), reference, &policy, stop)
+        bases.base(Some(self.named_by), reference, &policy, self.until, stop)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{manifest::escape_control, render::path::normalise, source::files::Files};
+use crate::{manifest::escape_control, render::path::relative_to, source::files::Files};
 
 /// A directory of another repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,12 +47,8 @@ impl BaseReference {
         let place = place.get(..5).filter(|prefix| prefix.eq_ignore_ascii_case("git::")).map_or(place, |_| &place[5..]);
         let (host, rest) = split_host(place)?;
         let (repository, path) = split_path(rest, &host)?;
-        let path = normalise(path.trim_start_matches('/'))?;
-        Some(Self {
-            repository: format!("{host}{repository}"),
-            revision: revision(query),
-            path: if path == "." { String::new() } else { path },
-        })
+        let path = relative_to("", path.trim_start_matches('/'))?;
+        Some(Self { repository: format!("{host}{repository}"), revision: revision(query), path })
     }
 
     /// Whether it names one commit, so that it is the same for ever.
@@ -150,6 +146,12 @@ fn is_file(path: &str) -> bool {
 
 /// `ref`, else `version`.
 fn revision(query: &str) -> Option<String> {
+    // What cannot be read as a query says nothing, as for Kustomize.
+    let escapes = query.split('%').skip(1);
+    let is_escape = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if query.contains(';') || !escapes.into_iter().all(is_escape) {
+        return None;
+    }
     let values = |name: &'static str| {
         url::form_urlencoded::parse(query.as_bytes())
             .find(move |(key, _)| key == name)
@@ -182,6 +184,9 @@ mod tests {
     #[case("ssh://git@github.com/org/repo//web", "git@github.com:org/repo", None, "web")]
     #[case("git::https://h.example/org/repo//web", "https://h.example/org/repo", None, "web")]
     #[case("https://h.example/org/repo//?ref=a%2Fb", "https://h.example/org/repo", Some("a/b"), "")]
+    #[case("https://h.example/org/repo//web/../api", "https://h.example/org/repo", None, "api")]
+    #[case("https://h.example/org/repo//web?ref=v1;x", "https://h.example/org/repo", None, "web")]
+    #[case("https://h.example/org/repo//web?ref=%zz", "https://h.example/org/repo", None, "web")]
     #[case("file:///srv/git/repo//web", "file:///srv/git/repo", None, "web")]
     fn what_is_named_is_a_directory_of_a_repository(
         #[case] written: &str,

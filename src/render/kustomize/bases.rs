@@ -33,6 +33,8 @@ pub(super) struct Spot {
 #[derive(Debug, Default)]
 pub(super) struct Bases {
     taken: Vec<BaseReference>,
+    /// Those that cannot be had: nobody is asked for one twice.
+    missed: Vec<(BaseReference, NoBase)>,
 }
 
 impl Bases {
@@ -53,15 +55,25 @@ impl Bases {
         if let Some(number) = self.taken.iter().position(same) {
             return Ok(number);
         }
-        if self.taken.len() == LIMIT {
+        if let Some((_, missed)) = self.missed.iter().find(|(missed, _)| same(missed)) {
+            return Err(missed.clone());
+        }
+        if self.taken.len() + self.missed.len() == LIMIT {
             return Err(NoBase::Refused {
                 because: format!("would be the base of one repository more than the limit of {LIMIT}"),
                 hint: "copy what is needed into the repository".to_owned(),
             });
         }
-        let Base { files } = elsewhere.base(reference)?;
-        self.taken.push(reference.clone());
-        Ok(reading.add(files))
+        match elsewhere.base(reference) {
+            Ok(Base { files }) => {
+                self.taken.push(reference.clone());
+                Ok(reading.add(files))
+            }
+            Err(missed) => {
+                self.missed.push((reference.clone(), missed.clone()));
+                Err(missed)
+            }
+        }
     }
 
     /// Where a path of a repository is in the workspace, from the copy of the
@@ -144,7 +156,7 @@ mod tests {
             revision: Some("v1".into()),
             path: "web".into(),
         };
-        let bases = Bases { taken: vec![reference] };
+        let bases = Bases { taken: vec![reference], missed: Vec::new() };
         assert_eq!(
             bases.file("overlays/prod", "../../../bases/0/web/a.yaml").as_deref(),
             Some("https://h.example/org/repo@v1//web/a.yaml")

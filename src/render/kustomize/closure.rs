@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     manifest::{
         Position, Problem,
+        writer::to_yaml,
         yaml::{self, Positions, read_documents},
     },
     render::{
@@ -45,6 +46,8 @@ const WITH_PATH: &[&str] = &["patches", "patchesJson6902", "replacements"];
 const GENERATORS: &[&str] = &["configMapGenerator", "secretGenerator"];
 /// What would have kustomize start Helm, which may load anything.
 const CHARTS: &[&str] = &["helmCharts", "helmChartInflationGenerator"];
+/// Fields of their items and of `openapi` that name files.
+const OF_ITEMS: &[&str] = &["path", "files", "envs", "env"];
 /// Fields of plugins that may hold paths of files.
 const OF_PLUGINS: &[&str] = &["path", "paths", "files", "envs", "env", "crds", "replacements"];
 
@@ -79,6 +82,8 @@ pub(super) fn copy(
         secrets: Vec::new(),
         problems: Vec::new(),
         unavailable: Vec::new(),
+        named: BTreeSet::new(),
+        renamed: Vec::new(),
         pending: VecDeque::from([Spot { base: None, directory: directory.to_owned() }]),
         seen: BTreeSet::new(),
     };
@@ -94,6 +99,15 @@ pub(super) fn copy(
         closure.visit(&next);
     }
     closure.reading.turn_to(None);
+    // At the end: the same file may have been copied again for another reason.
+    for (file, name, text) in &closure.renamed {
+        if closure.named.contains(file) {
+            let message = "names a base of another repository, and cannot be a file for something else as well";
+            closure.problems.push(Problem::in_file(name, message));
+        } else if let Err(error) = closure.workspace.put(file, text.as_bytes()) {
+            closure.problems.push(Problem::in_file(name, error.to_string()));
+        }
+    }
     let Closure { mut problems, mut secrets, bases, unavailable, .. } = closure;
     secrets::without_in(&mut secrets, &mut problems);
     match (problems.is_empty(), unavailable.is_empty()) {
@@ -115,6 +129,11 @@ struct Closure<'a, 'b> {
     problems: Vec<Problem>,
     /// Why bases cannot be had now.
     unavailable: Vec<String>,
+    /// Files that are named by their paths, as they are in the copy.
+    named: BTreeSet<String>,
+    /// Kustomizations whose copies name copies of bases, with their names for
+    /// people and their texts.
+    renamed: Vec<(String, String, String)>,
     pending: VecDeque<Spot>,
     seen: BTreeSet<Spot>,
 }
@@ -168,10 +187,41 @@ impl Closure<'_, '_> {
         let mut moved = BTreeMap::new();
         for document in &documents {
             let naming = Naming { file, directory, positions: &document.positions };
+            self.check_spelling(&document.value, &naming);
             self.of_kustomization(&document.value, &naming, &mut moved);
         }
-        if let ([document], false) = (documents.as_slice(), moved.is_empty()) {
-            self.name_copies(file, &document.value, moved);
+        match documents.as_slice() {
+            _ if moved.is_empty() => {}
+            [document] => self.name_copies(file, &document.value, moved),
+            several => {
+                let message = format!("has {} documents, of which Kustomize reads one", several.len());
+                self.problems.push(Problem::in_file(file, message));
+            }
+        }
+    }
+
+    /// Kustomize knows its fields whatever the case of their letters. Those that
+    /// name what it loads have to be known here, so they are spelled as they are.
+    fn check_spelling(&mut self, value: &Value, naming: &Naming<'_>) {
+        let of_all = [RESOURCES, PLUGINS, FILES, WITH_PATH, GENERATORS, CHARTS, &["openapi"]];
+        self.check_fields(value, "", &of_all.concat(), naming);
+        for field in WITH_PATH.iter().chain(GENERATORS) {
+            for (index, item) in items(value.get(*field)) {
+                self.check_fields(item, &format!("/{field}/{index}"), OF_ITEMS, naming);
+            }
+        }
+        if let Some(openapi) = value.get("openapi") {
+            self.check_fields(openapi, "/openapi", OF_ITEMS, naming);
+        }
+    }
+
+    fn check_fields(&mut self, value: &Value, pointer: &str, known: &[&str], naming: &Naming<'_>) {
+        for name in value.as_object().into_iter().flat_map(Map::keys) {
+            if let Some(meant) = known.iter().find(|known| *known != name && is_spelled(name, known)) {
+                let at = naming.at(&format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")));
+                let message = format!("{name:?} is read as {meant} by Kustomize");
+                self.problems.push(Problem::in_file(naming.file, message).at(at).hint(format!("write {meant}")));
+            }
         }
     }
 
@@ -183,11 +233,8 @@ impl Closure<'_, '_> {
                 *named = place.into();
             }
         }
-        let text = serde_yaml::to_string(&value).map_err(std::io::Error::other);
-        let written = text.and_then(|text| self.workspace.put(&Bases::copy_of(self.here, file), text.as_bytes()));
-        if let Err(error) = written {
-            self.problems.push(Problem::in_file(file, error.to_string()));
-        }
+        let name = self.here.map_or_else(|| file.to_owned(), |base| self.bases.name(base, file));
+        self.renamed.push((Bases::copy_of(self.here, file), name, to_yaml(&value)));
     }
 
     /// A base of another repository; gives where its copy is, as the
@@ -204,16 +251,20 @@ impl Closure<'_, '_> {
                 self.reading.turn_to(Some(base));
                 let found = self.reading.locate(&reference.path);
                 self.reading.turn_to(self.here);
-                if !matches!(found, Ok(Some(Place::Directory(_)))) {
-                    let message = format!("{} has no directory {:?}", reference.place(), reference.path);
-                    self.problems.push(Problem::in_file(naming.file, message).at(at));
+                let because = match found {
+                    Ok(Some(Place::Directory(_))) => None,
+                    Ok(_) => Some(format!("{} has no directory {:?}", reference.place(), reference.path)),
+                    Err(problem) => Some(format!("{reference} {}", problem.message)),
+                };
+                if let Some(because) = because {
+                    self.problems.push(Problem::in_file(naming.file, because).at(at));
                     return None;
                 }
                 self.pending.push_back(Spot { base: Some(base), directory: reference.path.clone() });
                 Some(Bases::way(self.here, naming.directory, base, &reference.path))
             }
             Err(NoBase::Refused { because, hint }) => {
-                let message = format!("{} {because}", reference);
+                let message = format!("{reference} {because}");
                 self.problems.push(Problem::in_file(naming.file, message).at(at).hint(hint));
                 None
             }
@@ -331,7 +382,10 @@ impl Closure<'_, '_> {
         };
         match self.reading.locate(&whole) {
             Ok(Some(Place::File(_))) => match self.copy_file(&whole) {
-                Ok(content) => return content.map(|content| (whole, content)),
+                Ok(content) => {
+                    self.named.insert(Bases::copy_of(self.here, &whole));
+                    return content.map(|content| (whole, content));
+                }
                 Err(problems) => self.problems.extend(problems),
             },
             Ok(Some(Place::Directory(_))) if may_be_directory => {
@@ -404,13 +458,28 @@ fn items(list: Option<&Value>) -> impl Iterator<Item = (usize, &Value)> {
     list.and_then(Value::as_array).into_iter().flatten().enumerate()
 }
 
+/// Whether a name is that of a field to whom the case of letters says nothing:
+/// to Go's encoding/json, to which two letters beyond ASCII are such as well.
+fn is_spelled(name: &str, field: &str) -> bool {
+    let folded = name.chars().map(|letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        letter => letter.to_ascii_lowercase(),
+    });
+    folded.eq(field.chars().map(|letter| letter.to_ascii_lowercase()))
+}
+
+fn is_of_plugin(name: &str) -> bool {
+    OF_PLUGINS.iter().any(|known| is_spelled(name, known))
+}
+
 fn paths_of_plugin<'a>(value: &'a Value, paths: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
-                    Value::String(text) if OF_PLUGINS.contains(&name.as_str()) => paths.push(behind_the_key(text)),
-                    Value::Array(texts) if OF_PLUGINS.contains(&name.as_str()) => {
+                    Value::String(text) if is_of_plugin(name) => paths.push(behind_the_key(text)),
+                    Value::Array(texts) if is_of_plugin(name) => {
                         paths.extend(texts.iter().filter_map(Value::as_str).map(behind_the_key));
                         texts.iter().for_each(|item| paths_of_plugin(item, paths));
                     }
@@ -447,10 +516,20 @@ mod tests {
         assert_eq!(is_remote(path), expected);
     }
 
+    #[rstest]
+    #[case("resources", "resources", true)]
+    #[case("Resources", "resources", true)]
+    #[case("re\u{17f}ources", "resources", true)]
+    #[case("patche\u{17f}\u{17f}trategicMerge", "patchesStrategicMerge", true)]
+    #[case("resource", "resources", false)]
+    fn a_field_is_known_as_kustomize_knows_it(#[case] name: &str, #[case] field: &str, #[case] expected: bool) {
+        assert_eq!(is_spelled(name, field), expected);
+    }
+
     #[test]
     fn the_paths_of_a_plugin_are_found_at_any_depth() {
         let value = serde_json::json!({
-            "kind": "PatchTransformer", "path": "patch.yaml",
+            "kind": "PatchTransformer", "Path": "patch.yaml",
             "spec": {"files": ["a.txt", "key=b.txt"], "replacements": [{"path": "c.yaml"}], "name": "no-path"},
         });
         let mut paths = Vec::new();
