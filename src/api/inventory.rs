@@ -45,8 +45,8 @@ pub struct InventorySpec {
 /// In the cluster it is one line of text, fields between spaces, `-` where one
 /// has no value: API version, kind, uid, digest of the manifest, fingerprint,
 /// flags, and namespace and name with a slash. A structure would say the same
-/// and cost the API server five times the work, for thousands of objects at
-/// each release.
+/// and cost the API server twice the work, for thousands of objects at each
+/// release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InventoryEntry {

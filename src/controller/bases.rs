@@ -113,7 +113,10 @@ impl Bases {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
         let limits = Limits { deadline: left, ..Limits::default() };
         let commit = mirror.fetch(&revision, &limits, cancel).map(|fetched| fetched.resolved.commit);
-        *answer = Some((Instant::now(), commit.clone()));
+        // Who had no time left says nothing of the repository to others.
+        if commit.is_ok() || Instant::now() < until {
+            *answer = Some((Instant::now(), commit.clone()));
+        }
         commit
     }
 }

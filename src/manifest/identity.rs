@@ -146,7 +146,7 @@ impl fmt::Display for GroupVersionKind {
 pub struct ObjectId(Arc<Kept>);
 
 /// What an [`ObjectId`] says.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ObjectKey {
     /// API group, empty for the core group.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -225,11 +225,10 @@ impl Hash for ObjectId {
 impl Ord for ObjectId {
     /// By group, kind, namespace (none before any) and name.
     fn cmp(&self, other: &Self) -> Ordering {
-        let fields = |it: &Self| (it.group.clone(), it.kind.clone(), it.namespace.clone(), it.name.clone());
         if self == other {
             return Ordering::Equal;
         }
-        self.0.key.cmp(&other.0.key).then_with(|| fields(self).cmp(&fields(other)))
+        self.0.key.cmp(&other.0.key).then_with(|| ObjectKey::cmp(self, other))
     }
 }
 
@@ -363,8 +362,7 @@ mod tests {
         fn identities_are_one_and_sorted_by_their_fields(one in identity(), other in identity()) {
             let (first, second) = (ObjectId::of(one.clone()), ObjectId::of(other.clone()));
             prop_assert_eq!(first == second, one == other);
-            let fields = |it: &ObjectKey| (it.group.clone(), it.kind.clone(), it.namespace.clone(), it.name.clone());
-            prop_assert_eq!(first.cmp(&second), fields(&one).cmp(&fields(&other)));
+            prop_assert_eq!(first.cmp(&second), one.cmp(&other));
             let text = serde_json::to_string(&first).unwrap_or_default();
             prop_assert_eq!(&text, &serde_json::to_string(&one).unwrap_or_default());
             prop_assert_eq!(serde_json::from_str::<ObjectId>(&text).ok(), Some(first));

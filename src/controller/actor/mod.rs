@@ -181,7 +181,8 @@ impl Actor {
             if self.stop.is_cancelled() {
                 return;
             }
-            match self.step().await {
+            let span = self.span_of_work();
+            match self.step().instrument(span).await {
                 Ok(Step::Done) => {
                     pause = FIRST_PAUSE;
                     busy += 1;
@@ -235,6 +236,19 @@ impl Actor {
                     pause = (pause * 2).min(longest);
                 }
             }
+        }
+    }
+
+    /// What each line of the log of a round is in beside: the release that is
+    /// running, with its commit, or the commit that the head is at.
+    fn span_of_work(&self) -> Span {
+        let running = self.known.attempt.as_ref().and_then(|attempt| self.known.history.get(attempt.release));
+        match (running, &self.known.head_commit) {
+            (Some(release), _) => {
+                info_span!("release", release = release.spec.number, commit = release.spec.commit.short)
+            }
+            (None, Some(head)) => info_span!("head", commit = head.short),
+            (None, None) => Span::none(),
         }
     }
 
